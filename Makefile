@@ -1,0 +1,33 @@
+# `make serve` and `make test` set up all they need in .venv; see README.md.
+VENV := .venv
+PYTHON ?= python3
+SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
+
+.PHONY: serve test check clean
+
+serve: $(VENV)/serve.stamp
+	@$(VENV)/bin/gimel serve $(ARGS)
+
+test: check
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'Python cannot make virtual environments here: install the Debian package python3-venv.' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.stamp: $(SETUP) | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[local]'
+	@touch $@
+
+$(VENV)/test.stamp: $(SETUP) | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[local,test]'
+	@touch $@ $(VENV)/serve.stamp

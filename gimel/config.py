@@ -1,0 +1,248 @@
+"""Reads and checks config.json and the environment. The result is frozen; every error says what to change."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.connection import parse_url
+
+from .errors import ConfigError
+
+URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
+
+# Gimel 1.x handed its redis section to redis-py as it was, so these names may stand in a working file.
+OLD_REDIS_NAMES = {
+    "ssl": "tls",
+    "ssl_ca_certs": "tls_ca_file",
+    "socket_timeout": "timeout_s",
+    "socket_connect_timeout": "connect_timeout_s",
+}
+OLD_REDIS_IGNORED = {"charset", "encoding", "decode_responses", "errors", "retry_on_timeout", "max_connections"}
+
+
+@dataclass(frozen=True)
+class RedisSettings:
+    """Where Redis is, and how long to wait for it (seconds). A `url` says everything but the waiting."""
+
+    url: str | None = field(default=None, repr=False)
+    host: str = "localhost"
+    port: int = 6379
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+    tls_ca_file: str | None = None
+    connect_timeout_s: float = 1.0
+    timeout_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration. `redis` is None where none is configured; `path` where no file was found."""
+
+    redis_settings: RedisSettings | None = None
+    cors_origins: tuple[str, ...] = ("*",)
+    allowed_experiments: frozenset[str] | None = None
+    path: Path | None = None
+
+    @property
+    def redis(self) -> RedisSettings:
+        """Where Redis is. Raises ConfigError where nothing says so."""
+        if self.redis_settings is None:
+            raise ConfigError("no Redis is configured", "set GIMEL_REDIS_URL, or redis.host in config.json")
+        return self.redis_settings
+
+
+_current: Config | None = None
+
+
+def current() -> Config:
+    """The configuration of this process, read on first use. Raises ConfigError."""
+    global _current
+    if _current is None:
+        _current = load()
+    return _current
+
+
+def use(config: Config | None) -> None:
+    """Make every handler use this configuration; None means: the one found anew."""
+    global _current
+    _current = config
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read `path`, or else the file that `find` finds, and the environment.
+
+    Raises ConfigError, naming the file and everything that is wrong with it.
+    """
+    found = find(path, environ)
+    raw = _read(found) if found else {}
+    url = environ.get("GIMEL_REDIS_URL")
+    section = _Section(raw, {"redis", "cors_origins", "allowed_experiments", "extra_wiring", "aws"})
+    redis_settings = None if url else _redis(section)
+    if url:
+        redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
+    section.take("extra_wiring", "a list of objects", _list_of(dict))
+    section.take("aws", "an object", _object)
+    config = Config(
+        redis_settings=redis_settings,
+        cors_origins=section.take("cors_origins", '"*" or a list such as ["https://example.com"]', _origins, ("*",)),
+        allowed_experiments=section.take("allowed_experiments", "a list of names of experiments", _names),
+        path=found,
+    )
+    if section.problems:
+        listed = "\n".join(f"  {problem}" for problem in section.problems)
+        raise ConfigError(f"{found or 'the environment'} is not right:\n{listed}")
+    return config
+
+
+def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The configuration file: `path`, $GIMEL_CONFIG, ./config.json or ~/.gimel/config.json; in Lambda, beside gimel/.
+
+    Raises ConfigError where a file named by `path` or $GIMEL_CONFIG does not exist.
+    """
+    named = path or environ.get("GIMEL_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            origin = "" if path else " (named by GIMEL_CONFIG)"
+            raise ConfigError(f"there is no file {named}{origin}", "name an existing file, or run `gimel configure`")
+        return Path(named)
+    if "AWS_LAMBDA_FUNCTION_NAME" in environ:
+        places = [Path(__file__).resolve().parent.parent / "config.json"]
+    else:
+        places = [Path("config.json"), Path.home() / ".gimel" / "config.json"]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})", "check its permissions") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}", "mend it, or start again with `gimel configure`") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold one JSON object", "see config.json.template")
+    return raw
+
+
+class _Section:
+    """An object of the file being read: hands out checked values and notes every problem."""
+
+    def __init__(
+        self, raw: Mapping[str, Any], known: set[str], prefix: str = "", problems: list[str] | None = None
+    ) -> None:
+        # Keys that begin with // are comments.
+        self.raw = {key: value for key, value in raw.items() if not key.startswith("//")}
+        self.prefix = prefix
+        self.problems: list[str] = [] if problems is None else problems
+        for key in self.raw.keys() - known:
+            close = difflib.get_close_matches(key, known, 1)
+            cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
+            self.problems.append(f"{prefix}{key}: unknown key; {cure}")
+
+    def take(self, key: str, wanted: str, read: Callable[[Any], Any], default: Any = None) -> Any:
+        """The value of `key`, or `default` where it is missing or null; `read` gives None for a wrong one."""
+        value = self.raw.get(key)
+        if value is None:
+            return default
+        result = read(value)
+        if result is None:
+            found = json.dumps(value, ensure_ascii=False)[:60]
+            self.problems.append(f"{self.prefix}{key}: must be {wanted}, not {found}")
+            return default
+        return result
+
+
+def _redis(parent: _Section) -> RedisSettings | None:
+    raw = parent.take("redis", "an object with host, port and password", _object)
+    if raw is None:
+        return None
+    renamed = {OLD_REDIS_NAMES.get(key, key): value for key, value in raw.items() if key not in OLD_REDIS_IGNORED}
+    if "unix_socket_path" in renamed:
+        renamed["url"] = f"unix://{renamed.pop('unix_socket_path')}"
+    section = _Section(renamed, set(RedisSettings.__dataclass_fields__), "redis.", parent.problems)
+    url = section.take("url", "text", _text)
+    if url:
+        url = _url_or_problem("redis.url", url, section.problems)
+    seconds = "a number of seconds above 0"
+    return RedisSettings(
+        url=url,
+        host=section.take("host", "the name or address of a host", _text, "localhost"),
+        port=section.take("port", "a whole number from 1 to 65535", _whole(1, 65535), 6379),
+        db=section.take("db", "a whole number from 0", _whole(0, 2**31), 0),
+        username=section.take("username", "text", _text_or_empty) or None,
+        password=section.take("password", "text", _secret) or None,
+        tls=section.take("tls", "true or false", lambda value: value if isinstance(value, bool) else None, False),
+        tls_ca_file=section.take("tls_ca_file", "the path of a PEM file", _text),
+        connect_timeout_s=section.take("connect_timeout_s", seconds, _positive, 1.0),
+        timeout_s=section.take("timeout_s", seconds, _positive, 1.0),
+    )
+
+
+def _url_or_problem(name: str, url: str, problems: list[str]) -> str:
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        # The URL itself may hold a password, so it is not repeated.
+        problems.append(f"{name}: is not a Redis URL; write {URL_SCHEMES}")
+    return url
+
+
+def _text_or_empty(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _secret(value: object) -> str:
+    # Never refused, so that no message repeats it; redis-py took numbers too.
+    return value if isinstance(value, str) else str(value)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(low: int, high: int) -> Callable[[object], int | None]:
+    def read(value: object) -> int | None:
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
+
+    return read
+
+
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+
+
+def _object(value: object) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _list_of(kind: type) -> Callable[[object], list[Any] | None]:
+    return lambda value: value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None
+
+
+def _names(value: object) -> frozenset[str] | None:
+    names = _list_of(str)(value)
+    return None if names is None else frozenset(names)
+
+
+def _origins(value: object) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        value = [value]
+    origins = _list_of(str)(value)
+    if not origins or not all(origin == "*" or _is_origin(origin) for origin in origins):
+        return None
+    return tuple(origins)
+
+
+def _is_origin(text: str) -> bool:
+    scheme, separator, host = text.partition("://")
+    return bool(separator) and scheme in {"http", "https"} and bool(host) and not set(host) & set("/ ?#\r\n")

@@ -1,0 +1,247 @@
+"""The only module that knows how events reach a Lambda function, and what shape its answer must have.
+
+Shapes taken: REST API proxy events (payload 1.0), HTTP API and function URL events (payload 2.0), SQS batches, and the
+flat events that the API Gateway mapping templates of Gimel 1.x build.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
+from urllib.parse import parse_qsl
+
+from . import config
+from .errors import BadRequest, ConfigError, StoreUnavailable
+from .events import HINT, MAX_EVENTS
+
+log = logging.getLogger("gimel")
+
+RETRY_AFTER_S = 5
+PREFLIGHT_MAX_AGE_S = 86400
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a handler sees: `params` for reports, `items` (raw events, not yet checked) for tracking."""
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    items: list[object] = field(default_factory=list)
+    is_list: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a handler gives: a JSON value, and over HTTP a status and headers. `refused` are positions of items."""
+
+    value: object = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    refused: frozenset[int] = frozenset()
+
+
+Handle = Callable[[Request], Answer]
+
+
+class Entry:
+    """A Lambda entry point: call it with an event and a context."""
+
+    def __init__(self, handle: Handle, methods: tuple[str, ...]) -> None:
+        functools.update_wrapper(self, handle)
+        self.handle = handle
+        self.methods = methods
+
+    def __call__(self, event: Any, context: object = None) -> Any:
+        if isinstance(event, Mapping):
+            if isinstance(event.get("Records"), list):
+                return _answer_queue(self.handle, event["Records"])
+            if "httpMethod" in event:
+                return self._answer_http(_rest_call(event))
+            if "http" in (event.get("requestContext") or {}):
+                return self._answer_http(_http_call(event))
+        return _answer_flat(self.handle, event)
+
+    def _answer_http(self, call: _Call) -> dict[str, object]:
+        if call.method == "OPTIONS":
+            return _respond(call, Answer(status=204, headers=self._preflight()))
+        if call.method not in self.methods:
+            allowed = ", ".join(self.methods)
+            error = {"error": f"{call.method} is not answered here", "hint": f"use {allowed}"}
+            return _respond(call, Answer(error, 405, {"Allow": f"{allowed}, OPTIONS"}))
+        return _respond(call, _attempt(self.handle, call))
+
+    def _preflight(self) -> dict[str, str]:
+        return {
+            "Access-Control-Allow-Methods": ", ".join((*self.methods, "OPTIONS")),
+            "Access-Control-Allow-Headers": "content-type, x-api-key",
+            "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
+        }
+
+
+def endpoint(*methods: str) -> Callable[[Handle], Entry]:
+    """Make a handler a Lambda entry point that answers these HTTP methods."""
+    return lambda handle: Entry(handle, methods)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """An HTTP request, whichever gateway passed it on."""
+
+    method: str
+    params: Callable[[], Mapping[str, object]]
+    headers: Mapping[str, str]
+    body: Callable[[], bytes]
+
+
+def _rest_call(event: Mapping[str, Any]) -> _Call:
+    # A REST API has decoded the query string already, and passes null where there is none.
+    query = event.get("queryStringParameters") or {}
+    return _Call(event["httpMethod"], lambda: query, _headers(event), lambda: _body(event))
+
+
+def _http_call(event: Mapping[str, Any]) -> _Call:
+    # Payload 2.0 also has decoded parameters, but joins repeated ones with commas: the raw text is unambiguous.
+    method = event["requestContext"]["http"].get("method", "GET")
+    return _Call(method, lambda: _form(event.get("rawQueryString") or ""), _headers(event), lambda: _body(event))
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        try:
+            return base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequest(["the body is not valid base64"], HINT) from None
+    return cast(bytes, body.encode("utf-8", "surrogatepass"))
+
+
+def _form(text: str) -> dict[str, object]:
+    """Names and values of a query string or form; of a repeated name the last."""
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100))
+    except UnicodeDecodeError:
+        raise BadRequest(["a value is not valid UTF-8"], HINT) from None
+    except ValueError:
+        raise BadRequest(["more than 100 names"], HINT) from None
+
+
+def _read(call: _Call) -> Request:
+    params = call.params()
+    body = call.body() if call.method == "POST" else b""
+    # navigator.sendBeacon(url) posts nothing, and has its event in the query string.
+    if not body.strip():
+        return Request(params, [params])
+    if call.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        return Request(params, [_form(_decode(body))])
+    items, is_list = _read_json(_decode(body))
+    return Request(params, items, is_list)
+
+
+def _decode(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest(["the body is not valid UTF-8"], HINT) from None
+
+
+def _read_json(text: str) -> tuple[list[object], bool]:
+    """One event, or a list of them. Numbers keep the very text they were sent as."""
+    try:
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadRequest(["the body is not JSON"], f"{HINT}; or a list of such events") from None
+    if not isinstance(value, list):
+        return [value], False
+    if not 1 <= len(value) <= MAX_EVENTS:
+        raise BadRequest([f"the list has {len(value)} events"], f"send 1 to {MAX_EVENTS} events at a time")
+    return value, True
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _attempt(handle: Handle, call: _Call) -> Answer:
+    try:
+        return handle(_read(call))
+    except BadRequest as error:
+        return Answer({"error": error.message, "problems": error.problems, "hint": error.hint}, 400)
+    except StoreUnavailable as error:
+        log.error("%s", error, exc_info=error.__cause__)
+        return Answer(
+            {"error": "counts cannot be stored or read right now", "hint": "send the same request again later"},
+            503,
+            {"Retry-After": str(RETRY_AFTER_S)},
+        )
+    except Exception as error:
+        log.exception("%s", error)
+        return Answer({"error": "Gimel failed to answer; its log has the cause", "hint": ""}, 500)
+
+
+def _respond(call: _Call, answer: Answer) -> dict[str, object]:
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-cache, no-store, must-revalidate",
+        "Pragma": "no-cache",
+        "Access-Control-Expose-Headers": "Retry-After, X-Gimel-Ignored",
+        **_origin(call.headers.get("origin", "")),
+        **answer.headers,
+    }
+    body = "" if answer.status == 204 else to_json(answer.value)
+    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": False}
+
+
+def _origin(origin: str) -> dict[str, str]:
+    try:
+        allowed = config.current().cors_origins
+    except ConfigError:
+        allowed = ("*",)
+    if "*" in allowed:
+        return {"Access-Control-Allow-Origin": "*"}
+    return {"Access-Control-Allow-Origin": origin if origin in allowed else allowed[0], "Vary": "Origin"}
+
+
+def to_json(value: object) -> str:
+    """Compact JSON in which every script stays readable. Raises ValueError on NaN, which JSON lacks."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _answer_flat(handle: Handle, event: object) -> object:
+    """Plain in, plain out, as in Gimel 1.x. A mistake or an outage fails the invocation."""
+    params = event if isinstance(event, Mapping) else {}
+    answer = handle(Request(params, [event]))
+    if answer.status >= 400:
+        raise BadRequest([to_json(answer.value)])
+    return answer.value
+
+
+def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str, object]:
+    """Count a whole SQS batch at once, and report the messages that must not be deleted from the queue.
+
+    A message in which anything is refused is reported too, so that the queue's dead-letter queue keeps it.
+    """
+    items: list[object] = []
+    senders: list[str] = []
+    for record in records:
+        try:
+            found, _ = _read_json(str(record.get("body") or ""))
+        except BadRequest as error:
+            found = [error]
+        items += found
+        senders += [str(record.get("messageId"))] * len(found)
+    try:
+        refused = handle(Request(items=items)).refused
+    except Exception as error:
+        log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
+        refused = frozenset(range(len(items)))
+    failed = dict.fromkeys(senders[position] for position in sorted(refused))
+    return {"batchItemFailures": [{"itemIdentifier": sender} for sender in failed]}

@@ -1,0 +1,69 @@
+"""What each endpoint does: require, act, answer."""
+
+from __future__ import annotations
+
+from . import config, connection, counters, report
+from .events import HINT, Batch, read_batch, read_experiment, read_namespace
+from .gateway import Answer, Request, endpoint
+
+IGNORED = "experiment is not in allowed_experiments of this deployment"
+
+
+@endpoint("GET", "POST")
+def track(request: Request) -> Answer:
+    """Count each event once, however often it is sent."""
+    batch = read_batch(request.items, config.current().allowed_experiments)
+    if batch.accepted:
+        counters.record(connection.current(), batch.accepted)
+    return _tracked(batch, request.is_list)
+
+
+@endpoint("GET")
+def experiment(request: Request) -> Answer:
+    """Report one experiment: a list with an item for each goal."""
+    namespace, name = read_experiment(request.params)
+    counts = counters.count(connection.current(), namespace, [name])
+    return Answer(report.experiment(counts[name])["goals"])
+
+
+@endpoint("GET")
+def all(request: Request) -> Answer:
+    """Report all experiments of a namespace, or those in `scope`, a comma-separated list."""
+    namespace = read_namespace(request.params)
+    scope = request.params.get("scope")
+    text = str(scope) if scope else None
+    names = counters.experiments(connection.current(), namespace)
+    if text:
+        names = [text] if text in names else sorted(set(text.split(",")) - {""})
+    counts = counters.count(connection.current(), namespace, names)
+    reports = [{"experiment": name, **report.experiment(counts[name])} for name in names]
+    return Answer([{"meta": {"scope": text}}, *reports])
+
+
+@endpoint("DELETE")
+def delete(request: Request) -> Answer:
+    """Forget one experiment: its counters and its name, and nothing else."""
+    namespace, name = read_experiment(request.params)
+    counters.forget(connection.current(), namespace, name)
+    return Answer()
+
+
+def _tracked(batch: Batch, is_list: bool) -> Answer:
+    """An accepted event is answered `200` and `null`, the one answer that every Alephbet takes as final."""
+    headers = {"X-Gimel-Ignored": IGNORED} if batch.ignored else {}
+    if not batch.refused:
+        return Answer(headers=headers)
+    refused = [{"item": position, "problems": problems} for position, problems in batch.refused.items()]
+    counted = len(batch.accepted)
+    status = 200 if counted or batch.ignored else 400
+    if is_list:
+        value: dict[str, object] = {
+            "error": f"{len(refused)} of {counted + batch.ignored + len(refused)} events were refused",
+            "counted": counted,
+            "refused": refused,
+            "hint": HINT,
+        }
+    else:
+        problems = batch.refused[0]
+        value = {"error": "; ".join(problems), "problems": problems, "hint": HINT}
+    return Answer(value, status, headers, frozenset(batch.refused))

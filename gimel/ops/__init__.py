@@ -1,0 +1,1 @@
+"""The laptop's side of Gimel: never part of what ships to AWS."""

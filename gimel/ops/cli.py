@@ -184,3 +184,7 @@ def configure(config_file: Path | None, force: bool, edit: bool) -> None:
         out.print(f"Wrote {_plain(str(path))}", soft_wrap=True)
     if edit:
         click.edit(filename=os.fspath(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gimel.errors import ConfigError, GimelError
 
@@ -59,7 +61,7 @@ def url_of(folder: Path) -> str:
 
 def is_running(folder: Path) -> bool:
     """Whether a Redis listens in this folder."""
-    client = redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1)
+    client = redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=Retry(NoBackoff(), 0))
     try:
         client.ping()
     except redis.BusyLoadingError:

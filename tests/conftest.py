@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+from hypothesis import settings
+
+from gimel import config, connection
+from tests.parts import GimelServer, RedisServer, free_port, missing
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No test reads the machine's own configuration, or leaves its settings to the next."""
+    for name in list(os.environ):
+        if name.startswith("GIMEL_") and name != "GIMEL_TEST_STRICT":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield
+    config.use(None)
+    connection.use(None)
+
+
+@pytest.fixture
+def fake() -> redis.Redis:
+    """The handlers on an imitation of Redis; this client sees what they wrote."""
+    server = fakeredis.FakeServer()
+    config.use(config.Config())
+    connection.use(fakeredis.FakeRedis(server=server))
+    return fakeredis.FakeRedis(server=server, decode_responses=True)
+
+
+@pytest.fixture(scope="session")
+def _session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def real(_session_redis: RedisServer) -> redis.Redis:
+    """The handlers on a real, empty Redis; this client sees what they wrote."""
+    client = _session_redis.client()
+    client.flushall()
+    config.use(config.Config(redis_settings=config.RedisSettings(url=_session_redis.url)))
+    return client
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running Redis of the test's own, to be stopped and started at will."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def tls_redis(tmp_path: Path) -> Iterator[tuple[RedisServer, Path]]:
+    """A running Redis that also speaks TLS as `localhost`, and the certificate of its authority."""
+    certificate, key = tmp_path / "redis.crt", tmp_path / "redis.key"
+    openssl = shutil.which("openssl") or missing("no openssl: install the Debian package openssl")
+    wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True)
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    server = RedisServer(tmp_path, *options, "--tls-auth-clients", "no")
+    if b"tls-auth-clients" not in Path(server.binary).read_bytes():
+        missing("this redis-server was built without TLS")
+    server.tls_port = port
+    yield server.start(), certificate
+    server.stop()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., GimelServer]]:
+    """Starts `gimel serve` with the given options, in a home of its own."""
+    started: list[GimelServer] = []
+
+    def start(*options: str, **environ: str) -> GimelServer:
+        started.append(GimelServer(*options, home=tmp_path, environ=environ))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often a question was sent to Redis and an answer read, since it was last asked."""
+    asked = {"trips": 0, "waiting": False}
+    send = redis.connection.AbstractConnection.send_packed_command
+    read = redis.connection.AbstractConnection.read_response
+
+    def counted_send(self, *args, **options):
+        asked["waiting"] = True
+        return send(self, *args, **options)
+
+    def counted_read(self, *args, **options):
+        asked["trips"] += asked["waiting"]
+        asked["waiting"] = False
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counted_send)
+    monkeypatch.setattr(redis.connection.AbstractConnection, "read_response", counted_read)
+
+    def since_last() -> int:
+        trips, asked["trips"] = asked["trips"], 0
+        return trips
+
+    return since_last

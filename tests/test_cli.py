@@ -1,0 +1,133 @@
+"""The `gimel` command, as a person at a terminal meets it."""
+
+import csv
+import io
+import json
+import stat
+from contextlib import ExitStack
+
+import pytest
+from click.testing import CliRunner
+
+import gimel
+from gimel import config
+from gimel.ops import cli, embedded
+from gimel.ops.cli import main
+from tests.calls import EVENT
+
+
+def run(*arguments: str, code: int = 0):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def tracked(redis_server, monkeypatch, tmp_path):
+    """A Redis with two experiments, named by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
+    for number in range(4):
+        gimel.track({**EVENT, "uuid": number})
+    gimel.track({**EVENT, "event": "buy"})
+    gimel.track({**EVENT, "experiment": "=1+1", "variant": "[red]bold"})
+
+
+def test_the_table_shows_counts_and_rates(tracked):
+    output = run("report").stdout
+    assert "button color" in output
+    assert "25.00%" in output
+    assert "[red]bold" in output
+    assert "(no goal" in output
+
+
+def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
+    result = run("report", "button color", "nobody's")
+    assert "=1+1" not in result.stdout
+    assert 'There is no experiment "nobody\'s"' in result.stderr
+
+
+def test_json_is_the_report_and_nothing_else(tracked):
+    (item,) = json.loads(run("report", "button color", "--format", "json").stdout)
+    assert item["experiment"] == "button color"
+    assert item["participants"] == [{"label": "red", "trials": 4}]
+
+
+def test_csv_has_a_row_for_each_variant_and_no_formula(tracked):
+    rows = list(csv.DictReader(io.StringIO(run("report", "--format", "csv").stdout)))
+    assert [row["experiment"] for row in rows] == ["'=1+1", "button color"]
+    assert rows[1]["successes"] == "1"
+
+
+def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
+    server = serve("--api-key", "k", GIMEL_REDIS_URL=redis_server.url)
+    local = run("report", "--format", "json").stdout
+    for url in (server.url, f"{server.url}/track", f"{server.url}/"):
+        assert run("report", "--format", "json", "--url", url, "--api-key", "k").stdout == local
+    assert "--api-key or GIMEL_API_KEY" in run("report", "--url", server.url, code=1).stderr
+    server.stop()
+    assert "cannot be reached" in run("report", "--url", server.url, code=1).stderr
+
+
+def test_what_is_no_address_is_told():
+    assert "is not a web address" in run("report", "--url", "example.org", code=1).stderr
+
+
+def test_the_data_of_a_stopped_server_can_be_reported(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if not embedded.find_server():
+        pytest.fail("no redis-server")
+    data = tmp_path / "data"
+    serve("--data", str(data)).stop()
+    result = run("report", "--data", str(data))
+    assert "Nothing has been tracked" in result.stderr
+
+
+def test_without_any_redis_the_command_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "start `gimel serve`" in run("report", "--data", str(tmp_path / "none"), code=1).stderr
+
+
+def test_a_redis_that_is_down_is_told_without_a_stack_trace(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIMEL_REDIS_URL", "redis://127.0.0.1:1")
+    result = run("report", code=1)
+    assert "Connection refused" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_configure_writes_a_private_file_and_never_over_another(tmp_path):
+    path = tmp_path / "made" / "config.json"
+    run("configure", "--config", str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("mine")
+    assert "--force" in run("configure", "--config", str(path), code=1).stderr
+    assert path.read_text() == "mine"
+    run("configure", "--config", str(path), "--force")
+    assert "redis" in json.loads(path.read_text())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_configure_opens_the_editor_on_request(tmp_path, monkeypatch):
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho "{}" > "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    run("configure", "--edit")
+    assert (tmp_path / ".gimel" / "config.json").read_text() == "{}\n"
+
+
+def test_a_wrong_configuration_is_told_in_plain_words(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"redis": {"port": "a"}}')
+    result = run("report", "--config", str(path), code=1)
+    assert "redis.port: must be a whole number" in result.stderr
+
+
+def test_without_redis_server_an_imitation_serves_with_a_warning(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(embedded, "find_server", lambda: None)
+    with ExitStack() as stack:
+        assert cli._use_redis(config.Config(), tmp_path, stack) == "an imitation in memory"
+        gimel.track(EVENT)
+        assert gimel.all({})[1]["participants"] == [{"label": "red", "trials": 1}]
+    assert "nothing will be kept" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from gimel import config
+from gimel.errors import ConfigError
+from gimel.ops.template import shipped
+
+
+def write(path: Path, value: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The four places of a configuration, each with a Redis of its own name."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    found = {
+        "option": tmp_path / "option.json",
+        "environment": tmp_path / "environment.json",
+        "here": tmp_path / "here" / "config.json",
+        "home": tmp_path / ".gimel" / "config.json",
+    }
+    for name, path in found.items():
+        write(path, {"redis": {"host": name}})
+    return found
+
+
+def test_the_nearest_file_wins(places):
+    environ = {"GIMEL_CONFIG": str(places["environment"])}
+    assert config.load(places["option"], environ).redis.host == "option"
+    assert config.load(None, environ).redis.host == "environment"
+    assert config.load(None, {}).redis.host == "here"
+    places["here"].unlink()
+    assert config.load(None, {}).redis.host == "home"
+    places["home"].unlink()
+    assert config.load(None, {}).redis_settings is None
+
+
+def test_in_lambda_only_the_file_beside_the_bundle_counts(places):
+    assert config.find(None, {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"}) is None
+
+
+def test_the_url_of_the_environment_wins_over_the_redis_section(places):
+    settings = config.load(places["option"], {"GIMEL_REDIS_URL": "redis://other:7000/2"}).redis
+    assert settings == config.RedisSettings(url="redis://other:7000/2")
+
+
+def test_a_file_of_gimel_1_works_unchanged(tmp_path):
+    wiring = [{"lambda": {"FunctionName": "gimel-track"}, "api_gateway": {"pathPart": "kcart"}}]
+    old = {"redis": {"host": "r", "port": 6380, "password": "p", "ssl": True, "charset": "utf-8", "db": "2"}}
+    settings = config.load(write(tmp_path / "c.json", {**old, "extra_wiring": wiring}), {}).redis
+    assert settings == config.RedisSettings(host="r", port=6380, password="p", tls=True, db=2)
+
+
+def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
+    wrong = {
+        "redis": {"host": "", "port": 70000, "hots": "x", "tls": "yes"},
+        "cors_origins": ["example.com"],
+        "allowed_experiments": "button",
+        "alowed_experiments": [],
+    }
+    path = write(tmp_path / "c.json", wrong)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, {})
+    message = str(caught.value)
+    assert str(path) in message
+    for part in (
+        "redis.host: must be the name or address of a host",
+        "redis.port: must be a whole number from 1 to 65535, not 70000",
+        "redis.hots: unknown key; did you mean host?",
+        'redis.tls: must be true or false, not "yes"',
+        'cors_origins: must be "*" or a list',
+        "allowed_experiments: must be a list of names",
+        "alowed_experiments: unknown key; did you mean allowed_experiments?",
+    ):
+        assert part in message
+
+
+def test_a_wrong_url_is_refused_without_repeating_its_password(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", {"redis": {"url": "http://:secret@host"}}), {})
+    assert "rediss://host:6379/0 (TLS)" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "must hold one JSON object")])
+def test_what_is_no_configuration_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        config.load(write(tmp_path / "c.json", text), {})
+
+
+def test_a_named_file_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match="gimel configure"):
+        config.load(tmp_path / "none.json", {})
+    with pytest.raises(ConfigError, match="named by GIMEL_CONFIG"):
+        config.load(None, {"GIMEL_CONFIG": str(tmp_path / "none.json")})
+
+
+def test_origins_and_experiments_are_read(tmp_path):
+    path = write(tmp_path / "c.json", {"cors_origins": ["https://a.example:8443"], "allowed_experiments": ["a", "b"]})
+    found = config.load(path, {})
+    assert found.cors_origins == ("https://a.example:8443",)
+    assert found.allowed_experiments == {"a", "b"}
+
+
+def test_the_template_is_right_and_names_every_key():
+    template = shipped("config.json.template")
+    found = config.load(template, {})
+    assert found.redis.port == 6379
+    text = template.read_text(encoding="utf-8")
+    keys = {"cors_origins", "allowed_experiments", "extra_wiring"} | set(config.RedisSettings.__dataclass_fields__)
+    assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -1,0 +1,161 @@
+"""A warm connection, and every way in which a real Redis can fail."""
+
+import os
+import signal
+import time
+
+import pytest
+import redis
+
+import gimel
+from gimel import config, connection
+from gimel.errors import ConfigError
+from tests.calls import EVENT, make_rest_event, participants, read
+from tests.parts import RedisServer, free_port
+
+CALLS = [
+    (gimel.track, make_rest_event(query=EVENT)),
+    (gimel.all, make_rest_event()),
+    (gimel.experiment, make_rest_event(query=EVENT)),
+    (gimel.delete, make_rest_event("DELETE", EVENT)),
+]
+
+
+def use(url: str, **settings) -> None:
+    connection.use(None)
+    config.use(config.Config(redis_settings=config.RedisSettings(url=url, **settings)))
+
+
+def assert_unavailable(call, event, *secrets: str) -> None:
+    answer = call(event, None)
+    assert answer["statusCode"] == 503
+    assert int(answer["headers"]["Retry-After"]) > 0
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+    assert read(answer)["hint"] == "send the same request again later"
+    for secret in ("127.0.0.1", "6379", *secrets):
+        assert secret not in answer["body"]
+
+
+@pytest.mark.parametrize(("call", "event"), CALLS, ids=["track", "all", "experiment", "delete"])
+class TestUnavailable:
+    def test_unreachable(self, call, event, caplog):
+        port = free_port()
+        use(f"redis://127.0.0.1:{port}")
+        assert_unavailable(call, event, str(port))
+        assert "Connection refused" in caplog.text
+
+    def test_slow(self, call, event, redis_server, caplog):
+        use(redis_server.url)
+        connection.current().ping()
+        os.kill(redis_server.process.pid, signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            assert_unavailable(call, event)
+            # No benchmark: without a time limit of its own this would hang for ever.
+            assert time.monotonic() - start < 20
+        finally:
+            os.kill(redis_server.process.pid, signal.SIGCONT)
+        assert "Timeout" in caplog.text
+
+    def test_wrong_password(self, call, event, redis_server, caplog):
+        redis_server.client().config_set("requirepass", "right")
+        use(redis_server.url.replace("redis://", "redis://:wrong-secret@"))
+        assert_unavailable(call, event, "wrong-secret")
+        assert "invalid username-password" in caplog.text
+        assert "wrong-secret" not in caplog.text
+
+
+class TestUnwritable:
+    def test_a_read_only_replica_is_a_503(self, redis_server, caplog):
+        redis_server.client().replicaof("127.0.0.1", free_port())
+        use(redis_server.url)
+        assert_unavailable(*CALLS[0])
+        assert "read only" in caplog.text
+
+    def test_no_memory_left_is_a_503_and_counts_nothing(self, redis_server, caplog):
+        redis_server.client().config_set("maxmemory", "1")
+        use(redis_server.url)
+        assert_unavailable(*CALLS[0])
+        assert "OOM" in caplog.text or "maxmemory" in caplog.text
+        redis_server.client().config_set("maxmemory", "0")
+        assert redis_server.client().dbsize() == 0
+
+
+def test_a_flat_event_fails_the_invocation_when_redis_is_down():
+    use(f"redis://127.0.0.1:{free_port()}")
+    with pytest.raises(gimel.errors.StoreUnavailable):
+        gimel.track(EVENT)
+
+
+def test_the_connection_stays_open_between_events(real):
+    gimel.track(EVENT)
+    opened = real.info("stats")["total_connections_received"]
+    for number in range(5):
+        gimel.track({**EVENT, "uuid": str(number)})
+    assert real.info("stats")["total_connections_received"] == opened
+
+
+def test_a_dropped_connection_is_opened_again_at_once(real):
+    gimel.track(EVENT)
+    real.client_kill_filter(_type="normal", skipme=True)
+    assert gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["body"] == "null"
+    assert participants(real) == 2
+
+
+def test_a_restarted_redis_is_found_again(redis_server: RedisServer):
+    use(redis_server.url)
+    gimel.track(EVENT)
+    redis_server.stop()
+    assert gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["statusCode"] == 503
+    redis_server.start()
+    assert gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["statusCode"] == 200
+    assert participants(redis_server.client()) == 2
+
+
+def test_user_password_and_database_are_used(redis_server):
+    redis_server.client().acl_setuser("app", enabled=True, passwords=["+word"], keys="*", commands=["+@all"])
+    settings = {"host": "127.0.0.1", "port": redis_server.port, "db": 3, "username": "app", "password": "word"}
+    config.use(config.Config(redis_settings=config.RedisSettings(**settings)))
+    gimel.track(EVENT)
+    assert participants(redis_server.client(db=3)) == 1
+    assert connection.current().acl_whoami() == "app"
+
+
+def test_a_unix_socket_is_used(tmp_path):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    server = RedisServer(folder, "--unixsocket", str(folder / "s")).start()
+    try:
+        use(f"unix://{folder / 's'}?db=1")
+        gimel.track(EVENT)
+        assert participants(server.client(db=1)) == 1
+    finally:
+        server.stop()
+
+
+def test_an_encrypted_connection_is_checked_against_its_authority(tls_redis):
+    server, authority = tls_redis
+    use(f"rediss://localhost:{server.tls_port}", tls_ca_file=str(authority))
+    gimel.track(EVENT)
+    assert participants(server.client()) == 1
+    use(f"rediss://localhost:{server.tls_port}")
+    assert_unavailable(*CALLS[0])
+
+
+def test_nothing_configured_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="set GIMEL_REDIS_URL"):
+        connection.current()
+
+
+def test_a_new_connection_asks_nothing_but_what_it_must(real, round_trips):
+    connection.use(None)
+    round_trips()
+    gimel.track(EVENT)
+    assert round_trips() == 1
+
+
+def test_no_secret_shows_in_a_representation():
+    settings = config.RedisSettings(url="redis://:hidden@h", password="hidden")
+    assert "hidden" not in repr(settings)
+    assert isinstance(connection.connect(settings), redis.Redis)

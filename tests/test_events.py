@@ -1,0 +1,79 @@
+import pytest
+
+from gimel.errors import BadRequest
+from gimel.events import Event, read_batch, read_event, read_experiment, read_namespace
+from tests.calls import EVENT
+
+
+def problems_of(**changes) -> list[str]:
+    with pytest.raises(BadRequest) as caught:
+        read_event({**EVENT, **changes})
+    return caught.value.problems
+
+
+def test_an_event_is_read_as_it_was_sent():
+    assert read_event({**EVENT, "namespace": "shop"}) == Event("shop", "button color", "participate", "red", "u1")
+
+
+def test_numbers_are_taken_as_their_text():
+    event = read_event({**EVENT, "uuid": 17, "variant": 1.5})
+    assert (event.uuid, event.variant) == ("17", "1.5")
+
+
+@pytest.mark.parametrize("given", [None, "", "undefined"])
+def test_no_namespace_means_alephbet(given):
+    assert read_event({**EVENT, "namespace": given}).namespace == "alephbet"
+    assert read_namespace({"namespace": given}) == "alephbet"
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(BadRequest) as caught:
+        read_event({"experiment": "", "variant": "x" * 201, "event": ["buy"], "namespace": "a:b"})
+    assert caught.value.problems == [
+        "experiment is empty",
+        "variant has 201 characters, more than 200",
+        "event must be text, not a list",
+        "uuid is missing",
+        "namespace contains a colon",
+    ]
+    assert "send experiment, variant, event, uuid" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\n", "\x7f", "\x85"])
+def test_control_characters_are_refused(text):
+    assert problems_of(variant=text) == ["variant contains a control character"]
+
+
+def test_lone_surrogates_are_refused():
+    assert problems_of(event="\ud83d") == ["event is not valid UTF-8"]
+
+
+def test_two_hundred_characters_of_any_script_are_accepted():
+    assert read_event({**EVENT, "experiment": "🎯" * 200}).experiment == "🎯" * 200
+
+
+@pytest.mark.parametrize("item", [None, [], "text", 5, True])
+def test_only_an_object_is_an_event(item):
+    with pytest.raises(BadRequest, match="an event is an object"):
+        read_event(item)
+
+
+def test_truth_values_are_no_text():
+    assert problems_of(uuid=True) == ["uuid must be text, not true or false"]
+
+
+def test_the_name_of_gimels_own_sets_is_reserved():
+    assert problems_of(variant="counter_keys") == ["variant: 'counter_keys' is reserved"]
+
+
+def test_a_batch_keeps_the_good_and_says_where_the_bad_are():
+    batch = read_batch([EVENT, {}, {**EVENT, "experiment": "other"}], frozenset({"button color"}))
+    assert [event.experiment for event in batch.accepted] == ["button color"]
+    assert batch.ignored == 1
+    assert list(batch.refused) == [1]
+
+
+def test_an_experiment_is_asked_for_by_name_and_namespace():
+    assert read_experiment({"experiment": "e", "namespace": "n"}) == ("n", "e")
+    with pytest.raises(BadRequest, match="experiment is missing; namespace contains a colon"):
+        read_experiment({"namespace": "a:b"})

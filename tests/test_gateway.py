@@ -1,0 +1,195 @@
+"""Event in, whole answer out, one class for each shape."""
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+import gimel
+from gimel import config, connection
+from gimel.errors import BadRequest
+from tests.calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, post, read
+
+HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Access-Control-Expose-Headers": "Retry-After, X-Gimel-Ignored",
+    "Access-Control-Allow-Origin": "*",
+}
+ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
+
+
+class Broken:
+    """A Redis that fails in a way nobody thought of."""
+
+    def pipeline(self, **options):
+        raise ZeroDivisionError("secret")
+
+    smembers = pipeline
+
+
+class TestRestApi:
+    def test_a_get_is_accepted_with_null(self, fake):
+        assert gimel.track(make_rest_event(query=EVENT), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    def test_a_post_of_one_event_is_accepted(self, fake):
+        assert gimel.track(post(EVENT), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    @pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "application/json; charset=utf-8", ""])
+    def test_json_is_taken_whatever_it_is_called(self, fake, content_type):
+        assert gimel.track(post(EVENT, content_type), None) == ACCEPTED
+
+    def test_a_form_is_accepted(self, fake):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        form = urlencode({**EVENT, "experiment": "größer & +"})
+        assert gimel.track(make_rest_event("POST", body=form, headers=headers), None) == ACCEPTED
+        assert fake.smembers("alephbet:experiments") == {"größer & +"}
+
+    def test_a_post_without_a_body_has_its_event_in_the_query(self, fake):
+        assert gimel.track(make_rest_event("POST", query=EVENT), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    def test_numbers_keep_the_text_they_were_sent_as(self, fake):
+        for uuid in ("1e400", "9" * 200):
+            body = f'{{"experiment": "numbers", "uuid": {uuid}, "variant": 1.50, "event": -0}}'
+            assert gimel.track(make_rest_event("POST", body=body), None) == ACCEPTED
+        assert fake.pfcount("alephbet:counters:numbers:-0:1.50") == 2
+
+    def test_nothing_at_all_is_a_400_that_names_all_that_is_missing(self, fake):
+        answer = gimel.track(make_rest_event(), None)
+        assert answer["statusCode"] == 400
+        assert answer["headers"] == HEADERS
+        assert read(answer)["problems"] == [f"{name} is missing" for name in ("experiment", "variant", "event", "uuid")]
+
+    @pytest.mark.parametrize("body", ["{", "[NaN]", "Infinity", '"\ud800"', "[" * 100_000, "nonsense"])
+    def test_what_is_not_json_is_a_400(self, fake, body):
+        assert gimel.track(make_rest_event("POST", body=body), None)["statusCode"] == 400
+
+    def test_a_list_counts_the_good_and_names_the_bad(self, fake):
+        answer = gimel.track(post([EVENT, {"uuid": "x"}, {**EVENT, "uuid": "u2"}]), None)
+        assert answer["statusCode"] == 200
+        assert read(answer)["counted"] == 2
+        missing = [f"{name} is missing" for name in ("experiment", "variant", "event")]
+        assert read(answer)["refused"] == [{"item": 1, "problems": missing}]
+        assert participants(fake) == 2
+
+    def test_a_list_of_good_events_is_answered_null(self, fake):
+        assert gimel.track(post([EVENT, EVENT]), None) == ACCEPTED
+
+    def test_a_list_of_bad_events_is_a_400(self, fake):
+        answer = gimel.track(post([{}, 5]), None)
+        assert answer["statusCode"] == 400
+        assert [one["item"] for one in read(answer)["refused"]] == [0, 1]
+
+    def test_a_list_has_1_to_500_events(self, fake):
+        assert gimel.track(post([EVENT] * 500), None) == ACCEPTED
+        assert gimel.track(post([]), None)["statusCode"] == 400
+        too_many = gimel.track(post([EVENT] * 501), None)
+        assert too_many["statusCode"] == 400
+        assert read(too_many)["hint"] == "send 1 to 500 events at a time"
+
+    def test_options_is_answered_for_the_preflight(self, fake):
+        answer = gimel.delete(make_rest_event("OPTIONS"), None)
+        assert answer["statusCode"] == 204
+        assert answer["headers"]["Access-Control-Allow-Methods"] == "DELETE, OPTIONS"
+        assert "x-api-key" in answer["headers"]["Access-Control-Allow-Headers"]
+        assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+
+    def test_other_methods_do_nothing(self, fake):
+        gimel.track(make_rest_event(query=EVENT), None)
+        answer = gimel.delete(make_rest_event("GET", query=EVENT), None)
+        assert answer["statusCode"] == 405
+        assert answer["headers"]["Allow"] == "DELETE, OPTIONS"
+        assert participants(fake) == 1
+
+    def test_only_configured_origins_are_allowed(self, fake):
+        config.use(config.Config(cors_origins=("https://a.example", "https://b.example")))
+        for origin, allowed in [
+            ("https://b.example", "https://b.example"),
+            ("https://evil.example", "https://a.example"),
+        ]:
+            answer = gimel.track(make_rest_event(query=EVENT, headers={"Origin": origin}), None)
+            assert answer["headers"]["Access-Control-Allow-Origin"] == allowed
+            assert answer["headers"]["Vary"] == "Origin"
+
+    def test_an_experiment_that_is_not_allowed_is_ignored_for_good(self, fake):
+        config.use(config.Config(allowed_experiments=frozenset({"other"})))
+        answer = gimel.track(make_rest_event(query=EVENT), None)
+        assert (answer["statusCode"], answer["body"]) == (200, "null")
+        assert "allowed_experiments" in answer["headers"]["X-Gimel-Ignored"]
+        assert fake.dbsize() == 0
+
+    def test_an_unexpected_failure_is_a_500_that_says_nothing_of_it(self, fake, caplog):
+        connection.use(Broken())
+        answer = gimel.track(make_rest_event(query=EVENT), None)
+        assert answer["statusCode"] == 500
+        assert answer["headers"] == HEADERS
+        assert "secret" not in answer["body"]
+        assert "secret" in caplog.text
+
+    def test_a_missing_configuration_is_a_500_with_cors(self, tmp_path, monkeypatch, caplog):
+        monkeypatch.chdir(tmp_path)
+        answer = gimel.all(make_rest_event(), None)
+        assert answer["statusCode"] == 500
+        assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+        assert "GIMEL_REDIS_URL" in caplog.text
+
+
+class TestHttpApi:
+    def test_a_get_is_accepted_with_null(self, fake):
+        assert gimel.track(make_http_event(query=EVENT), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    def test_a_base64_body_is_decoded(self, fake):
+        assert gimel.track(make_http_event("POST", body=json.dumps(EVENT).encode()), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    def test_a_value_with_a_comma_is_one_value(self, fake):
+        gimel.track(make_http_event(query={**EVENT, "experiment": "a,b"}), None)
+        assert fake.smembers("alephbet:experiments") == {"a,b"}
+
+    def test_broken_utf_8_is_a_400(self, fake):
+        assert gimel.track(make_http_event(raw_query="experiment=%FF"), None)["statusCode"] == 400
+        assert gimel.track(make_http_event("POST", body=b'{"experiment": "\xff"}'), None)["statusCode"] == 400
+
+    def test_broken_base64_is_a_400(self, fake):
+        event = {**make_http_event("POST", body=b"x"), "body": "%%%"}
+        assert gimel.track(event, None)["statusCode"] == 400
+
+
+class TestQueue:
+    def test_a_batch_is_counted_and_nothing_comes_back(self, fake):
+        event = make_queue_event(json.dumps(EVENT), json.dumps([{**EVENT, "uuid": "u2"}, EVENT]))
+        assert gimel.track(event, None) == {"batchItemFailures": []}
+        assert participants(fake) == 2
+
+    def test_only_bad_messages_stay_in_the_queue(self, fake):
+        event = make_queue_event("not json", json.dumps(EVENT), json.dumps([{**EVENT, "uuid": "u2"}, {}]))
+        failures = gimel.track(event, None)["batchItemFailures"]
+        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]
+        assert participants(fake) == 2
+
+    def test_an_outage_keeps_every_message_in_the_queue(self, fake):
+        connection.use(Broken())
+        failures = gimel.track(make_queue_event(json.dumps(EVENT), json.dumps(EVENT)), None)["batchItemFailures"]
+        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]
+
+
+class TestFlat:
+    def test_plain_in_plain_out(self, fake):
+        assert gimel.track(EVENT, None) is None
+        assert gimel.track({**EVENT, "event": "buy", "namespace": ""}, None) is None
+        assert gimel.experiment({"experiment": "button color"}) == [
+            {"goal": "buy", "results": [{"label": "red", "successes": 1, "trials": 1}]}
+        ]
+        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None}}
+        assert gimel.delete({"experiment": "button color", "namespace": "alephbet"}) is None
+        assert gimel.all({}) == [{"meta": {"scope": None}}]
+
+    @pytest.mark.parametrize("event", [{}, {**EVENT, "uuid": ""}, None, []])
+    def test_a_mistake_fails_the_invocation(self, fake, event):
+        with pytest.raises(BadRequest, match=r"uuid|an event is an object"):
+            gimel.track(event, None)

@@ -20,7 +20,7 @@ setup(
     package_data={"gimel.ops": ["*.html"]},
     data_files=[("share/gimel", ["config.json.template", "requirements.txt"])],
     install_requires=[
-        "redis>=5.1",
+        "redis>=8",
         "boto3>=1.35",
         "click>=8.1",
         "rich>=13",

@@ -7,14 +7,17 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from redis.connection import parse_url
 
 from .errors import ConfigError
 
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
+
+KEYS = {"redis", "cors_origins", "allowed_experiments", "precision", "experiments", "extra_wiring", "aws"}
 
 # Gimel 1.x handed its redis section to redis-py as it was, so these names may stand in a working file.
 OLD_REDIS_NAMES = {
@@ -24,6 +27,23 @@ OLD_REDIS_NAMES = {
     "socket_connect_timeout": "connect_timeout_s",
 }
 OLD_REDIS_IGNORED = {"charset", "encoding", "decode_responses", "errors", "retry_on_timeout", "max_connections"}
+
+
+Precision = int | Literal["exact"]
+"""Over how many HyperLogLogs a counter is spread; or `exact`."""
+
+EXACT: Literal["exact"] = "exact"
+PRECISIONS: tuple[Precision, ...] = (1, 4, 16, 64, 256, EXACT)
+PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
+
+
+@dataclass(frozen=True)
+class ExperimentSettings:
+    """What is configured for one experiment: its control, its variants' shares of visitors, its precision."""
+
+    baseline: str | None = None
+    weights: Mapping[str, float] | None = None
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,8 @@ class Config:
     redis_settings: RedisSettings | None = None
     cors_origins: tuple[str, ...] = ("*",)
     allowed_experiments: frozenset[str] | None = None
+    precision: Precision = 1
+    experiments: Mapping[str, ExperimentSettings] = field(default_factory=dict)
     path: Path | None = None
 
     @property
@@ -57,6 +79,14 @@ class Config:
         if self.redis_settings is None:
             raise ConfigError("no Redis is configured", "set GIMEL_REDIS_URL, or redis.host in config.json")
         return self.redis_settings
+
+    def experiment(self, name: str) -> ExperimentSettings:
+        """What is configured for this experiment; nothing, where nothing is."""
+        return self.experiments.get(name, ExperimentSettings())
+
+    def precision_of(self, name: str) -> Precision:
+        """The precision of this experiment's counters."""
+        return self.experiment(name).precision or self.precision
 
 
 _current: Config | None = None
@@ -84,7 +114,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     found = find(path, environ)
     raw = _read(found) if found else {}
     url = environ.get("GIMEL_REDIS_URL")
-    section = _Section(raw, {"redis", "cors_origins", "allowed_experiments", "extra_wiring", "aws"})
+    section = _Section(raw, KEYS)
     redis_settings = None if url else _redis(section)
     if url:
         redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
@@ -94,6 +124,8 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
         redis_settings=redis_settings,
         cors_origins=section.take("cors_origins", '"*" or a list such as ["https://example.com"]', _origins, ("*",)),
         allowed_experiments=section.take("allowed_experiments", "a list of names of experiments", _names),
+        precision=section.take("precision", PRECISION_WANTED, _precision, 1),
+        experiments=_experiments(section),
         path=found,
     )
     if section.problems:
@@ -186,6 +218,28 @@ def _redis(parent: _Section) -> RedisSettings | None:
     )
 
 
+def _experiments(parent: _Section) -> dict[str, ExperimentSettings]:
+    raw = parent.take("experiments", "an object with an object for each experiment", _object, {})
+    found = {}
+    for name in raw:
+        if name.startswith("//"):
+            continue
+        prefix = f"experiments.{name}"
+        if not isinstance(raw[name], dict):
+            parent.problems.append(f'{prefix}: must be an object such as {{"baseline": "blue"}}')
+            continue
+        section = _Section(raw[name], {"baseline", "weights", "precision"}, f"{prefix}.", parent.problems)
+        found[name] = ExperimentSettings(
+            baseline=section.take("baseline", "the name of the control variant", _text),
+            weights=section.take("weights", 'numbers above 0 by variant, such as {"blue": 1, "red": 3}', _weights),
+            precision=section.take("precision", PRECISION_WANTED, _precision),
+        )
+        weights, baseline = found[name].weights, found[name].baseline
+        if weights and baseline and baseline not in weights:
+            parent.problems.append(f"{prefix}.weights: must name the baseline, {baseline}, too")
+    return found
+
+
 def _url_or_problem(name: str, url: str, problems: list[str]) -> str:
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
@@ -218,11 +272,24 @@ def _whole(low: int, high: int) -> Callable[[object], int | None]:
 
 
 def _positive(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 < value < inf else None
 
 
 def _object(value: object) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
+
+
+def _precision(value: object) -> Precision | None:
+    return next((one for one in PRECISIONS if one == value and not isinstance(value, (bool, float))), None)
+
+
+def _weights(value: object) -> dict[str, float] | None:
+    if not isinstance(value, dict) or not value:
+        return None
+    weights = {name: _positive(weight) for name, weight in value.items() if not name.startswith("//")}
+    return {name: weight for name, weight in weights.items() if weight} if all(weights.values()) else None
 
 
 def _list_of(kind: type) -> Callable[[object], list[Any] | None]:

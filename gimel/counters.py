@@ -2,10 +2,16 @@
 
 Keys are those of Gimel 1.x, byte for byte:
 
-    {namespace}:experiments                                set of experiment names
-    {namespace}:counter_keys                               set of the keys of all counters
-    {namespace}:{experiment}:counter_keys                  set of the keys of that experiment's counters
-    {namespace}:counters:{experiment}:{goal}:{variant}     HyperLogLog of the uuids of one event
+    {namespace}:experiments                                       set of experiment names
+    {namespace}:counter_keys                                      set of the keys of all counters
+    {namespace}:{experiment}:counter_keys                         set of the keys of that experiment's counters
+    {namespace}:counters:{experiment}:{goal}:{variant}            HyperLogLog of the uuids of one event
+
+A precision above 1 spreads a counter over more HyperLogLogs, whose counts are added; that of Gimel 1.x is number 0.
+An exact counter is a set. Both have a second word of their own, so that no names can make two keys alike:
+
+    {namespace}:shards:{experiment}:{goal}:{variant}:{number}     HyperLogLog of some of the uuids
+    {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
 
 Gimel 1.x reads goal and variant from the right of the key, so they may not hold a colon there: it is written `%3A`,
 and a `%` that stands before `3A` or `25` is written `%25`. Every other name stays as it is.
@@ -13,26 +19,39 @@ and a `%` that stands before `3A` or `25` is written `%25`. Every other name sta
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import sqrt
 from typing import Any, cast
 
 import redis
 
+from .config import EXACT, Precision
 from .errors import StoreUnavailable
 from .events import Event
+from .stats import REGISTERS, Count, hyperloglog_error
 
-PARTICIPATE = "participate"
-
-Counts = dict[str, dict[str, int]]
+Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
 
+HASH_BYTES = 8
 
-def counter_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
-    """HyperLogLog of the uuids of one event."""
-    return f"{namespace}:counters:{experiment}:{escape(goal)}:{escape(variant)}"
+ROUNDING = sqrt(1 / 12)
+"""The standard deviation of what rounding to a whole number adds."""
+
+
+def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard: int = 0) -> str:
+    """HyperLogLog of the uuids of one event, or of those in one of its shards."""
+    names = f"{experiment}:{escape(goal)}:{escape(variant)}"
+    return f"{namespace}:shards:{names}:{shard}" if shard else f"{namespace}:counters:{names}"
+
+
+def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
+    """Set of the hashes of the uuids of one event."""
+    return f"{namespace}:exact:{experiment}:{escape(goal)}:{escape(variant)}"
 
 
 def experiments_key(namespace: str) -> str:
@@ -62,28 +81,47 @@ def unescape(text: str) -> str:
 
 def goal_and_variant(key: bytes) -> tuple[str, str]:
     """What a counter's key says it counts."""
-    _, goal, variant = key.decode("utf-8", "replace").rsplit(":", 2)
+    names = key.decode("utf-8", "replace")
+    if _kind(key) == b"shards":
+        names = names.rpartition(":")[0]
+    _, goal, variant = names.rsplit(":", 2)
     return unescape(goal), unescape(variant)
 
 
-def record(client: redis.Redis, events: Iterable[Event]) -> None:
+def _kind(key: bytes) -> bytes:
+    return key.split(b":", 2)[1]
+
+
+def digest(uuid: str) -> bytes:
+    """A short hash of a uuid, the same in every process and version."""
+    return hashlib.blake2b(uuid.encode(), digest_size=HASH_BYTES).digest()
+
+
+def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[[str], Precision]) -> None:
     """Count these events, each once however often it comes, in one network round trip, all or none.
 
-    Raises StoreUnavailable.
+    `precision_of` tells an experiment's precision. Raises StoreUnavailable.
     """
-    sets: defaultdict[str, set[str]] = defaultdict(set)
+    sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
     uuids: defaultdict[str, set[str]] = defaultdict(set)
     for event in events:
-        key = counter_key(event.namespace, event.experiment, event.goal, event.variant)
+        names = (event.namespace, event.experiment, event.goal, event.variant)
+        precision = precision_of(event.experiment)
+        if precision == EXACT:
+            key = exact_key(*names)
+            sets[key].add(digest(event.uuid))
+        else:
+            shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
+            key = counter_key(*names, shard)
+            uuids[key].add(event.uuid)
         sets[experiments_key(event.namespace)].add(event.experiment)
         sets[all_counters_key(event.namespace)].add(key)
         sets[counters_key(event.namespace, event.experiment)].add(key)
-        uuids[key].add(event.uuid)
     with _answering(), client.pipeline(transaction=True) as pipe:
-        for name, members in sets.items():
-            pipe.sadd(name, *members)
-        for name, members in uuids.items():
-            pipe.pfadd(name, *members)
+        for key, members in sets.items():
+            pipe.sadd(key, *members)
+        for key, visitors in uuids.items():
+            pipe.pfadd(key, *visitors)
         pipe.execute()
 
 
@@ -97,18 +135,49 @@ def experiments(client: redis.Redis, namespace: str) -> list[str]:
 def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
     """The counts of each of these experiments, in two round trips whatever their number.
 
-    An experiment that nobody took part in has no counts. Raises StoreUnavailable.
+    Whatever is found for a goal and variant is added up, so that a precision can be raised without losing a count. An
+    experiment that nobody took part in has no counts. Raises StoreUnavailable.
     """
     sets = [counters_key(namespace, name) for name in names]
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
     keys = [(name, key) for name, found in zip(names, members) for key in found]
-    values: list[int] = _pipeline(client, keys, lambda pipe, item: pipe.pfcount(item[1]))
-    counts: dict[str, Counts] = {name: {} for name in names}
+    values: list[int] = _pipeline(client, keys, lambda pipe, item: _size(pipe, item[1]))
+    read: dict[str, dict[tuple[str, str], _Parts]] = {name: {} for name in names}
     for (name, key), value in zip(keys, values):
-        goal, variant = goal_and_variant(key)
-        variants = counts[name].setdefault(goal, {})
-        variants[variant] = variants.get(variant, 0) + value
-    return counts
+        parts = read[name].setdefault(goal_and_variant(key), _Parts())
+        parts.add(value, exact=_kind(key) == b"exact")
+    return {name: _by_goal({of: parts.total() for of, parts in counters.items()}) for name, counters in read.items()}
+
+
+def _by_goal(totals: dict[tuple[str, str], Count]) -> Counts:
+    goals: Counts = {}
+    for (goal, variant), total in totals.items():
+        goals.setdefault(goal, {})[variant] = total
+    return goals
+
+
+def _size(pipe: Any, key: bytes) -> object:
+    return pipe.execute_command("SCARD" if _kind(key) == b"exact" else "PFCOUNT", key)
+
+
+class _Parts:
+    """The readings that make up one counter, and their absolute errors."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.variance = 0.0
+        self.rounding = 0.0
+
+    def add(self, value: int, exact: bool) -> None:
+        self.value += value
+        if not exact:
+            self.variance += (value * hyperloglog_error(value)) ** 2
+            # PFCOUNT gives whole numbers. Shards of about one size are rounded the same way, so this adds up.
+            self.rounding += min(ROUNDING, value**2 / (2 * REGISTERS))
+
+    def total(self) -> Count:
+        error = sqrt(self.variance + self.rounding**2)
+        return Count(self.value, error / self.value if self.value else 0.0)
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:

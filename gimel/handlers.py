@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import config, connection, counters, report
 from .events import HINT, Batch, read_batch, read_experiment, read_namespace
 from .gateway import Answer, Request, endpoint
@@ -12,9 +14,10 @@ IGNORED = "experiment is not in allowed_experiments of this deployment"
 @endpoint("GET", "POST")
 def track(request: Request) -> Answer:
     """Count each event once, however often it is sent."""
-    batch = read_batch(request.items, config.current().allowed_experiments)
+    settings = config.current()
+    batch = read_batch(request.items, settings.allowed_experiments)
     if batch.accepted:
-        counters.record(connection.current(), batch.accepted)
+        counters.record(connection.current(), batch.accepted, settings.precision_of)
     return _tracked(batch, request.is_list)
 
 
@@ -23,7 +26,7 @@ def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal."""
     namespace, name = read_experiment(request.params)
     counts = counters.count(connection.current(), namespace, [name])
-    return Answer(report.experiment(counts[name])["goals"])
+    return Answer(_report(name, counts[name])["goals"])
 
 
 @endpoint("GET")
@@ -36,7 +39,7 @@ def all(request: Request) -> Answer:
     if text:
         names = [text] if text in names else sorted(set(text.split(",")) - {""})
     counts = counters.count(connection.current(), namespace, names)
-    reports = [{"experiment": name, **report.experiment(counts[name])} for name in names]
+    reports = [{"experiment": name, **_report(name, counts[name])} for name in names]
     return Answer([{"meta": {"scope": text}}, *reports])
 
 
@@ -46,6 +49,11 @@ def delete(request: Request) -> Answer:
     namespace, name = read_experiment(request.params)
     counters.forget(connection.current(), namespace, name)
     return Answer()
+
+
+def _report(name: str, counts: counters.Counts) -> dict[str, Any]:
+    settings = config.current().experiment(name)
+    return report.experiment_report(counts, settings.baseline, settings.weights)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

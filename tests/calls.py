@@ -73,3 +73,17 @@ def read(answer: dict[str, Any]) -> Any:
 def participants(client: Any, experiment: str = EVENT["experiment"], variant: str = EVENT["variant"]) -> int:
     """How many took part, as Redis says."""
     return client.pfcount(f"alephbet:counters:{experiment}:participate:{variant}")
+
+
+def plain(goals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Goals with the keys of Gimel 1.x alone."""
+    kept = ("label", "successes", "trials")
+    return [
+        {"goal": goal["goal"], "results": [{key: result[key] for key in kept} for result in goal["results"]]}
+        for goal in goals
+    ]
+
+
+def taking_part(item: dict[str, Any]) -> dict[str, int]:
+    """How many take part in an experiment, by variant."""
+    return {one["label"]: one["trials"] for one in item["participants"]}

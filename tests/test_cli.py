@@ -36,9 +36,9 @@ def tracked(redis_server, monkeypatch, tmp_path):
 def test_the_table_shows_counts_and_rates(tracked):
     output = run("report").stdout
     assert "button color" in output
-    assert "25.00%" in output
+    assert "nothing to compare" in output
     assert "[red]bold" in output
-    assert "(no goal" in output
+    assert "no goal reached yet" in output
 
 
 def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
@@ -50,7 +50,7 @@ def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
 def test_json_is_the_report_and_nothing_else(tracked):
     (item,) = json.loads(run("report", "button color", "--format", "json").stdout)
     assert item["experiment"] == "button color"
-    assert item["participants"] == [{"label": "red", "trials": 4}]
+    assert [(one["label"], one["trials"]) for one in item["participants"]] == [("red", 4)]
 
 
 def test_csv_has_a_row_for_each_variant_and_no_formula(tracked):
@@ -129,5 +129,5 @@ def test_without_redis_server_an_imitation_serves_with_a_warning(monkeypatch, tm
     with ExitStack() as stack:
         assert cli._use_redis(config.Config(), tmp_path, stack) == "an imitation in memory"
         gimel.track(EVENT)
-        assert gimel.all({})[1]["participants"] == [{"label": "red", "trials": 1}]
+        assert gimel.all({})[1]["participants"][0]["trials"] == 1
     assert "nothing will be kept" in capsys.readouterr().err

@@ -108,10 +108,37 @@ def test_origins_and_experiments_are_read(tmp_path):
     assert found.allowed_experiments == {"a", "b"}
 
 
+def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
+    own = {"baseline": "blue", "weights": {"blue": 1, "red": 3.5}, "precision": "exact"}
+    found = config.load(write(tmp_path / "c.json", {"precision": 16, "experiments": {"button": own}}), {})
+    assert found.experiment("button") == config.ExperimentSettings("blue", {"blue": 1.0, "red": 3.5}, "exact")
+    assert found.experiment("other") == config.ExperimentSettings()
+    assert [found.precision_of(name) for name in ("button", "other")] == ["exact", 16]
+    assert config.Config().precision_of("any") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"precision": 8}, 'precision: must be 1, 4, 16, 64, 256 or "exact", not 8'),
+        ({"precision": True}, "precision: must be"),
+        ({"experiments": {"b": {"weights": {"red": 0}}}}, "experiments.b.weights: must be numbers above 0"),
+        ({"experiments": {"b": {"wieghts": {}}}}, "experiments.b.wieghts: unknown key; did you mean weights?"),
+        ({"experiments": {"b": []}}, "experiments.b: must be an object"),
+        ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must name the baseline, x, too"),
+    ],
+)
+def test_wrong_settings_of_an_experiment_are_told(tmp_path, wrong, said):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", wrong), {})
+    assert said in str(caught.value)
+
+
 def test_the_template_is_right_and_names_every_key():
     template = shipped("config.json.template")
     found = config.load(template, {})
-    assert found.redis.port == 6379
+    assert (found.redis.port, found.precision) == (6379, 16)
     text = template.read_text(encoding="utf-8")
-    keys = {"cors_origins", "allowed_experiments", "extra_wiring"} | set(config.RedisSettings.__dataclass_fields__)
+    keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
+    keys |= set(config.ExperimentSettings.__dataclass_fields__)
     assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -7,8 +7,10 @@ import redis
 
 import gimel
 from gimel import connection, counters
+from gimel.config import EXACT
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
+from gimel.stats import Count, hyperloglog_error
 from tests.calls import EVENT, participants
 
 ODD_NAMES = [
@@ -33,6 +35,19 @@ def events(count: int, experiment: str = "e", variant: str = "red", goal: str = 
     return [Event("alephbet", experiment, goal, variant, f"u{number}") for number in range(count)]
 
 
+def record(found: list[Event], precision=1) -> None:
+    counters.record(connection.current(), found, lambda experiment: precision)
+
+
+def count(*names: str, namespace: str = "alephbet") -> dict[str, dict[str, dict[str, int]]]:
+    """The counts' values alone."""
+    found = counters.count(connection.current(), namespace, names or ["e"])
+    return {
+        name: {goal: {variant: one.value for variant, one in variants.items()} for goal, variants in goals.items()}
+        for name, goals in found.items()
+    }
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_an_escaped_name_holds_no_colon_and_is_read_back(name):
     assert ":" not in counters.escape(name)
@@ -44,12 +59,11 @@ def test_usual_names_stay_as_gimel_wrote_them(name):
     assert counters.escape(name) == name
 
 
-def test_odd_names_come_back_as_they_went_in(real):
-    client = connection.current()
-    counters.record(client, [Event("n", name, name, name, "u1") for name in ODD_NAMES])
-    assert counters.experiments(client, "n") == sorted(ODD_NAMES)
-    found = counters.count(client, "n", ODD_NAMES)
-    assert found == {name: {name: {name: 1}} for name in ODD_NAMES}
+@pytest.mark.parametrize("precision", [1, 16, EXACT])
+def test_odd_names_come_back_as_they_went_in(real, precision):
+    record([Event("n", name, name, name, uuid) for name in ODD_NAMES for uuid in ("u1", "u2", "u3")], precision)
+    assert counters.experiments(connection.current(), "n") == sorted(ODD_NAMES)
+    assert count(*ODD_NAMES, namespace="n") == {name: {name: {name: 3}} for name in ODD_NAMES}
 
 
 def test_what_gimel_1_wrote_is_read(real):
@@ -59,9 +73,9 @@ def test_what_gimel_1_wrote_is_read(real):
     real.sadd("alephbet:shop: colors:counter_keys", key, key.replace("buy", "participate"))
     real.pfadd(key, "u1", "u2")
     real.pfadd(key.replace("buy", "participate"), "u1", "u2", "u3")
-    assert gimel.experiment({"experiment": "shop: colors"}) == [
-        {"goal": "buy", "results": [{"label": "red", "successes": 2, "trials": 3}]}
-    ]
+    (found,) = gimel.experiment({"experiment": "shop: colors"})
+    (result,) = found["results"]
+    assert (found["goal"], result["label"], result["successes"], result["trials"]) == ("buy", "red", 2, 3)
 
 
 def test_gimel_1_reads_what_is_written(real):
@@ -76,18 +90,19 @@ def test_gimel_1_reads_what_is_written(real):
     )
 
 
-@pytest.mark.parametrize("count", [1, 500])
-def test_recording_is_one_round_trip_whatever_the_number_of_events(real, round_trips, count):
-    counters.record(connection.current(), events(1))
+@pytest.mark.parametrize("precision", [1, 16, EXACT])
+@pytest.mark.parametrize("number", [1, 500])
+def test_recording_is_one_round_trip_whatever_the_number_of_events(real, round_trips, number, precision):
+    record(events(1), precision)
     round_trips()
-    counters.record(connection.current(), [*events(count), *events(count, "other", "blue", "buy")])
+    record([*events(number), *events(number, "other", "blue", "buy")], precision)
     assert round_trips() == 1
 
 
-@pytest.mark.parametrize("count", [0, 1, 50])
-def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiments(real, round_trips, count):
+@pytest.mark.parametrize(("count", "precision"), [(0, 1), (1, 1), (50, 16), (50, EXACT)])
+def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiments(real, round_trips, count, precision):
     for number in range(count):
-        counters.record(connection.current(), events(2, f"e{number}"))
+        record(events(2, f"e{number}"), precision)
     connection.current().ping()
     round_trips()
     assert len(gimel.all({})) == count + 1
@@ -96,23 +111,82 @@ def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiment
     assert round_trips() <= 2
 
 
-def test_a_thousand_visitors_are_counted_within_the_error_of_a_hyperloglog(real):
-    counters.record(connection.current(), events(1000))
-    assert counters.count(connection.current(), "alephbet", ["e"])["e"]["participate"]["red"] == pytest.approx(
-        1000, rel=0.02
+@pytest.mark.parametrize("precision", [1, 4, 16, 64, 256])
+def test_a_count_is_within_its_own_error(real, precision):
+    for size in (500, 1_000, 4_500, 34_000):
+        record([Event("n", "e", "participate", "red", f"{size} {number}") for number in range(size)], precision)
+        found = counters.count(connection.current(), "n", ["e"])["e"]["participate"]["red"]
+        seen = {500: 500, 1_000: 1_500, 4_500: 6_000, 34_000: 40_000}[size]
+        assert abs(found.value / seen - 1) < 3 * found.error
+    assert 0.99 * hyperloglog_error(seen, precision) < found.error < 0.012 / precision**0.25
+
+
+def test_an_exact_count_is_exact(real):
+    for _ in range(2):
+        record(events(5_000), EXACT)
+    assert counters.count(connection.current(), "alephbet", ["e"])["e"]["participate"]["red"] == Count(5_000, 0.0)
+
+
+def test_precision_one_has_gimels_own_keys_and_sixteen_adds_its_shards(real):
+    record(events(200))
+    before = set(real.scan_iter())
+    record(events(200), 16)
+    shards = set(real.scan_iter()) - before
+    assert shards == {f"alephbet:shards:e:participate:red:{number}" for number in range(1, 16)}
+    assert real.scard("alephbet:e:counter_keys") == 16
+
+
+def test_a_uuid_stays_in_its_shard_in_every_process_and_version(real):
+    record(
+        [Event("n", "e", "buy", "red", uuid) for uuid in ("u1", "u2", "9e6682a8bed119f9149c0b4f5d6b88298f0cd1bd")], 256
     )
+    assert {key.rpartition(":")[2] for key in real.scan_iter("n:shards:*")} == {"100", "174", "213"}
+
+
+def test_raising_the_precision_loses_no_count(real):
+    record(events(100))
+    record([Event("alephbet", "e", "participate", "red", f"later {number}") for number in range(100)], 16)
+    record([Event("alephbet", "e", "participate", "red", f"last {number}") for number in range(100)], EXACT)
+    assert count()["e"]["participate"]["red"] == pytest.approx(300, abs=3)
+
+
+def test_a_repeat_after_the_precision_was_raised_counts_twice_at_most(real):
+    record(events(160))
+    record(events(160), 16)
+    # One in sixteen is in the shard that is Gimel's own key.
+    assert 160 < count()["e"]["participate"]["red"] < 320
+
+
+def test_precision_makes_no_two_counters_share_a_key(real):
+    record([Event("n", "a", "b", "c", f"{number}") for number in range(500)], 16)
+    record([Event("n", "a:b", "c", "3", "1")])
+    record([Event("n", "a:b", "c", "set", "1"), Event("n", "counters:a", "b", "c", "1")])
+    found = count("a", "a:b", "counters:a", namespace="n")
+    assert found["a"]["b"]["c"] == pytest.approx(500, rel=0.01)
+    assert found["a:b"] == {"c": {"3": 1, "set": 1}}
+    counters.forget(connection.current(), "n", "a")
+    assert count("a", "a:b", namespace="n") == {"a": {}, "a:b": {"c": {"3": 1, "set": 1}}}
+
+
+@pytest.mark.parametrize("precision", [16, EXACT])
+def test_deleting_takes_every_shard(real, precision):
+    record(events(300), precision)
+    counters.forget(connection.current(), "alephbet", "e")
+    assert list(real.scan_iter()) == []
 
 
 def test_the_same_event_from_many_threads_counts_once(real):
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: gimel.track(EVENT), range(200)))
     assert participants(real) == 1
-    assert gimel.all({})[1]["participants"] == [{"label": "red", "trials": 1}]
+    assert gimel.all({})[1]["participants"] == [
+        {"label": "red", "trials": 1, "counting_error": pytest.approx(0, abs=0.01)}
+    ]
 
 
 def test_deleting_takes_one_experiment_and_nothing_else(real):
     for experiment in ("a", "a:b", "b"):
-        counters.record(connection.current(), events(3, experiment))
+        record(events(3, experiment))
     real.set("somebody's", "own")
     before = {key: real.type(key) for key in real.scan_iter()}
     counters.forget(connection.current(), "alephbet", "a")
@@ -127,14 +201,14 @@ def test_deleting_takes_one_experiment_and_nothing_else(real):
 
 
 def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
-    counters.record(connection.current(), events(1))
+    record(events(1))
     smembers = redis.client.Pipeline.smembers
     rivals = [events(1, goal="late")]
 
     def overtaken(self, name):
         members = smembers(self, name)
         if rivals:
-            counters.record(connection.current(), rivals.pop())
+            record(rivals.pop())
         return members
 
     monkeypatch.setattr(redis.client.Pipeline, "smembers", overtaken)
@@ -145,4 +219,4 @@ def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
 def test_nothing_of_a_request_is_counted_where_a_part_cannot_be(real):
     real.set("alephbet:counter_keys", "not a set")
     with pytest.raises(StoreUnavailable):
-        counters.record(connection.current(), events(1))
+        record(events(1))

@@ -8,7 +8,7 @@ import pytest
 import gimel
 from gimel import config, connection
 from gimel.errors import BadRequest
-from tests.calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, post, read
+from tests.calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
 
 HEADERS = {
     "Content-Type": "application/json",
@@ -182,7 +182,7 @@ class TestFlat:
     def test_plain_in_plain_out(self, fake):
         assert gimel.track(EVENT, None) is None
         assert gimel.track({**EVENT, "event": "buy", "namespace": ""}, None) is None
-        assert gimel.experiment({"experiment": "button color"}) == [
+        assert plain(gimel.experiment({"experiment": "button color"})) == [
             {"goal": "buy", "results": [{"label": "red", "successes": 1, "trials": 1}]}
         ]
         assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None}}

@@ -1,5 +1,6 @@
 import gimel
-from tests.calls import EVENT, make_rest_event, read
+from gimel import config
+from tests.calls import EVENT, make_rest_event, plain, read, taking_part
 
 
 def test_all_names_the_scope_and_reports_only_it(fake):
@@ -18,7 +19,8 @@ def test_an_experiment_with_a_comma_in_its_name_can_be_asked_for(fake):
 
 def test_an_unknown_experiment_is_an_empty_list(fake):
     assert gimel.experiment({"experiment": "nobody's"}) == []
-    assert gimel.all({"scope": "nobody's"})[1:] == [{"experiment": "nobody's", "participants": [], "goals": []}]
+    (item,) = gimel.all({"scope": "nobody's"})[1:]
+    assert (item["experiment"], item["participants"], item["goals"]) == ("nobody's", [], [])
 
 
 def test_namespaces_are_kept_apart(fake):
@@ -26,7 +28,7 @@ def test_namespaces_are_kept_apart(fake):
     gimel.track({**EVENT, "namespace": "staging"})
     gimel.delete({**EVENT, "namespace": "staging"})
     assert gimel.all({"namespace": "staging"})[1:] == []
-    assert gimel.all({})[1]["participants"] == [{"label": "red", "trials": 1}]
+    assert taking_part(gimel.all({})[1]) == {"red": 1}
 
 
 def test_a_report_without_an_experiment_is_refused(fake):
@@ -40,3 +42,31 @@ def test_a_deletion_is_answered_null(fake):
     answer = gimel.delete(make_rest_event("DELETE", {"experiment": EVENT["experiment"]}))
     assert (answer["statusCode"], answer["body"]) == (200, "null")
     assert fake.dbsize() == 0
+
+
+def test_an_experiments_own_settings_reach_its_report(fake):
+    settings = config.ExperimentSettings(baseline="red", weights={"red": 3, "blue": 1}, precision="exact")
+    config.use(config.Config(experiments={EVENT["experiment"]: settings}))
+    for number in range(40):
+        gimel.track({**EVENT, "uuid": number, "variant": "red" if number % 4 else "blue"})
+    (item,) = gimel.all({})[1:]
+    assert item["control"] == "red"
+    assert [one["share"] for one in item["sample_ratio"]["expected"]] == [0.25, 0.75]
+    assert [one["counting_error"] for one in item["participants"]] == [0, 0]
+
+
+def test_a_report_has_what_gimels_had(fake):
+    for number, event in enumerate(("participate", "participate", "buy")):
+        gimel.track({**EVENT, "uuid": number, "event": event})
+    gimel.track({**EVENT, "event": "participate", "variant": "blue"})
+    expected = [
+        {
+            "goal": "buy",
+            "results": [
+                {"label": "blue", "successes": 0, "trials": 1},
+                {"label": "red", "successes": 1, "trials": 2},
+            ],
+        }
+    ]
+    assert plain(gimel.experiment({"experiment": EVENT["experiment"]})) == expected
+    assert plain(gimel.all({})[1]["goals"]) == expected

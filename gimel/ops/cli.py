@@ -156,7 +156,7 @@ def report(
     elif form == "csv":
         click.echo(formats.as_csv(found), nl=False)
     elif found:
-        out.print(formats.as_table(found))
+        out.print(formats.as_text(found))
     elif not experiments:
         err.print(f"Nothing has been tracked in namespace {_plain(namespace)!r} yet.")
 

@@ -1,32 +1,31 @@
-"""A report as a person or a program wants it: table, JSON or CSV."""
+"""A report as a person or a program wants it: tables with verdicts, JSON or CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from gimel.verdict import percent, points
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
 
-COLUMNS = ("experiment", "goal", "variant", "participants", "successes", "rate")
+COLORS = {"winner": "green", "loser": "red", "do_not_trust": "bold red", "collecting": "yellow", "mismatch": "bold red"}
 
-
-def rows(report: Report) -> list[dict[str, Any]]:
-    """One row for each goal and variant; an experiment without goals has a row for each variant."""
-    found = []
-    for item in report:
-        for goal in item["goals"] or [{"goal": None, "results": item["participants"]}]:
-            for result in goal["results"]:
-                successes, trials = result.get("successes"), result["trials"]
-                rate = successes / trials if successes is not None and trials else None
-                values = (item["experiment"], goal["goal"], result["label"], trials, successes, rate)
-                found.append(dict(zip(COLUMNS, values)))
-    return found
+INTERVALS = ("rate_interval", "difference_interval", "uplift_interval", "always_valid_interval")
+FIGURES = (
+    *("rate", "rate_interval", "difference", "difference_interval", "uplift", "uplift_interval"),
+    *("p_value", "unadjusted_p_value", "chance_to_beat_control", "always_valid_interval", "always_valid_p_value"),
+    *("visitors_needed", "counting_error"),
+)
 
 
 def as_json(report: Report) -> str:
@@ -34,10 +33,63 @@ def as_json(report: Report) -> str:
     return json.dumps(report, ensure_ascii=False, indent=2)
 
 
+def columns() -> list[str]:
+    """The columns of `rows`; an interval has two."""
+    figures = [
+        column
+        for figure in FIGURES
+        for column in ([f"{figure}_low", f"{figure}_high"] if figure in INTERVALS else [figure])
+    ]
+    said = ["verdict", "verdict_text", "verdict_reason", "goal_verdict", "goal_verdict_text", "goal_verdict_reason"]
+    split = ["control", "sample_ratio", "sample_ratio_p_value", "sample_ratio_text"]
+    return ["experiment", "goal", "kind", "variant", "participants", "successes", *figures, *said, *split]
+
+
+def rows(report: Report) -> Iterator[dict[str, Any]]:
+    """One row for each goal and variant; an experiment without goals has a row for each variant."""
+    for item in report:
+        ratio = item.get("sample_ratio", {})
+        shared = {
+            "experiment": item["experiment"],
+            "control": item.get("control"),
+            "sample_ratio": ratio.get("state"),
+            "sample_ratio_p_value": ratio.get("p_value"),
+            "sample_ratio_text": ratio.get("text"),
+        }
+        for goal in item["goals"] or [{"goal": None, "results": item.get("participants", [])}]:
+            for result in goal["results"]:
+                row = {
+                    **shared,
+                    "goal": goal["goal"],
+                    "kind": goal.get("kind"),
+                    "variant": result["label"],
+                    "participants": result["trials"],
+                    "successes": result.get("successes"),
+                    **_said("verdict", result),
+                    **_said("verdict", goal, "goal_"),
+                }
+                for figure in FIGURES:
+                    if figure in INTERVALS:
+                        bounds = result.get(figure) or {}
+                        row |= {f"{figure}_low": bounds.get("low"), f"{figure}_high": bounds.get("high")}
+                    else:
+                        row[figure] = result.get(figure)
+                yield row
+
+
+def _said(key: str, item: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    verdict = item.get(key, {})
+    return {
+        f"{prefix}verdict": verdict.get("state"),
+        f"{prefix}verdict_text": verdict.get("text"),
+        f"{prefix}verdict_reason": verdict.get("reason"),
+    }
+
+
 def as_csv(report: Report) -> str:
     """A header and `rows`; names that a spreadsheet would run as a formula are led by an apostrophe."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns(), lineterminator="\n")
     writer.writeheader()
     for row in rows(report):
         writer.writerow({name: _inert(value) for name, value in row.items()})
@@ -48,26 +100,85 @@ def _inert(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def as_table(report: Report) -> Table:
-    """A table for the terminal; a name is shown once, on its first row."""
-    table = Table(header_style="bold")
-    for name in ("Experiment", "Goal", "Variant"):
-        table.add_column(name, overflow="fold")
-    for name in ("Participants", "Reached", "Rate"):
+def as_text(report: Report) -> RenderableType:
+    """For the terminal: of each experiment the split of visitors, and of each goal the verdict and a table."""
+    parts: list[RenderableType] = []
+    for item in report:
+        parts += [Text(item["experiment"], style="bold underline"), *_split(item)]
+        for goal in item["goals"]:
+            parts += [Padding(_goal(goal, item), (1, 0, 0, 2))]
+        if not item["goals"]:
+            parts.append(Text("  no goal reached yet"))
+        parts.append(Text())
+    return Group(*parts)
+
+
+def _split(item: dict[str, Any]) -> list[Text]:
+    ratio = item.get("sample_ratio", {})
+    shown = ", ".join(f"{one['trials']:,} {one['label']}" for one in item.get("participants", []))
+    lines = [Text(f"  participants: {shown}")]
+    if ratio.get("state") == "mismatch":
+        lines.append(Text(f"  {ratio['text']}", style=COLORS["mismatch"]))
+    return lines + [Text(f"  {note}", style="yellow") for note in item.get("notes", [])]
+
+
+def _goal(goal: dict[str, Any], item: dict[str, Any]) -> Group:
+    verdict = goal.get("verdict", {})
+    title = Text.assemble(
+        (goal["goal"], "bold"), "   ", (verdict.get("text", ""), COLORS.get(verdict.get("state"), ""))
+    )
+    parts: list[RenderableType] = [title]
+    if verdict.get("reason"):
+        parts.append(Text(verdict["reason"], style="dim"))
+    return Group(*parts, _table(goal, item))
+
+
+def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
+    per_visitor = goal.get("kind") == "per_visitor"
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("\nVariant", overflow="fold")
+    for name in ("\nParticipants", "\nReached", "Per\nvisitor" if per_visitor else "\nRate"):
         table.add_column(name, justify="right")
-    above = None
-    for row in rows(report):
-        experiment, goal = row["experiment"], row["goal"]
-        if above and above[0] != experiment:
-            table.add_section()
-        same = above == (experiment, goal)
-        table.add_row(
-            Text("" if above and above[0] == experiment else experiment),
-            Text("" if same else goal or "(no goal reached yet)"),
-            Text(row["variant"]),
-            f"{row['participants']:,}",
-            "" if row["successes"] is None else f"{row['successes']:,}",
-            "" if row["rate"] is None else f"{row['rate']:.2%}",
-        )
-        above = (experiment, goal)
+    if not per_visitor:
+        table.add_column("Uplift\n(95 % interval)", justify="right")
+        table.add_column("Beats\ncontrol", justify="right")
+    for result in goal["results"]:
+        control = result["label"] == item.get("control")
+        label = Text(result["label"])
+        if control:
+            label.append(" (control)", style="dim")
+        cells: list[str | Text] = [label, f"{result['trials']:,}", f"{result['successes']:,}"]
+        if per_visitor:
+            cells.append("–" if result.get("rate") is None else f"{result['rate']:#.3g}")
+        else:
+            cells += [_rate(result), *(["", ""] if control else [_uplift(result), _chance(result)])]
+        table.add_row(*cells, style=COLORS.get(result.get("verdict", {}).get("state"), ""))
     return table
+
+
+def _rate(result: dict[str, Any]) -> str:
+    bounds = result.get("rate_interval")
+    return percent(result["rate"], _half(bounds)) if bounds else "–"
+
+
+def _uplift(result: dict[str, Any]) -> str:
+    uplift, bounds = result.get("uplift"), result.get("uplift_interval")
+    if uplift is None or not bounds or None in bounds.values():
+        return "–"
+    width = _half(bounds)
+    return (
+        f"{points(uplift, width, '+')} % ({points(bounds['low'], width, '+')} to {points(bounds['high'], width, '+')})"
+    )
+
+
+def _half(bounds: dict[str, float]) -> float:
+    return (bounds["high"] - bounds["low"]) / 2
+
+
+def _chance(result: dict[str, Any]) -> str:
+    chance = result.get("chance_to_beat_control")
+    if chance is None:
+        return "–"
+    if chance < 0.001:
+        return "< 0.1 %"
+    return "> 99.9 %" if chance > 0.999 else f"{100 * chance:.1f} %"

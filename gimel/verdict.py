@@ -1,0 +1,245 @@
+"""From figures to words: what a person who decides should read, and why.
+
+States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `no_data`. A
+winner is declared by the always-valid interval alone, because people look every day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+from gimel.sequential import visitors_needed
+from gimel.stats import Count, Interval, Proportion
+
+SOUGHT = 0.10
+"""The relative change that an experiment is asked to show, in `visitors_needed` and in the verdicts."""
+
+FINER = 0.05
+COARSER = (0.2, 0.5, 1.0)
+LONGEST_LIST = 4
+LOOKS = "however often one looks"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`state` is for machines; `text` and `reason` are sentences for people."""
+
+    state: str
+    text: str
+    reason: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"state": self.state, "text": self.text, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A variant that has visitors, with what is known about it."""
+
+    label: str
+    proportion: Proportion
+    interval: Interval
+    needed: int | None
+    verdict: Verdict
+
+
+CONTROL = Verdict("control", "the control", "the other variants are compared with it")
+
+
+def compare(
+    label: str, variant: Proportion, control_label: str, control: Proportion, interval: Interval, alpha: float
+) -> Rival:
+    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at `alpha`."""
+    needed = visitors_needed(variant, control, SOUGHT, alpha)
+    red, blue = name(label), name(control_label)
+
+    def because(verdict_state: str, text: str, reason: str) -> Rival:
+        return Rival(label, variant, interval, needed, Verdict(verdict_state, text, reason))
+
+    if interval.low > 0:
+        return because("winner", f"{red} beats {blue}", _gap(red, variant, blue, control, interval))
+    if interval.high < 0:
+        return because("loser", f"{red} loses to {blue}", _gap(red, variant, blue, control, interval))
+    so_far = _so_far(
+        variant, control, interval, " so far; the difference may be anything from {} to {} percentage points"
+    )
+    if variant.reached + control.reached == 0:
+        return because("collecting", "collecting: nobody has reached this goal yet", so_far)
+    change, missing = _next_step(variant, control, interval, needed, alpha)
+    if missing:
+        return because("collecting", _collecting(missing, change, control), so_far)
+    plausible = _largest_change(interval, control)
+    if plausible is None:
+        return because("collecting", f"collecting: nobody has reached this goal through {blue} yet", so_far)
+    settled = _so_far(
+        variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {LOOKS}"
+    )
+    if plausible > SOUGHT and variant.error + control.error > 0:
+        settled += "; the counters' own error hides smaller changes, a higher precision shows them"
+    return because("no_difference", f"no difference larger than {_up(plausible)} is plausible", settled)
+
+
+def summary(rivals: Sequence[Rival], control_label: str, control: Proportion) -> Verdict:
+    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is settled."""
+    if len(rivals) == 1 and rivals[0].verdict.state != "loser":
+        return rivals[0].verdict
+    blue = name(control_label)
+    winners = sorted(_in_state(rivals, "winner"), key=lambda rival: -rival.proportion.rate)
+    losers = _in_state(rivals, "loser")
+    collecting = _in_state(rivals, "collecting")
+    if winners:
+        text = f"{_names(winners)} {'beats' if len(winners) == 1 else 'beat'} {blue}"
+        if len(winners) == 1:
+            return Verdict("winner", text, winners[0].verdict.reason)
+        reason = f"{name(winners[0].label)} has the highest rate; whether it beats the other winners is not tested"
+        return Verdict("winner", text, reason)
+    if len(losers) == len(rivals):
+        reason = losers[0].verdict.reason if len(losers) == 1 else f"each of them is worse, {LOOKS}"
+        return Verdict("loser", f"{blue}, the control, beats {_names(losers)}", reason)
+    if collecting:
+        slowest = max(collecting, key=lambda rival: rival.needed or 0)
+        reason = f"{_names(collecting)} against {blue}: {slowest.verdict.reason}"
+        if losers:
+            reason += f"; {_names(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
+        return Verdict("collecting", slowest.verdict.text, reason)
+    open_ones = _in_state(rivals, "no_difference")
+    widest = max(open_ones, key=lambda rival: _largest_change(rival.interval, control) or 0.0)
+    reason = f"{name(widest.label)} against {blue}: {widest.verdict.reason}"
+    if losers:
+        reason += f"; {_names(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
+    return Verdict("no_difference", widest.verdict.text, reason)
+
+
+def no_data(text: str, reason: str = "") -> Verdict:
+    return Verdict("no_data", text, reason)
+
+
+def per_visitor(rates: Sequence[tuple[str, float]]) -> Verdict:
+    shown = listed([f"{name(label)} {rate:#.3g}".rstrip(".") for label, rate in rates])
+    return Verdict(
+        "per_visitor",
+        f"per visitor: {shown}",
+        "a visitor can reach this goal more than once; the counts do not show how much visitors differ, so no test is"
+        " possible",
+    )
+
+
+def do_not_trust(visitors: Sequence[Count], shares: Sequence[float], labels: Sequence[str]) -> Verdict:
+    if len(labels) <= LONGEST_LIST:
+        text = f"do not trust: the split {split(visitors)} should be {ratio(shares)}"
+    else:
+        everyone = sum(count.value for count in visitors)
+        worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
+        text = (
+            f"do not trust: {name(labels[worst])} has {visitors[worst].value:,} visitors"
+            f" and should have about {everyone * shares[worst]:,.0f}"
+        )
+    return Verdict(
+        "do_not_trust",
+        text,
+        "chance splits visitors like this less than 1 time in 1,000; some are lost or sent to the wrong variant, so the"
+        " rates cannot be compared: find the cause, or configure the weights that are meant",
+    )
+
+
+def split(visitors: Sequence[Count]) -> str:
+    return " / ".join(f"{count.value:,}" for count in visitors)
+
+
+def ratio(shares: Sequence[float]) -> str:
+    return " / ".join(f"{100 * share:.3g}" for share in shares)
+
+
+def name(label: str) -> str:
+    return label if label.strip() else "(no name)"
+
+
+def listed(words: Sequence[str]) -> str:
+    """red, green and blue; of many, the first few."""
+    if len(words) > LONGEST_LIST:
+        words = [*words[: LONGEST_LIST - 1], f"{len(words) - LONGEST_LIST + 1:,} more"]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def about(visitors: float, digits: int = 2) -> str:
+    """1234567 -> 1,200,000: no more digits than a plan can bear."""
+    step = 10 ** max(0, floor(log10(max(visitors, 1))) + 1 - digits)
+    return f"{max(1, ceil(visitors / step)) * step:,}"
+
+
+def _next_step(
+    variant: Proportion, control: Proportion, interval: Interval, needed: int | None, alpha: float
+) -> tuple[float, int | None]:
+    """The change to look for next and the visitors it takes; none where what matters is known, or cannot be."""
+    plausible = _largest_change(interval, control)
+    if plausible is not None and plausible <= SOUGHT:
+        return SOUGHT, None
+    if needed:
+        return SOUGHT, needed
+    if needed == 0:
+        return FINER, visitors_needed(variant, control, FINER, alpha)
+    for change in COARSER:
+        missing = visitors_needed(variant, control, change, alpha)
+        if missing is not None:
+            return change, missing
+    return SOUGHT, None
+
+
+def _collecting(missing: int, change: float, control: Proportion) -> str:
+    visitors = about(missing, digits=2 if control.reached >= 10 else 1)
+    return f"collecting: about {visitors} more visitors per variant to see a {change:.0%} change".replace("%", " %")
+
+
+def _largest_change(interval: Interval, control: Proportion) -> float | None:
+    return max(-interval.low, interval.high) / control.rate if control.rate else None
+
+
+def _gap(red: str, variant: Proportion, blue: str, control: Proportion, interval: Interval) -> str:
+    near, far = sorted((abs(interval.low), abs(interval.high)))
+    width = max(min(near, far - near), (far - near) / 30) / 2
+    return (
+        f"{percent(variant.rate, width)} against {percent(control.rate, width)}: {points(near, width)} to"
+        f" {points(far, width)} percentage points {'more' if interval.low > 0 else 'less'}, {LOOKS}"
+    )
+
+
+def _so_far(variant: Proportion, control: Proportion, interval: Interval, phrase: str) -> str:
+    width = (interval.high - interval.low) / 2
+    if width > max(variant.rate, control.rate):
+        return (
+            f"so far {variant.successes.value:,} of {variant.trials.value:,} visitors against"
+            f" {control.successes.value:,} of {control.trials.value:,}: too few to tell"
+        )
+    ends = phrase.format(points(interval.low, width, "+"), points(interval.high, width, "+"))
+    return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{ends}"
+
+
+def percent(rate: float, width: float) -> str:
+    """A rate with as many decimals as an uncertainty of this width leaves it."""
+    return f"{points(rate, width)} %"
+
+
+def points(share: float, width: float, sign: str = "-") -> str:
+    return f"{100 * share:{sign},.{_decimals(width)}f}"
+
+
+def _decimals(width: float) -> int:
+    return max(0, min(4, ceil(0.5 - log10(100 * width)))) if width > 0 else 4
+
+
+def _up(share: float) -> str:
+    """A bound in percent, rounded up to two digits, so that it stays one."""
+    value = 100 * share
+    decimals = max(0, 1 - floor(log10(value))) if 0 < value < 9.9 else 0
+    step = 10.0**-decimals
+    return f"{ceil(value / step - 1e-9) * step:,.{decimals}f} %"
+
+
+def _in_state(rivals: Sequence[Rival], state: str) -> list[Rival]:
+    return [rival for rival in rivals if rival.verdict.state == state]
+
+
+def _names(rivals: Sequence[Rival]) -> str:
+    return listed([name(rival.label) for rival in rivals])

@@ -1,0 +1,42 @@
+"""Memory of one counter by precision and visitors, on a real Redis: `python -m tests.benchmarks.bench_memory`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import redis
+
+from gimel import counters
+from gimel.config import PRECISIONS
+from gimel.events import Event
+from tests.parts import RedisServer
+
+SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            client = redis.Redis(port=server.port)
+            print("KB of Redis for one counter")
+            print(f"{'precision':>10}" + "".join(f"{size:>12,}" for size in SIZES))
+            for precision in PRECISIONS:
+                client.flushall()
+                sent, cells = 0, []
+                for size in SIZES:
+                    while sent < size:
+                        step = min(2_000, size - sent)
+                        visitors = [Event("n", "e", "buy", "red", str(sent + i)) for i in range(step)]
+                        counters.record(client, visitors, lambda _, precision=precision: precision)
+                        sent += step
+                    keys = list(client.scan_iter("n:*:e:buy:red*"))
+                    cells.append(sum(client.memory_usage(key, samples=0) for key in keys) / 1024)
+                print(f"{precision!s:>10}" + "".join(f"{cell:>12,.1f}" for cell in cells))
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

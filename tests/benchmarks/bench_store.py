@@ -1,0 +1,69 @@
+"""Time of `track` and of a large report on a real Redis: `python -m tests.benchmarks.bench_store`."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+import gimel
+from gimel import config, connection, counters
+from gimel.events import Event
+from tests.calls import EVENT
+from tests.parts import RedisServer
+
+EXPERIMENTS, GOALS, VARIANTS, VISITORS = 200, ("participate", "buy", "view", "sign up"), ("a", "b", "c"), 5_000
+
+
+def median_s(action: Callable[[], object], times: int) -> float:
+    """The median duration, in seconds."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def old_way(port: int) -> None:
+    """What Gimel 1.x does for each event: a new connection and four commands in a transaction."""
+    with redis.Redis(port=port) as client, client.pipeline() as pipe:
+        pipe.sadd("alephbet:experiments", "e").sadd("alephbet:counter_keys", "k").sadd("alephbet:e:counter_keys", "k")
+        pipe.pfadd("k", "u").execute()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(Path(folder)).start()
+        try:
+            config.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=16))
+            client = connection.current()
+            bare = median_s(lambda: client.pfadd("bare", "u"), 2_000)
+            for name, action in {
+                "a bare PFADD": lambda: client.pfadd("bare", "u"),
+                "gimel.track, one event": lambda: gimel.track(EVENT),
+                "the way of Gimel 1.x": lambda: old_way(server.port),
+            }.items():
+                taken = median_s(action, 2_000)
+                print(f"{name:28}{taken * 1e6:10,.0f} µs {taken / bare:8.2f} times a bare PFADD")
+            for number in range(EXPERIMENTS):
+                for goal in GOALS:
+                    for variant in VARIANTS:
+                        visitors = [Event("big", f"e{number}", goal, variant, str(i)) for i in range(VISITORS)]
+                        counters.record(client, visitors, lambda _: 16)
+            names = counters.experiments(client, "big")
+            first = median_s(lambda: counters.count(client, "big", names), 1)
+            again = median_s(lambda: counters.count(client, "big", names), 5)
+            whole = median_s(lambda: gimel.all({"namespace": "big"}), 5)
+            size = f"{EXPERIMENTS} x {len(GOALS) * len(VARIANTS)} counters at precision 16"
+            print(f"counts of {size}: {first:.2f} s at first, {again:.2f} s again; the whole report {whole:.2f} s")
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

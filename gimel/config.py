@@ -17,16 +17,23 @@ from .errors import ConfigError
 
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
 
+IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
 KEYS = {"redis", "cors_origins", "allowed_experiments", "precision", "experiments", "extra_wiring", "aws"}
 
 # Gimel 1.x handed its redis section to redis-py as it was, so these names may stand in a working file.
 OLD_REDIS_NAMES = {
     "ssl": "tls",
     "ssl_ca_certs": "tls_ca_file",
+    "ssl_certfile": "tls_cert_file",
+    "ssl_keyfile": "tls_key_file",
     "socket_timeout": "timeout_s",
     "socket_connect_timeout": "connect_timeout_s",
+    "unix_socket_path": "unix_socket",
 }
-OLD_REDIS_IGNORED = {"charset", "encoding", "decode_responses", "errors", "retry_on_timeout", "max_connections"}
+OLD_REDIS_IGNORED = {
+    *("charset", "encoding", "encoding_errors", "errors", "decode_responses"),
+    *("retry_on_timeout", "max_connections", "socket_keepalive", "socket_keepalive_options"),
+}
 
 
 Precision = int | Literal["exact"]
@@ -48,16 +55,20 @@ class ExperimentSettings:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """Where Redis is, and how long to wait for it (seconds). A `url` says everything but the waiting."""
+    """Where Redis is, and how long to wait for it (seconds). A `url` says all but the files and the waiting."""
 
     url: str | None = field(default=None, repr=False)
     host: str = "localhost"
     port: int = 6379
+    unix_socket: str | None = None
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: bool = False
+    tls_verify: bool = True
     tls_ca_file: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
     connect_timeout_s: float = 1.0
     timeout_s: float = 1.0
 
@@ -179,40 +190,51 @@ class _Section:
             cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
             self.problems.append(f"{prefix}{key}: unknown key; {cure}")
 
-    def take(self, key: str, wanted: str, read: Callable[[Any], Any], default: Any = None) -> Any:
-        """The value of `key`, or `default` where it is missing or null; `read` gives None for a wrong one."""
+    def take(self, key: str, wanted: str, read: Callable[[Any], Any], default: Any = None, secret: bool = False) -> Any:
+        """The value of `key`, or `default` where it is missing or null; `read` gives None for a wrong one.
+
+        A wrong value is repeated to the reader unless it may hold a secret.
+        """
         value = self.raw.get(key)
         if value is None:
             return default
         result = read(value)
         if result is None:
-            found = json.dumps(value, ensure_ascii=False)[:60]
-            self.problems.append(f"{self.prefix}{key}: must be {wanted}, not {found}")
+            found = "" if secret else f", not {json.dumps(value, ensure_ascii=False)[:60]}"
+            self.problems.append(f"{self.prefix}{key}: must be {wanted}{found}")
             return default
         return result
 
 
 def _redis(parent: _Section) -> RedisSettings | None:
-    raw = parent.take("redis", "an object with host, port and password", _object)
+    raw = parent.take("redis", "an object with host, port and password", _object, secret=True)
     if raw is None:
         return None
     renamed = {OLD_REDIS_NAMES.get(key, key): value for key, value in raw.items() if key not in OLD_REDIS_IGNORED}
-    if "unix_socket_path" in renamed:
-        renamed["url"] = f"unix://{renamed.pop('unix_socket_path')}"
+    if "ssl_cert_reqs" in renamed:
+        renamed["tls_verify"] = renamed.pop("ssl_cert_reqs") not in (None, "none")
     section = _Section(renamed, set(RedisSettings.__dataclass_fields__), "redis.", parent.problems)
-    url = section.take("url", "text", _text)
+    url = section.take("url", f"a Redis URL: {URL_SCHEMES}", _text, secret=True)
     if url:
         url = _url_or_problem("redis.url", url, section.problems)
+        doubled = sorted(section.raw.keys() & IN_URL)
+        if doubled:
+            section.problems.append(f"redis.url: leave out {', '.join(doubled)}, or say them in the URL")
+    switch = "true or false"
     seconds = "a number of seconds above 0"
     return RedisSettings(
         url=url,
-        host=section.take("host", "the name or address of a host", _text, "localhost"),
+        host=section.take("host", "the name or address of a host", _host, "localhost"),
+        unix_socket=section.take("unix_socket", "the path of a socket", _text),
         port=section.take("port", "a whole number from 1 to 65535", _whole(1, 65535), 6379),
         db=section.take("db", "a whole number from 0", _whole(0, 2**31), 0),
-        username=section.take("username", "text", _text_or_empty) or None,
+        username=section.take("username", "text", _text_or_empty, secret=True) or None,
         password=section.take("password", "text", _secret) or None,
-        tls=section.take("tls", "true or false", lambda value: value if isinstance(value, bool) else None, False),
+        tls=section.take("tls", switch, _bool, False),
+        tls_verify=section.take("tls_verify", switch, _bool, True),
         tls_ca_file=section.take("tls_ca_file", "the path of a PEM file", _text),
+        tls_cert_file=section.take("tls_cert_file", "the path of a PEM file", _text),
+        tls_key_file=section.take("tls_key_file", "the path of a PEM file", _text),
         connect_timeout_s=section.take("connect_timeout_s", seconds, _positive, 1.0),
         timeout_s=section.take("timeout_s", seconds, _positive, 1.0),
     )
@@ -256,6 +278,14 @@ def _text_or_empty(value: object) -> str | None:
 def _secret(value: object) -> str:
     # Never refused, so that no message repeats it; redis-py took numbers too.
     return value if isinstance(value, str) else str(value)
+
+
+def _host(value: object) -> str | None:
+    return value if isinstance(value, str) and value and not set(value) & set(" /:@?#") else None
+
+
+def _bool(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _text(value: object) -> str | None:

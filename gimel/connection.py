@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from . import config
+from .errors import ConfigError
 
 _client: redis.Redis | None = None
 
@@ -28,7 +29,10 @@ def use(client: redis.Redis | None) -> None:
 
 
 def connect(settings: config.RedisSettings) -> redis.Redis:
-    """A client for these settings. Nothing is sent before its first command."""
+    """A client for these settings. Nothing is sent before its first command.
+
+    Raises ConfigError for settings that contradict each other.
+    """
     options: dict[str, Any] = {
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.timeout_s,
@@ -39,13 +43,27 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
         "protocol": 2,
         "driver_info": None,
     }
-    if settings.tls_ca_file:
-        options["ssl_ca_certs"] = settings.tls_ca_file
-    if settings.url:
-        return redis.Redis.from_url(settings.url, **options)
+    if settings.tls or (settings.url or "").startswith("rediss:"):
+        options |= {
+            "ssl_ca_certs": settings.tls_ca_file,
+            "ssl_certfile": settings.tls_cert_file,
+            "ssl_keyfile": settings.tls_key_file,
+        }
+        if not settings.tls_verify:
+            options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    try:
+        client = redis.Redis.from_url(settings.url, **options) if settings.url else _by_parts(settings, options)
+        client.connection_pool.make_connection()
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise ConfigError("the Redis settings do not fit together", str(error)) from None
+    return client
+
+
+def _by_parts(settings: config.RedisSettings, options: dict[str, Any]) -> redis.Redis:
     return redis.Redis(
         host=settings.host,
         port=settings.port,
+        unix_socket_path=settings.unix_socket,
         db=settings.db,
         username=settings.username,
         password=settings.password,

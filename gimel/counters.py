@@ -14,7 +14,8 @@ An exact counter is a set. Both have a second word of their own, so that no name
     {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
 
 Gimel 1.x reads goal and variant from the right of the key, so they may not hold a colon there: it is written `%3A`,
-and a `%` that stands before `3A` or `25` is written `%25`. Every other name stays as it is.
+and a `%` that stands before `3A` or `25` is written `%25`. The name `counter_keys`, with which a counter's key could
+equal that of a set, is written `counter%5Fkeys`. Every other name stays as it is.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ from .stats import REGISTERS, Count, hyperloglog_error
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
+
+SET_NAME = "counter_keys"
+SET_NAME_ESCAPED = "counter%5Fkeys"
+
+MIN_COLONS = 4
+"""Members of an experiment's set that have fewer are no counters of ours, and are left alone."""
 
 HASH_BYTES = 8
 
@@ -71,11 +78,16 @@ def counters_key(namespace: str, experiment: str) -> str:
 
 def escape(name: str) -> str:
     """Write a goal or variant so that it holds no colon, and is read back by `unescape` as it was."""
-    return re.sub(r":|%(?=3A|25)", lambda found: "%3A" if found[0] == ":" else "%25", name)
+    if name == SET_NAME:
+        return SET_NAME_ESCAPED
+    percents = r"%(?=3A|25)" if name != SET_NAME_ESCAPED else "%"
+    return re.sub(f":|{percents}", lambda found: "%3A" if found[0] == ":" else "%25", name)
 
 
 def unescape(text: str) -> str:
     """The goal or variant that `escape` wrote."""
+    if text == SET_NAME_ESCAPED:
+        return SET_NAME
     return re.sub(r"%(3A|25)", lambda found: ":" if found[1] == "3A" else "%", text)
 
 
@@ -98,7 +110,7 @@ def digest(uuid: str) -> bytes:
 
 
 def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[[str], Precision]) -> None:
-    """Count these events, each once however often it comes, in one network round trip, all or none.
+    """Count these events, each once however often it comes, in one transaction and one network round trip.
 
     `precision_of` tells an experiment's precision. Raises StoreUnavailable.
     """
@@ -140,7 +152,7 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     """
     sets = [counters_key(namespace, name) for name in names]
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
-    keys = [(name, key) for name, found in zip(names, members) for key in found]
+    keys = [(name, key) for name, found in zip(names, members) for key in found if key.count(b":") >= MIN_COLONS]
     values: list[int] = _pipeline(client, keys, lambda pipe, item: _size(pipe, item[1]))
     read: dict[str, dict[tuple[str, str], _Parts]] = {name: {} for name in names}
     for (name, key), value in zip(keys, values):
@@ -210,5 +222,5 @@ def _pipeline(client: redis.Redis, items: Sequence[Any], command: Callable[[Any,
 def _answering() -> Iterator[None]:
     try:
         yield
-    except (redis.RedisError, OSError) as error:
-        raise StoreUnavailable("Redis did not do what it was asked", str(error)) from error
+    except (redis.RedisError, OSError, UnicodeError) as error:
+        raise StoreUnavailable("Redis did not do what it was asked", "try again later") from error

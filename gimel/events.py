@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BadRequest
@@ -11,10 +11,6 @@ from .errors import BadRequest
 DEFAULT_NAMESPACE = "alephbet"
 MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
-
-# `{namespace}:{experiment}:counter_keys` is Gimel's set of an experiment's counters. A variant of that name could make
-# a counter's key equal to such a set's, so it alone is reserved.
-RESERVED_VARIANT = "counter_keys"
 
 REQUIRED = ("experiment", "variant", "event", "uuid")
 HINT = f"send {', '.join(REQUIRED)} as text of 1 to {MAX_NAME_LENGTH} characters, and optionally namespace"
@@ -68,8 +64,6 @@ def read_event(item: object) -> Event:
     problems: list[str] = []
     names = {field: _required(item, field, problems) for field in REQUIRED}
     namespace = _namespace(item, problems)
-    if names["variant"] == RESERVED_VARIANT:
-        problems.append(f"variant: {RESERVED_VARIANT!r} is reserved")
     if problems:
         raise BadRequest(problems, HINT)
     return Event(namespace, names["experiment"], names["event"], names["variant"], names["uuid"])
@@ -85,16 +79,30 @@ def read_namespace(params: Mapping[str, object]) -> str:
 
 
 def read_experiment(params: Mapping[str, object]) -> tuple[str, str]:
-    """The (namespace, experiment) asked for. Raises BadRequest."""
+    """The (namespace, experiment) asked for, which an older Gimel may have named in any way. Raises BadRequest."""
     problems: list[str] = []
-    experiment = _required(params, "experiment", problems)
+    experiment = _required(params, "experiment", problems, _unreadable)
     namespace = _namespace(params, problems)
     if problems:
         raise BadRequest(problems, "send experiment=NAME, and optionally namespace=NAME")
     return namespace, experiment
 
 
-def _required(item: Mapping[str, object], field: str, problems: list[str]) -> str:
+def read_scope(params: Mapping[str, object]) -> str | None:
+    """The text of `scope`, a comma-separated list of experiments; None for all. Raises BadRequest."""
+    problems: list[str] = []
+    scope = _required(params, "scope", problems, _unreadable) if params.get("scope") else None
+    if problems:
+        raise BadRequest(problems, "send scope=NAME,NAME")
+    return scope
+
+
+def _required(
+    item: Mapping[str, object],
+    field: str,
+    problems: list[str],
+    find_faults: Callable[[str], list[str]] | None = None,
+) -> str:
     value = item.get(field)
     if value is None:
         problems.append(f"{field} is missing")
@@ -105,7 +113,7 @@ def _required(item: Mapping[str, object], field: str, problems: list[str]) -> st
         return ""
     if not text:
         problems.append(f"{field} is empty")
-    problems.extend(f"{field} {problem}" for problem in _faults(text))
+    problems.extend(f"{field} {problem}" for problem in (find_faults or _faults)(text))
     return text
 
 
@@ -133,19 +141,17 @@ def _text(value: object) -> str | None:
 
 
 def _faults(text: str) -> list[str]:
-    faults = []
     if len(text) > MAX_NAME_LENGTH:
-        faults.append(f"has {len(text)} characters, more than {MAX_NAME_LENGTH}")
-    categories = {unicodedata.category(character) for character in text}
-    if "Cc" in categories:
-        faults.append("contains a control character")
-    if "Cs" in categories:
-        faults.append("is not valid UTF-8")
-    return faults
+        return [f"has {len(text)} characters, more than {MAX_NAME_LENGTH}"]
+    has_controls = any(unicodedata.category(character) == "Cc" for character in text)
+    return [*(["contains a control character"] if has_controls else []), *_unreadable(text)]
+
+
+def _unreadable(text: str) -> list[str]:
+    return ["is not valid UTF-8"] if any("\ud800" <= character <= "\udfff" for character in text) else []
 
 
 def _kind(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "true or false", list: "a list", dict: "an object", str: "text", int: "a number", float: "a number"}
-    return names.get(type(value), type(value).__name__)
+    return {bool: "true or false", list: "a list", dict: "an object"}.get(type(value), "a single value")

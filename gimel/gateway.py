@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from . import config
@@ -116,12 +116,14 @@ def _headers(event: Mapping[str, Any]) -> dict[str, str]:
 
 def _body(event: Mapping[str, Any]) -> bytes:
     body = event.get("body") or ""
+    if not isinstance(body, str):
+        body = json.dumps(body)  # what a test from the console may send
     if event.get("isBase64Encoded"):
         try:
             return base64.b64decode(body, validate=True)
         except (binascii.Error, ValueError):
             raise BadRequest(["the body is not valid base64"], HINT) from None
-    return cast(bytes, body.encode("utf-8", "surrogatepass"))
+    return body.encode("utf-8", "surrogatepass")
 
 
 def _form(text: str) -> dict[str, object]:
@@ -158,7 +160,7 @@ def _read_json(text: str) -> tuple[list[object], bool]:
     try:
         value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise BadRequest(["the body is not JSON"], f"{HINT}; or a list of such events") from None
+        raise BadRequest(["the body is neither JSON nor a form"], f"{HINT}; or a list of such events") from None
     if not isinstance(value, list):
         return [value], False
     if not 1 <= len(value) <= MAX_EVENTS:
@@ -193,14 +195,15 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
         "Cache-Control": "no-cache, no-store, must-revalidate",
         "Pragma": "no-cache",
         "Access-Control-Expose-Headers": "Retry-After, X-Gimel-Ignored",
-        **_origin(call.headers.get("origin", "")),
+        **cors_origin(call.headers.get("origin", "")),
         **answer.headers,
     }
     body = "" if answer.status == 204 else to_json(answer.value)
     return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
-def _origin(origin: str) -> dict[str, str]:
+def cors_origin(origin: str) -> dict[str, str]:
+    """The headers that let a page of an allowed origin read an answer, errors too."""
     try:
         allowed = config.current().cors_origins
     except ConfigError:
@@ -218,7 +221,12 @@ def to_json(value: object) -> str:
 def _answer_flat(handle: Handle, event: object) -> object:
     """Plain in, plain out, as in Gimel 1.x. A mistake or an outage fails the invocation."""
     params = event if isinstance(event, Mapping) else {}
-    answer = handle(Request(params, [event]))
+    try:
+        answer = handle(Request(params, [event]))
+    except StoreUnavailable as error:
+        log.error("%s", error, exc_info=error.__cause__)
+        # Lambda hands the message to the caller: the cause, which names addresses, stays in the log.
+        raise StoreUnavailable(error.message, error.hint) from None
     if answer.status >= 400:
         raise BadRequest([to_json(answer.value)])
     return answer.value
@@ -239,7 +247,7 @@ def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str,
         items += found
         senders += [str(record.get("messageId"))] * len(found)
     try:
-        refused = handle(Request(items=items)).refused
+        refused = handle(Request(items=items, is_list=True)).refused
     except Exception as error:
         log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
         refused = frozenset(range(len(items)))

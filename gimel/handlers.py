@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import config, connection, counters, report
-from .events import HINT, Batch, read_batch, read_experiment, read_namespace
+from .events import HINT, Batch, read_batch, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
 IGNORED = "experiment is not in allowed_experiments of this deployment"
@@ -33,14 +33,14 @@ def experiment(request: Request) -> Answer:
 def all(request: Request) -> Answer:
     """Report all experiments of a namespace, or those in `scope`, a comma-separated list."""
     namespace = read_namespace(request.params)
-    scope = request.params.get("scope")
-    text = str(scope) if scope else None
+    scope = read_scope(request.params)
     names = counters.experiments(connection.current(), namespace)
-    if text:
-        names = [text] if text in names else sorted(set(text.split(",")) - {""})
+    if scope:
+        # A name may itself hold a comma.
+        names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     counts = counters.count(connection.current(), namespace, names)
     reports = [{"experiment": name, **_report(name, counts[name])} for name in names]
-    return Answer([{"meta": {"scope": text}}, *reports])
+    return Answer([{"meta": {"scope": scope}}, *reports])
 
 
 @endpoint("DELETE")

@@ -11,9 +11,12 @@ from click.testing import CliRunner
 
 import gimel
 from gimel import config
-from gimel.ops import cli, embedded
+from gimel.ops import cli, embedded, formats
 from gimel.ops.cli import main
 from tests.calls import EVENT
+from tests.parts import missing
+
+PLAIN = {"label": "red", "trials": 1}
 
 
 def run(*arguments: str, code: int = 0):
@@ -42,9 +45,34 @@ def test_the_table_shows_counts_and_rates(tracked):
 
 
 def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
-    result = run("report", "button color", "nobody's")
+    result = run("report", "button color", "nobody's", code=1)
     assert "=1+1" not in result.stdout
     assert 'There is no experiment "nobody\'s"' in result.stderr
+
+
+def test_names_of_any_kind_are_told_as_they_are(tracked):
+    result = run("report", "[/x]", "a[b]", "evil\x1b[31m", "--namespace", "[/y]", code=1)
+    assert "There is no experiment '[/x]' in namespace '[/y]'" in result.stderr
+    assert "'a[b]'" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_what_could_move_the_cursor_is_shown_as_a_sign(tracked, redis_server):
+    name = "evil\x1b[31mRED\u202e"
+    key = f"alephbet:counters:{name}:participate:a"
+    client = redis_server.client()
+    client.sadd("alephbet:experiments", name)
+    client.sadd(f"alephbet:{name}:counter_keys", key)
+    client.pfadd(key, "u1")
+    output = run("report").stdout
+    assert "evil\N{REPLACEMENT CHARACTER}[31mRED\N{REPLACEMENT CHARACTER}" in output
+    assert "\x1b[31m" not in output
+
+
+@pytest.mark.parametrize("name", ["=1", "+1", "-1", "@a"])
+def test_no_name_is_a_formula_in_a_spreadsheet(name):
+    (row,) = csv.DictReader(io.StringIO(formats.as_csv([{"experiment": name, "goals": [], "participants": [PLAIN]}])))
+    assert row["experiment"] == f"'{name}"
 
 
 def test_json_is_the_report_and_nothing_else(tracked):
@@ -76,7 +104,7 @@ def test_what_is_no_address_is_told():
 def test_the_data_of_a_stopped_server_can_be_reported(serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not embedded.find_server():
-        pytest.fail("no redis-server")
+        missing("no redis-server: install the Debian package redis-server")
     data = tmp_path / "data"
     serve("--data", str(data)).stop()
     result = run("report", "--data", str(data))

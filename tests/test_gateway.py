@@ -91,6 +91,20 @@ class TestRestApi:
         assert too_many["statusCode"] == 400
         assert read(too_many)["hint"] == "send 1 to 500 events at a time"
 
+    def test_a_list_that_is_partly_ignored_and_partly_bad_must_not_come_back(self, fake):
+        config.use(config.Config(allowed_experiments=frozenset({"other"})))
+        answer = gimel.track(post([EVENT, {}]), None)
+        assert (answer["statusCode"], read(answer)["counted"]) == (200, 0)
+
+    def test_a_hundred_and_one_names_in_a_form_are_a_400(self, fake):
+        form = "&".join(f"n{number}=1" for number in range(101))
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        answer = gimel.track(make_rest_event("POST", body=form, headers=headers), None)
+        assert read(answer)["problems"] == ["more than 100 names"]
+
+    def test_a_body_that_is_an_object_already_is_taken(self, fake):
+        assert gimel.track(make_rest_event("POST", body=EVENT), None) == ACCEPTED
+
     def test_options_is_answered_for_the_preflight(self, fake):
         answer = gimel.delete(make_rest_event("OPTIONS"), None)
         assert answer["statusCode"] == 204
@@ -167,9 +181,9 @@ class TestQueue:
         assert participants(fake) == 2
 
     def test_only_bad_messages_stay_in_the_queue(self, fake):
-        event = make_queue_event("not json", json.dumps(EVENT), json.dumps([{**EVENT, "uuid": "u2"}, {}]))
+        event = make_queue_event(json.dumps(EVENT), "not json", json.dumps([{**EVENT, "uuid": "u2"}, {}]))
         failures = gimel.track(event, None)["batchItemFailures"]
-        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]
+        assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
         assert participants(fake) == 2
 
     def test_an_outage_keeps_every_message_in_the_queue(self, fake):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from http.client import HTTPConnection
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -72,6 +73,27 @@ def test_an_unknown_address_says_what_there_is(server):
     assert "/track," in text
 
 
+def test_a_body_that_lambda_would_not_take_is_a_413_with_cors(server):
+    status, headers, _ = ask(f"{server.url}/track", "POST", b" " * (6 * 1024 * 1024 + 1))
+    assert (status, headers["Access-Control-Allow-Origin"]) == (413, "*")
+
+
+def test_a_refusal_keeps_to_the_configured_origins(serve, redis_server, tmp_path):
+    (tmp_path / "config.json").write_text('{"cors_origins": ["https://a.example"]}')
+    server = serve("--api-key", "k", GIMEL_REDIS_URL=redis_server.url)
+    status, headers, _ = ask(f"{server.url}/experiments")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (403, "https://a.example")
+
+
+def test_head_has_no_body(server):
+    connection = HTTPConnection(server.url.removeprefix("http://"))
+    connection.request("HEAD", "/health")
+    assert connection.getresponse().read() == b""
+    connection.request("GET", "/health")
+    assert connection.getresponse().read() == b'{"redis":"answers"}'
+    connection.close()
+
+
 def test_the_example_loads_alephbet_from_a_cdn_with_its_checksum(server):
     status, headers, text = ask(f"{server.url}/example")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -111,7 +133,8 @@ class TestWithoutKey:
         assert ask(f"{server.url}/experiments", Origin="http://localhost:3000")[0] == 200
 
     @pytest.mark.parametrize(
-        "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}]
+        "headers",
+        [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}, {"Origin": "http://["}],
     )
     def test_other_pages_may_only_track(self, server, headers):
         assert ask(f"{server.url}/experiments", **headers)[0] == 403

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import redis
 from rich.console import Console
+from rich.markup import escape
 
 import gimel
 from gimel import config, connection
 from gimel.errors import ConfigError, GimelError
+from gimel.gateway import Request
 
 from . import embedded, formats, local, template
 from .remote import fetch_report
@@ -28,7 +30,7 @@ err = Console(stderr=True, highlight=False)
 
 config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
 data_option = click.option(
-    "--data", type=click.Path(path_type=Path), default=embedded.DEFAULT_FOLDER, help="Folder of the embedded Redis."
+    "--data", type=click.Path(path_type=Path), default=embedded.default_folder, help="Folder of the embedded Redis."
 )
 key_option = click.option("--api-key", envvar="GIMEL_API_KEY", help="API key; default: $GIMEL_API_KEY.")
 
@@ -40,12 +42,13 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except GimelError as error:
-            err.print(f"[red]Error:[/] {_plain(str(error))}", soft_wrap=True)
+            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            err.print(f"[red]Error:[/] {_plain(str(error))}{_plain(cause)}", soft_wrap=True)
             sys.exit(1)
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    return escape(formats.visible(text))
 
 
 @click.group(cls=Commands)
@@ -71,6 +74,7 @@ def serve(
     host: str, port: int, data: Path, config_file: Path | None, api_key: str | None, alephbet: Path | None
 ) -> None:
     """Answer events and reports on this machine, as the deployed functions would."""
+    local.end_on_signals()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     if not api_key and not local.is_loopback(host):
         hint = "give one with --api-key or GIMEL_API_KEY"
@@ -143,14 +147,15 @@ def report(
         items = fetch_report(url, api_key, params)
     else:
         with _reading_redis(config_file, data):
-            items = gimel.all(params)
+            items = cast("list[dict[str, Any]]", gimel.all.handle(Request(params)).value)
     found = [
         item for item in items if item.get("experiment") and (not experiments or item["experiment"] in experiments)
     ]
     empty = [item["experiment"] for item in found if not item["goals"] and not item.get("participants")]
     found = [item for item in found if item["experiment"] not in empty]
-    for name in sorted(set(experiments) - {item["experiment"] for item in found}):
-        err.print(f"[yellow]There is no experiment {_plain(name)!r} in namespace {_plain(namespace)!r}.[/]")
+    unknown = sorted(set(experiments) - {item["experiment"] for item in found})
+    for name in unknown:
+        err.print(f"[yellow]There is no experiment {_plain(repr(name))} in namespace {_plain(repr(namespace))}.[/]")
     if form == "json":
         click.echo(formats.as_json(found))
     elif form == "csv":
@@ -158,7 +163,9 @@ def report(
     elif found:
         out.print(formats.as_text(found))
     elif not experiments:
-        err.print(f"Nothing has been tracked in namespace {_plain(namespace)!r} yet.")
+        err.print(f"Nothing has been tracked in namespace {_plain(repr(namespace))} yet.")
+    if unknown:
+        sys.exit(1)
 
 
 @contextmanager

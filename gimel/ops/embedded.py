@@ -5,15 +5,18 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import logging
+import os
+import re
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,17 +26,24 @@ from gimel.errors import ConfigError, GimelError
 
 log = logging.getLogger("gimel")
 
-DEFAULT_FOLDER = Path.home() / ".gimel" / "data"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 30
+START_TIMEOUT_S = 300
+STOP_TIMEOUT_S = 10
 RESTART_PAUSE_S = 0.5
 
-# The longest path that Linux and macOS both take for a Unix socket.
+# The longest path, in bytes, that Linux and macOS both take for a Unix socket.
 MAX_SOCKET_PATH = 103
+
+# Redis 7 writes into a folder what older ones write into a file, and cannot read from it.
+LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", 7
 
 
 class FolderInUse(ConfigError):
     """Another server works in the folder."""
+
+
+def default_folder() -> Path:
+    """Where data are kept when nobody says otherwise."""
+    return Path.home() / ".gimel" / "data"
 
 
 def find_server() -> str | None:
@@ -56,21 +66,41 @@ def socket_of(folder: Path) -> Path:
 
 def url_of(folder: Path) -> str:
     """The URL of the Redis of this folder."""
-    return f"unix://{socket_of(folder)}"
+    return f"unix://{quote(str(socket_of(folder)))}"
+
+
+def answers(folder: Path) -> bool:
+    """Whether the Redis of this folder answers."""
+    try:
+        return is_running(folder) and bool(_ping(folder))
+    except redis.RedisError:
+        return False
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a Redis listens in this folder."""
-    client = redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=Retry(NoBackoff(), 0))
+    """Whether a Redis listens in this folder, be it loading its data or frozen."""
     try:
-        client.ping()
-    except redis.BusyLoadingError:
+        _ping(folder)
+    except (redis.BusyLoadingError, redis.TimeoutError):
         return True
     except redis.RedisError:
         return False
-    finally:
-        client.close()
     return True
+
+
+def _ping(folder: Path) -> object:
+    with redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+        return client.ping()
+
+
+def _has_data(folder: Path) -> bool:
+    return any((folder.expanduser() / name).exists() for name in (LOG_FOLDER, OLD_LOG))
+
+
+def _major_version(binary: str) -> int:
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\d+)", said)
+    return int(found[1]) if found else 0
 
 
 class EmbeddedRedis:
@@ -90,8 +120,11 @@ class EmbeddedRedis:
         self._watcher = threading.Thread(target=self._watch, name="redis-watcher", daemon=True)
 
     def __enter__(self) -> EmbeddedRedis:
-        if len(str(socket_of(self.folder))) > MAX_SOCKET_PATH:
+        if len(os.fsencode(socket_of(self.folder))) > MAX_SOCKET_PATH:
             raise ConfigError(f"the path of {self.folder} is too long for a socket", "choose a shorter one with --data")
+        if (self.folder / LOG_FOLDER).exists() and _major_version(self._binary) < LOG_FOLDER_SINCE:
+            hint = "install the Debian package redis-server, or choose another folder with --data"
+            raise ConfigError(f"{self.folder} was written by a newer Redis than {self._binary}", hint)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
@@ -120,6 +153,7 @@ class EmbeddedRedis:
         self._stopping.set()
         self._kill()
         self._watcher.join()
+        self._kill()  # what the watcher may just have started
         if self._lock:
             self._lock.close()
 
@@ -134,7 +168,8 @@ class EmbeddedRedis:
         if not is_running(self.folder):
             return
         client = redis.Redis(unix_socket_path=str(socket_of(self.folder)), socket_timeout=STOP_TIMEOUT_S)
-        client.shutdown()
+        with suppress(redis.RedisError):
+            client.shutdown()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while is_running(self.folder):
             if time.monotonic() > deadline:
@@ -155,11 +190,12 @@ class EmbeddedRedis:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         # In a session of its own: Ctrl-C at the terminal must reach the server first, which then ends Redis.
-        self._process = subprocess.Popen(
-            [self._binary, *arguments], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with (self.folder / "redis.log").open("a") as early:
+            self._process = subprocess.Popen(
+                [self._binary, *arguments], start_new_session=True, stdout=early, stderr=early
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not is_running(self.folder):
+        while not answers(self.folder):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise GimelError("redis-server does not start", f"its log is {self.folder / 'redis.log'}")
             time.sleep(0.02)
@@ -173,7 +209,7 @@ class EmbeddedRedis:
             log.warning("redis-server ended with code %s; starting it again", code)
             try:
                 self._start()
-            except GimelError as error:
+            except (GimelError, OSError) as error:
                 log.error("%s", error)
 
     def _kill(self) -> None:
@@ -196,7 +232,7 @@ def reachable(folder: Path) -> Iterator[str]:
         yield url_of(folder)
         return
     binary = find_server()
-    if not folder.expanduser().is_dir() or binary is None:
+    if not _has_data(folder) or binary is None:
         hint = "start `gimel serve`, or say where Redis is in config.json or GIMEL_REDIS_URL"
         raise ConfigError(f"no Redis is configured, and there is no data in {folder}", hint)
     with EmbeddedRedis(folder, binary) as server:

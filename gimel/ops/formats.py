@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
 
 COLORS = {"winner": "green", "loser": "red", "do_not_trust": "bold red", "collecting": "yellow", "mismatch": "bold red"}
+
+SIGN = "\N{REPLACEMENT CHARACTER}"
+TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 INTERVALS = ("rate_interval", "difference_interval", "uplift_interval", "always_valid_interval")
 FIGURES = (
@@ -100,10 +104,17 @@ def _inert(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
+def visible(text: str) -> str:
+    """Text for a terminal: what could move its cursor, or turn the reading direction, is shown as a sign."""
+    return "".join(
+        SIGN if (unicodedata.category(one) == "Cc" and one != "\n") or one in TURNING else one for one in text
+    )
+
+
 def as_text(report: Report) -> RenderableType:
     """For the terminal: of each experiment the split of visitors, and of each goal the verdict and a table."""
     parts: list[RenderableType] = []
-    for item in report:
+    for item in _visible(report):
         parts += [Text(item["experiment"], style="bold underline"), *_split(item)]
         for goal in item["goals"]:
             parts += [Padding(_goal(goal, item), (1, 0, 0, 2))]
@@ -111,6 +122,14 @@ def as_text(report: Report) -> RenderableType:
             parts.append(Text("  no goal reached yet"))
         parts.append(Text())
     return Group(*parts)
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _visible(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_visible(inner) for inner in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def _split(item: dict[str, Any]) -> list[Text]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hmac
 import ipaddress
+import logging
 import signal
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,10 +21,12 @@ import waitress
 
 from gimel import connection
 from gimel.errors import ConfigError
-from gimel.gateway import to_json
+from gimel.gateway import cors_origin, to_json
 
 from .snippet import alephbet_script
 from .wiring import ENDPOINTS, Endpoint
+
+log = logging.getLogger("gimel")
 
 THREADS = 8
 MAX_BODY_BYTES = 6 * 1024 * 1024  # what Lambda takes
@@ -40,6 +44,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_local(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class App:
     """The WSGI application. `api_key` is what reports and deletions need; None leaves them to this machine's pages."""
@@ -48,10 +59,16 @@ class App:
     alephbet: Path | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
-        status, headers, body = self._answer(environ)
+        try:
+            status, headers, body = self._answer(environ)
+        except Exception:
+            log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
+            status, headers, body = _json(500, {"error": "the server failed to answer; its log has the cause"})
+        if headers["Content-Type"] == "application/json":
+            headers = {**cors_origin(environ.get("HTTP_ORIGIN", "")), **headers}
         headers["Content-Length"] = str(len(body))
         start_response(f"{status} {HTTPStatus(status).phrase}", list(headers.items()))
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "/")
@@ -67,7 +84,7 @@ class App:
         if path == "/example":
             return 200, {"Content-Type": "text/html; charset=utf-8"}, self._example()
         if path == "/":
-            return 302, {"Location": "/example"}, b""
+            return 302, {"Location": "/example", "Content-Type": "text/plain"}, b""
         paths = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/health", "/example"])
         return _json(404, {"error": "nothing is here", "hint": f"try {paths}"})
 
@@ -76,20 +93,23 @@ class App:
             refusal = self._refusal(environ)
             if refusal:
                 return _json(403, refusal)
+        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            return _json(
+                413, {"error": f"the body is larger than {MAX_BODY_BYTES:,} bytes", "hint": "send less at a time"}
+            )
         answer = endpoint.entry(proxy_event(environ))
         return answer["statusCode"], dict(answer["headers"]), answer["body"].encode()
 
     def _refusal(self, environ: dict[str, Any]) -> dict[str, str] | None:
         if self.api_key is not None:
             given = environ.get("HTTP_X_API_KEY", "").encode("latin-1")
-            if hmac.compare_digest(given, self.api_key.encode()):
+            if hmac.compare_digest(given, self.api_key.encode("utf-8", "surrogateescape")):
                 return None
             return {"error": "the API key is missing or wrong", "hint": "send it in the header x-api-key"}
         # Without a key, any page in this machine's browser could read or delete, or come back under a name of its own
         # that now means this machine: both the page and the name must be this machine's.
         page = environ.get("HTTP_ORIGIN")
-        hosts = [urlsplit(f"//{environ.get('HTTP_HOST', '')}"), *([urlsplit(page)] if page else [])]
-        if all(is_loopback(host.hostname or "") for host in hosts):
+        if all(map(_is_local, [f"//{environ.get('HTTP_HOST', '')}", *([page] if page else [])])):
             return None
         return {"error": "only pages of this machine may do this", "hint": "start the server with --api-key"}
 
@@ -132,35 +152,40 @@ def _health() -> Answer:
 
 
 def _json(status: int, value: object) -> Answer:
-    return status, {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"}, to_json(value).encode()
+    return status, {"Content-Type": "application/json"}, to_json(value).encode()
 
 
 class Server:
-    """A production WSGI server around an `App`, bound at once; `run` answers until Ctrl-C or SIGTERM.
+    """A production WSGI server around an `App`, bound at once; `run` answers until the process is told to end.
 
     Raises ConfigError where the address cannot be used.
     """
 
     def __init__(self, app: App, host: str, port: int) -> None:
         try:
-            self._server = waitress.create_server(
-                app, host=host, port=port, threads=THREADS, ident="gimel", max_request_body_size=MAX_BODY_BYTES
-            )
+            self._server = waitress.create_server(app, host=host, port=port, threads=THREADS, ident="gimel")
         except (OSError, ValueError) as error:
             hint = "choose another one with --host and --port"
             raise ConfigError(f"{host}:{port} cannot be served ({error})", hint) from None
         listening = getattr(self._server, "effective_listen", None)
         bound = listening[0][1] if listening else self._server.effective_port
+        if host in ("0.0.0.0", "::", "*"):
+            host = socket.gethostname()
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{bound}"
 
     def run(self) -> None:
-        """Answer requests until Ctrl-C or SIGTERM; those that came in by then are still answered."""
-        signal.signal(signal.SIGTERM, _end)
+        """Answer requests until Ctrl-C or `end_on_signals`; those being worked on are finished."""
         try:
             self._server.run()
         finally:
             self._server.close()
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM, and the closing of the terminal, end this process as Ctrl-C does: after cleaning up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
 
 
 def _end(number: int, frame: object) -> NoReturn:

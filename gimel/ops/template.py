@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
+import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from gimel.errors import ConfigError
@@ -14,11 +15,13 @@ def shipped(name: str) -> Path:
 
     Raises ConfigError where it is in neither.
     """
-    places = (Path(__file__).parent.parent.parent / name, Path(sys.prefix) / "share" / "gimel" / name)
-    for place in places:
-        if place.is_file():
-            return place
-    raise ConfigError(f"{name} is missing from this installation", "install Gimel again")
+    checkout = Path(__file__).parent.parent.parent
+    if (checkout / "setup.py").is_file():
+        return checkout / name
+    for file in metadata.files("gimel") or ():
+        if file.name == name and Path(str(file.locate())).is_file():
+            return Path(str(file.locate()))
+    raise ConfigError(f"{name} is missing from this installation", "install Gimel again, with pip")
 
 
 def write(path: Path, force: bool = False) -> None:
@@ -27,14 +30,13 @@ def write(path: Path, force: bool = False) -> None:
     Raises ConfigError where there is a file already and `force` is not given, or none can be written.
     """
     text = shipped("config.json.template").read_bytes()
+    if path.exists() and not force:
+        hint = "edit it with `gimel configure --edit`, or write over it with --force"
+        raise ConfigError(f"{path} exists already", hint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if force:
-            path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # mode 0600
             file.write(text)
-    except FileExistsError:
-        hint = "edit it with `gimel configure --edit`, or write over it with --force"
-        raise ConfigError(f"{path} exists already", hint) from None
+        os.replace(file.name, path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})", "choose another with --config") from None

@@ -84,9 +84,9 @@ def experiment_report(
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
-    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control and `weights`
-    the configured weight of each variant. What each key means is in docs/statistics.md; a figure that is undefined is
-    None. Never raises for what counters can hold.
+    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control and
+    `weights` the configured weight of each variant. What each key means is in docs/statistics.md; a figure
+    that is undefined is None. Never raises for what counters can hold.
     """
     labels = sorted({label for variants in counts.values() for label in variants})
     participants = counts.get(PARTICIPATE, {})
@@ -111,14 +111,14 @@ def _control(labels: Sequence[str], baseline: str | None) -> tuple[str | None, l
         return None, []
     if baseline is None or baseline in labels:
         return labels[0] if baseline is None else baseline, []
-    missing = (
-        f"the configured baseline {baseline} has not been seen; the variants are compared with {labels[0]} instead"
-    )
-    return labels[0], [missing]
+    missing = f"the configured baseline {baseline} has not been seen"
+    return labels[0], [f"{missing}; the variants are compared with {labels[0]} instead"]
 
 
 def _split(trials: Mapping[str, Count], weights: Mapping[str, float] | None, notes: list[str]) -> Split:
-    """Against the configured weights, of which a variant never seen has its share too; else against equal ones."""
+    """Against the configured weights, of which a variant never seen has its share too; else against equal
+    ones.
+    """
     if weights is None:
         labels = [label for label, count in trials.items() if count.value]
         expected = [1.0] * len(labels)
@@ -195,25 +195,26 @@ def _proportions(reached: Mapping[str, Count], experiment: Experiment) -> tuple[
             if label == control:
                 row["verdict"] = verdict.CONTROL.as_dict()
             elif against is None:
-                row["verdict"] = verdict.no_data(f"{verdict.name(control)}, the control, has no visitors yet").as_dict()
+                row["verdict"] = verdict.no_control(control).as_dict()
             else:
                 rival = _compare(row, label, own, against, experiment)
                 rivals.append(rival)
                 row["verdict"] = rival.verdict.as_dict()
         rows.append(row)
     if against is None and any(count.value for count in trials.values()):
-        return rows, verdict.no_data(f"{verdict.name(control)}, the control, has no visitors yet")
+        return rows, verdict.no_control(control)
     if against is None:
         return rows, verdict.no_data("no visitors yet", _lost(sum(count.value for count in reached.values())))
     if not rivals:
         return rows, verdict.no_data(
-            f"nothing to compare: only {verdict.name(control)} has visitors so far", "it takes a second variant"
+            f"nothing to compare: only {verdict.name(control)} has visitors so far",
+            "it takes a second variant",
         )
     return rows, verdict.summary(rivals, control, against)
 
 
 def _compare(row: dict[str, Any], label: str, own: Proportion, against: Proportion, experiment: Experiment) -> Rival:
-    """Fills a row with its comparison to the control, corrected for the number of variants compared with it."""
+    """Fills a row with its comparison to the control, corrected for the number of such comparisons."""
     comparisons = experiment.comparisons
     alpha = ALPHA / comparisons
     single = p_value(own, against)

@@ -1,8 +1,8 @@
 """Inference that holds however often one looks, and how many visitors it still takes.
 
-A p-value is right for one look. Who looks every day and stops at the first p < 0.05 is wrong far more often than 1 time
-in 20. A confidence sequence is an interval for each moment, which hold all together with the stated confidence: whenever one
-stops, and for whatever reason, the last one is right.
+A p-value is right for one look. Who looks every day and stops at the first p < 0.05 is wrong far more often
+than 1 time in 20. A confidence sequence is an interval for each moment, which hold all together with the
+stated confidence: whenever one stops, and for whatever reason, the last one is right.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from math import ceil, exp, expm1, inf, isinf, log, sqrt
 from gimel.stats import Count, Interval, Proportion
 from gimel.tails import critical_value
 
-TYPICAL_CHANGE = 0.3
-"""The change, in log odds (at low rates: relative), at which the confidence sequence is at its narrowest.
+TYPICAL_CHANGE = 0.2
+"""The standard deviation of the log odds ratios (at low rates: relative changes) that the mixture weighs.
 
-About GrowthBook's default (5,000 visitors) at a rate of 7 %. Any value is valid; a smaller one sees small changes in large
-experiments a little sooner, and large changes in small ones much later.
+The confidence sequence is valid for any value. A smaller one sees small changes in large experiments a little
+sooner, and large changes in small ones much later. At a rate of 20 % this is GrowthBook's default, which is
+tuned for 5,000 visitors.
 """
 
 POWER = 0.8
@@ -27,8 +28,8 @@ def boundary(clock: float, alpha: float = 0.05, typical_change: float = TYPICAL_
 
     Robbins' normal mixture as asymptotic confidence sequence: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas,
     arXiv:2103.06476 (2021; Annals of Statistics 52, 2024), theorem 2.2, in units of the standard error:
-    sqrt(2 (v r^2 + 1) / (v r^2) log(sqrt(v r^2 + 1) / alpha)). Its clock v is the variance gathered so far (t sigma^2
-    there), r the `typical_change`. Infinite at clock 0. Raises ValueError unless 0 < alpha < 1.
+    sqrt(2 (v r^2 + 1) / (v r^2) log(sqrt(v r^2 + 1) / alpha)). Its clock v is the variance gathered so far (t
+    sigma^2 there), r the `typical_change`. Infinite at clock 0. Raises ValueError unless 0 < alpha < 1.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
@@ -41,8 +42,9 @@ def boundary(clock: float, alpha: float = 0.05, typical_change: float = TYPICAL_
 def information(variant: Proportion, control: Proportion) -> float:
     """The clock of a comparison: p (1 - p) n1 n0 / (n1 + n0), about half the successes of one variant.
 
-    The variance of the score for a log odds ratio, under the pooled rate p (Jennison & Turnbull 2000, Group Sequential
-    Methods, 3.4.1). Time by visitors would start low rates with a boundary that their few successes do not bear.
+    The variance of the score for a log odds ratio, under the pooled rate p (Jennison & Turnbull 2000, Group
+    Sequential Methods, 3.4.1). Time by visitors would start low rates with a boundary that their few
+    successes do not bear.
     """
     n1, n0 = variant.trials.value, control.trials.value
     pooled = (variant.reached + control.reached + 2) / (n1 + n0 + 4)
@@ -52,10 +54,10 @@ def information(variant: Proportion, control: Proportion) -> float:
 def always_valid_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
     """Variant's rate minus control's, at the confidence 1 - alpha for all looks together.
 
-    `boundary` standard errors about the difference, with one success and one failure added to either variant (Agresti &
-    Caffo 2000, The American Statistician 54, 280-288), so that none or all converting is no certainty. The counters' error
-    does not average out from look to look: its variance is added whole, and the boundary, at 3 and more, covers the
-    few independent values that it takes while an experiment grows.
+    `boundary` standard errors about the difference, with one success and one failure added to either variant
+    (Agresti & Caffo 2000, The American Statistician 54, 280-288), so that none or all converting is no
+    certainty. The counters' error does not average out from look to look: its variance is added whole, and
+    the boundary, at 3 and more, covers the few independent values that it takes while an experiment grows.
     """
     difference, error = _estimate(variant, control)
     reach = boundary(information(variant, control), alpha) * error
@@ -63,10 +65,13 @@ def always_valid_interval(variant: Proportion, control: Proportion, alpha: float
 
 
 def always_valid_p_value(variant: Proportion, control: Proportion) -> float:
-    """The smallest alpha at which `always_valid_interval` excludes 0: below 0.05 at any look in 1 of 20 A/A tests at most.
+    """The smallest alpha at which `always_valid_interval` excludes 0.
 
-    The mixture's likelihood ratio turned over, sqrt(v r^2 + 1) exp(-z^2 / 2 v r^2 / (v r^2 + 1)); symbols as in
-    `boundary` (Johari, Koomen, Pekelis & Walsh 2022, Operations Research 70, 1806-1821, eq. 10).
+    Whenever one looks, it falls below 0.05 in at most 1 of 20 experiments whose rates are equal.
+
+    The mixture's likelihood ratio turned over, sqrt(v r^2 + 1) exp(-z^2 / 2 v r^2 / (v r^2 + 1)); symbols as
+    in `boundary` (Johari, Koomen, Pekelis & Walsh 2022, Operations Research 70, 1806-1821: the
+    mixture sequential probability ratio test).
     """
     difference, error = _estimate(variant, control)
     gathered = information(variant, control) * TYPICAL_CHANGE * TYPICAL_CHANGE
@@ -85,10 +90,11 @@ def visitors_per_variant(
 ) -> float:
     """The visitors per variant with whom a test sees a change of `rate` with this probability.
 
-    Fleiss, Levin & Paik (2003), 4.2, without continuity correction: (z_a sqrt(2 p q) + z_b sqrt(p q + p1 q1))^2 / d^2, where d is
-    the change, p1 = p + d, q = 1 - p. The counters' error is a floor, c = `counting_variance` (of the difference, in units of
-    rate squared), that no visitor lowers: d^2 becomes d^2 - (z_a + z_b)^2 c, and the answer is infinite where nothing is
-    left. `critical` is used in place of z_a. Raises ValueError unless both rates lie in [0, 1] and change is not 0.
+    Fleiss, Levin & Paik (2003), 4.2, without continuity correction: (z_a sqrt(2 p q) + z_b sqrt(p q + p1
+    q1))^2 / d^2, where d is the change, p1 = p + d, q = 1 - p. The counters' error is a floor, c =
+    `counting_variance` (of the difference, in units of rate squared), that no visitor lowers: d^2 becomes d^2
+    - (z_a + z_b)^2 c, and the answer is infinite where nothing is left. `critical` is used in place of z_a.
+    Raises ValueError unless both rates lie in [0, 1] and change is not 0.
     """
     changed = rate + change
     if change == 0 or not (0 <= rate <= 1 and 0 <= changed <= 1):
@@ -103,7 +109,8 @@ def visitors_per_variant(
 def visitors_needed(
     variant: Proportion, control: Proportion, relative_change: float, alpha: float = 0.05
 ) -> int | None:
-    """How many more visitors each of the two needs, until the always-valid interval sees such a change at 80 % power.
+    """How many more visitors each of the two needs, until the always-valid interval sees such a change at 80
+    % power.
 
     `visitors_per_variant` with the `boundary` of the moment when that many have come. 0 when they have; None
     where no number is enough, as the counters' own error hides the change, or where nobody has converted yet.
@@ -128,7 +135,9 @@ def visitors_needed(
 
 
 def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float]:
-    """The difference with one success and one failure added to either, and its standard error with the counters'."""
+    """The difference with one success and one failure added to either, and its standard error with the
+    counters'.
+    """
     m1, m0 = variant.trials.value + 2, control.trials.value + 2
     p1, p0 = (variant.reached + 1) / m1, (control.reached + 1) / m0
     variance = p1 * (1 - p1) / m1 + p0 * (1 - p0) / m0
@@ -143,8 +152,9 @@ def _counts(*proportions: Proportion) -> list[Count]:
 def _settled_variance(count: Count) -> float:
     """The relative variance that a counter will have when it is large; while small, a HyperLogLog errs less.
 
-    At the load t (items per register) linear counting's relative variance v solves (e^t - 1) / t - 1 = n v: t gives the
-    number of registers, n / t, and these the variance 1.04^2 t / n. From t = 1.97 on it has settled.
+    At the load t (items per register) linear counting's relative variance v solves (e^t - 1) / t - 1 = n v: t
+    gives the number of registers, n / t, and these the variance 1.04^2 t / n. From t = 1.97 on it has
+    settled.
     """
     now = count.error * count.error
     seen = count.value * now

@@ -1,8 +1,8 @@
 """What counts tell: rates, differences, p-values and the split of visitors, as pure functions.
 
-Every function takes its counts as `Count`, a reading together with the counter's own relative standard error: a
-HyperLogLog is off by 0.8 % however many visitors it has seen, and a test that takes it for exact finds differences where
-there are none. The inference that holds however often one looks is in `sequential`.
+Every function takes its counts as `Count`, a reading together with the counter's own relative standard error:
+a HyperLogLog is off by 0.8 % however many visitors it has seen, and a test that takes it for exact finds
+differences where there are none. The inference that holds however often one looks is in `sequential`.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Proportion:
 def hyperloglog_error(n: float, shards: int = 1) -> float:
     """The relative standard error of a count of n read from so many HyperLogLogs, added up.
 
-    The smaller of linear counting's error, sqrt(m (e^t - t - 1)) / n with t = n/m (Whang, Vander-Zanden & Taylor 1990,
-    ACM TODS 15(2), eq. 6: m cells, n distinct items), and the HyperLogLog's 1.04 / sqrt(m) (Flajolet, Fusy, Gandouet
-    & Meunier 2007, theorem 1; reached at every size by the estimator of Ertl 2017, arXiv:1702.01284, which Redis
-    uses). With K shards each counts about n/K, and independent errors add up to 1/sqrt(K) of one's.
-    Raises ValueError for less than one shard.
+    The smaller of linear counting's error, sqrt(m (e^t - t - 1)) / n with t = n/m (Whang, Vander-Zanden &
+    Taylor 1990, ACM TODS 15(2), 208-229: m cells, n distinct items), and the HyperLogLog's 1.04 / sqrt(m)
+    (Flajolet, Fusy, Gandouet & Meunier 2007, theorem 1; reached at every size by the estimator of Ertl 2017,
+    arXiv:1702.01284, which Redis uses). With K shards each counts about n/K, and independent errors add up to
+    1/sqrt(K) of one's. Raises ValueError for less than one shard.
     """
     if shards < 1:
         raise ValueError(f"a counter has one shard or more, not {shards!r}")
@@ -109,10 +109,10 @@ def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:
     """The rates that are compatible with what was seen, at the confidence 1 - alpha.
 
     Agresti & Coull (1998), The American Statistician 52, 119-126, advised by Brown, Cai & DasGupta (2001),
-    Statistical Science 16, 101-133: p* -+ z sqrt(p* (1 - p*) / n*), where n* = n + z^2 visitors and p* = (s + z^2 / 2) / n*.
-    It holds Wilson's interval, whose coverage dips to 92.7 % at rare successes. The counters add p^2 e^2 to the
-    variance, e^2 being the sum of their two relative variances (the delta method for a ratio; Casella & Berger 2002,
-    example 5.5.27).
+    Statistical Science 16, 101-133: p* -+ z sqrt(p* (1 - p*) / n*), where n* = n + z^2 visitors and p* = (s +
+    z^2 / 2) / n*. It holds Wilson's interval, whose coverage dips to 92.7 % at rare successes. The counters
+    add p^2 e^2 to the variance, e^2 being the sum of their two relative variances (the delta method for a
+    ratio; Casella & Berger 2002, example 5.5.27).
     """
     z2 = critical_value(alpha) ** 2
     p, n = variant.rate, variant.trials.value + z2
@@ -124,8 +124,8 @@ def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:
 def difference_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
     """Variant's rate minus control's, at the confidence 1 - alpha.
 
-    Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (MOVER): the distances from either rate to the ends of
-    its Wilson interval add in squares. Right for small counts, and never beyond -1 and 1.
+    Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (MOVER): the distances from either rate to
+    the ends of its Wilson interval add in squares. Right for small counts, and never beyond -1 and 1.
     """
     z = critical_value(alpha)
     p1, (l1, u1) = variant.rate, _wilson(variant, z)
@@ -137,9 +137,10 @@ def difference_interval(variant: Proportion, control: Proportion, alpha: float =
 def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
     """Variant's rate relative to the control's, minus 1, at the confidence 1 - alpha.
 
-    Donner & Zou (2012), Statistical Methods in Medical Research 21, 347-359, eq. 9-10 (MOVER for a ratio): the ratios q
-    for which the interval of p1 - q p0, built as in `difference_interval`, holds 0. So it excludes 0 exactly when
-    the interval of the difference does. The high end is infinite where the control's rate may be 0.
+    Donner & Zou (2012), Statistical Methods in Medical Research 21, 347-359 (MOVER for a ratio):
+    the ratios q for which the interval of p1 - q p0, built as in `difference_interval`, holds 0. So it
+    excludes 0 exactly when the interval of the difference does. The high end is infinite where the control's
+    rate may be 0.
     """
     z = critical_value(alpha)
     p1, (l1, u1) = variant.rate, _wilson(variant, z)
@@ -156,11 +157,12 @@ def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.0
 def p_value(variant: Proportion, control: Proportion) -> float:
     """How often two equal rates would differ at least as much as these do, if one looks once. Two-sided.
 
-    Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234; Agresti
-    2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric. From an expectation of
-    EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003, 3.1), from which it does not
-    differ any more. In either, z shrinks by sqrt(sampling / (sampling + counting)), the variances of the difference under
-    the pooled rate p: p (1 - p) (1/n1 + 1/n0), and p^2 times the counters' four relative variances.
+    Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234;
+    Agresti 2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric.
+    From an expectation of EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003,
+    3.1), from which it does not differ any more. In either, z shrinks by sqrt(sampling / (sampling +
+    counting)), the variances of the difference under the pooled rate p: p (1 - p) (1/n1 + 1/n0), and p^2
+    times the counters' four relative variances.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     sampling, counting = _null_variances(variant, control)
@@ -180,10 +182,10 @@ def p_value(variant: Proportion, control: Proportion) -> float:
 def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
     """The probability that the variant's rate is higher, if before all rates were equally likely.
 
-    With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the other
-    is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which are the
-    control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. Large counts: the normal approximation of the
-    two posteriors. The counters' error shrinks z as in `p_value`.
+    With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
+    other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
+    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. Large counts: the normal
+    approximation of the two posteriors. The counters' error shrinks z as in `p_value`.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
@@ -205,12 +207,13 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
 def sample_ratio_p_value(counts: Sequence[Count], weights: Sequence[float]) -> float:
     """How often visitors who are split by these weights would be split at least as unevenly.
 
-    Pearson's chi-square (Fleiss, Levin & Paik 2003, 9.1) in its generalised-least-squares form, so that the counters'
-    error has a place: sum (x - L w)^2 / a with a = N w + (x e)^2, N = sum x, and L = sum (w x / a) / sum (w^2 / a), on k - 1
-    degrees of freedom (x the k readings, w the weights' shares, e the relative errors). Exact counts: Pearson's own.
-    Where a variant expects fewer than EXACT_SPLIT_BELOW visitors, each variant's binomial mid-p against the others, the
-    smallest of them times k (Bonferroni) if there are more than two. No visitors, or one variant: 1.
-    Raises ValueError for weights that are not positive numbers, one for each count.
+    Pearson's chi-square (Fleiss, Levin & Paik 2003, 9.1) in its generalised-least-squares form, so that the
+    counters' error has a place: sum (x - L w)^2 / a with a = N w + (x e)^2, N = sum x, and L = sum (w x / a)
+    / sum (w^2 / a), on k - 1 degrees of freedom (x the k readings, w the weights' shares, e the relative
+    errors). Exact counts: Pearson's own. Where a variant expects fewer than EXACT_SPLIT_BELOW visitors, each
+    variant's binomial mid-p against the others, the smallest of them times k (Bonferroni) if there are more
+    than two. No visitors, or one variant: 1. Raises ValueError for weights that are not positive numbers, one
+    for each count.
     """
     if len(counts) != len(weights) or not all(weight > 0 and isfinite(weight) for weight in weights):
         raise ValueError(f"{len(counts)} counts need as many weights above 0, not {list(weights)!r}")
@@ -238,7 +241,8 @@ def bonferroni(p: float, comparisons: int) -> float:
 
 
 def _wilson(variant: Proportion, z: float) -> tuple[float, float]:
-    """All rates r with (p - r)^2 <= z^2 (r (1 - r) / n + r^2 e^2): Wilson (1927), JASA 22, 209-212; e^2 is the counters'.
+    """All rates r with (p - r)^2 <= z^2 (r (1 - r) / n + r^2 e^2): Wilson (1927), JASA 22, 209-212; e^2 is
+    the counters'.
 
     p is the observed rate. Either end solves the quadratic.
     """

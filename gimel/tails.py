@@ -69,10 +69,11 @@ def chi_square_tail(x: float, degrees: int) -> float:
 def hypergeometric_tails(seen: int, marked: int, unmarked: int, drawn: int) -> Tails:
     """Of marked + unmarked balls, `drawn` are drawn blindly, and `seen` of these are marked.
 
-    Johnson, Kemp & Kotz (2005), Univariate Discrete Distributions, 6.1: P(x) = C(marked, x) C(unmarked, drawn - x) /
-    C(marked + unmarked, drawn). The tail on `seen`'s own side of the mean is summed outwards by the ratio of
-    neighbours, P(x + 1) / P(x) = (marked - x)(drawn - x) / ((x + 1)(unmarked - drawn + x + 1)); the other is the rest.
-    Takes time in proportion to the standard deviation. Raises ValueError where `seen` is impossible.
+    Johnson, Kemp & Kotz (2005), Univariate Discrete Distributions, 6.1: P(x) = C(marked, x) C(unmarked, drawn
+    - x) / C(marked + unmarked, drawn). The tail on `seen`'s own side of the mean is summed outwards by the
+    ratio of neighbours, P(x + 1) / P(x) = (marked - x)(drawn - x) / ((x + 1)(unmarked - drawn + x + 1)); the
+    other is the rest. Takes time in proportion to the standard deviation. Raises ValueError where `seen` is
+    impossible.
     """
     other = drawn - seen
     if not (0 <= seen <= marked and 0 <= other <= unmarked):

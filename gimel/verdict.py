@@ -1,7 +1,7 @@
 """From figures to words: what a person who decides should read, and why.
 
-States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `no_data`. A
-winner is declared by the always-valid interval alone, because people look every day.
+States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `no_data`.
+A winner is declared by the always-valid interval alone, because people look every day.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ CONTROL = Verdict("control", "the control", "the other variants are compared wit
 def compare(
     label: str, variant: Proportion, control_label: str, control: Proportion, interval: Interval, alpha: float
 ) -> Rival:
-    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at `alpha`."""
+    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at
+    `alpha`.
+    """
     needed = visitors_needed(variant, control, SOUGHT, alpha)
     red, blue = name(label), name(control_label)
 
@@ -82,7 +84,9 @@ def compare(
 
 
 def summary(rivals: Sequence[Rival], control_label: str, control: Proportion) -> Verdict:
-    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is settled."""
+    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is
+    settled.
+    """
     if len(rivals) == 1 and rivals[0].verdict.state != "loser":
         return rivals[0].verdict
     blue = name(control_label)
@@ -116,13 +120,20 @@ def no_data(text: str, reason: str = "") -> Verdict:
     return Verdict("no_data", text, reason)
 
 
+def no_control(label: str) -> Verdict:
+    return no_data(
+        f"{name(label)}, the control, has no visitors yet",
+        "there is nothing to compare the other variants with",
+    )
+
+
 def per_visitor(rates: Sequence[tuple[str, float]]) -> Verdict:
     shown = listed([f"{name(label)} {rate:#.3g}".rstrip(".") for label, rate in rates])
     return Verdict(
         "per_visitor",
         f"per visitor: {shown}",
-        "a visitor can reach this goal more than once; the counts do not show how much visitors differ, so no test is"
-        " possible",
+        "a visitor can reach this goal more than once; the counts do not show how much visitors differ, so"
+        " no test is possible",
     )
 
 
@@ -133,14 +144,14 @@ def do_not_trust(visitors: Sequence[Count], shares: Sequence[float], labels: Seq
         everyone = sum(count.value for count in visitors)
         worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
         text = (
-            f"do not trust: {name(labels[worst])} has {visitors[worst].value:,} visitors"
-            f" and should have about {everyone * shares[worst]:,.0f}"
+            f"do not trust: {name(labels[worst])} has {visitors[worst].value:,} visitors and should have"
+            f" about {everyone * shares[worst]:,.0f}"
         )
     return Verdict(
         "do_not_trust",
         text,
-        "chance splits visitors like this less than 1 time in 1,000; some are lost or sent to the wrong variant, so the"
-        " rates cannot be compared: find the cause, or configure the weights that are meant",
+        "chance splits visitors like this less than 1 time in 1,000; some are lost or sent to the wrong"
+        " variant, so the rates cannot be compared: find the cause, or configure the weights that are meant",
     )
 
 
@@ -164,7 +175,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def about(visitors: float, digits: int = 2) -> str:
-    """1234567 -> 1,200,000: no more digits than a plan can bear."""
+    """1234567 -> 1,300,000: rounded up, with no more digits than a plan can bear."""
     step = 10 ** max(0, floor(log10(max(visitors, 1))) + 1 - digits)
     return f"{max(1, ceil(visitors / step)) * step:,}"
 
@@ -172,7 +183,7 @@ def about(visitors: float, digits: int = 2) -> str:
 def _next_step(
     variant: Proportion, control: Proportion, interval: Interval, needed: int | None, alpha: float
 ) -> tuple[float, int | None]:
-    """The change to look for next and the visitors it takes; none where what matters is known, or cannot be."""
+    """The change to look for next and the visitors it takes; None if that is known, or cannot be known."""
     plausible = _largest_change(interval, control)
     if plausible is not None and plausible <= SOUGHT:
         return SOUGHT, None

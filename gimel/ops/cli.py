@@ -21,7 +21,8 @@ from gimel import config, connection
 from gimel.errors import ConfigError, GimelError
 from gimel.gateway import Request
 
-from . import embedded, formats, local, template
+from . import embedded, formats, local, page, template
+from .dashboard_commands import dashboard, demo, use_stories
 from .remote import fetch_report
 from .snippet import snippet
 
@@ -70,8 +71,15 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="alephbet.min.js for /example, instead of the one from a CDN.",
 )
+@click.option("--demo", "is_demo", is_flag=True, help="Show made-up experiments, in a folder of their own.")
 def serve(
-    host: str, port: int, data: Path, config_file: Path | None, api_key: str | None, alephbet: Path | None
+    host: str,
+    port: int,
+    data: Path,
+    config_file: Path | None,
+    api_key: str | None,
+    alephbet: Path | None,
+    is_demo: bool,
 ) -> None:
     """Answer events and reports on this machine, as the deployed functions would."""
     local.end_on_signals()
@@ -80,10 +88,11 @@ def serve(
         hint = "give one with --api-key or GIMEL_API_KEY"
         raise ConfigError(f"on {host}, others can reach reports and delete, so they need an API key", hint)
     with ExitStack() as stack:
-        where = _use_redis(config.load(config_file), data, stack)
-        server = local.Server(local.App(api_key or None, alephbet), host, port)
+        where = use_stories(stack) if is_demo else _use_redis(config.load(config_file), data, stack)
+        server = local.Server(local.App(api_key or None, alephbet, is_demo), host, port)
         track = f"{server.url}/track"
         out.print(f"Gimel answers at {server.url}   (Redis: {_plain(where)})", soft_wrap=True)
+        out.print(f"Dashboard:       {server.url}/", soft_wrap=True)
         out.print(f"Track URL:       {track}", soft_wrap=True)
         out.print(f"Try it:          {server.url}/example", soft_wrap=True)
         out.print("For your page:\n", soft_wrap=True)
@@ -125,7 +134,7 @@ def _fake_redis() -> redis.Redis:
 @main.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--namespace", default="alephbet", show_default=True, help="Namespace of the experiments.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True)
 @click.option("--url", help="Address of a deployed API, instead of Redis.")
 @key_option
 @config_option
@@ -160,6 +169,8 @@ def report(
         click.echo(formats.as_json(found))
     elif form == "csv":
         click.echo(formats.as_csv(found), nl=False)
+    elif form == "html":
+        click.echo(page.snapshot(found, namespace), nl=False)
     elif found:
         out.print(formats.as_text(found))
     elif not experiments:
@@ -191,6 +202,10 @@ def configure(config_file: Path | None, force: bool, edit: bool) -> None:
         out.print(f"Wrote {_plain(str(path))}", soft_wrap=True)
     if edit:
         click.edit(filename=os.fspath(path))
+
+
+main.add_command(dashboard)
+main.add_command(demo)
 
 
 if __name__ == "__main__":

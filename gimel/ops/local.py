@@ -23,6 +23,8 @@ from gimel import connection
 from gimel.errors import ConfigError
 from gimel.gateway import cors_origin, to_json
 
+from . import site
+from .site import Answer
 from .snippet import alephbet_script
 from .wiring import ENDPOINTS, Endpoint
 
@@ -30,8 +32,6 @@ log = logging.getLogger("gimel")
 
 THREADS = 8
 MAX_BODY_BYTES = 6 * 1024 * 1024  # what Lambda takes
-
-Answer = tuple[int, dict[str, str], bytes]
 
 
 def is_loopback(host: str) -> bool:
@@ -57,6 +57,7 @@ class App:
 
     api_key: str | None = None
     alephbet: Path | None = None
+    is_demo: bool = False
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         try:
@@ -65,16 +66,23 @@ class App:
             log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
             status, headers, body = _json(500, {"error": "the server failed to answer; its log has the cause"})
         if headers["Content-Type"] == "application/json":
-            headers = {**cors_origin(environ.get("HTTP_ORIGIN", "")), **headers}
+            headers = {**self._cors(environ), **headers}
         headers["Content-Length"] = str(len(body))
         start_response(f"{status} {HTTPStatus(status).phrase}", list(headers.items()))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _cors(self, environ: dict[str, Any]) -> dict[str, str]:
+        """Which pages may read a JSON answer."""
+        return cors_origin(environ.get("HTTP_ORIGIN", ""))
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "/")
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
                 return self._call(endpoint, environ)
+        answer = site.answer(environ, self._about(environ))
+        if answer:
+            return answer
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _json(405, {"error": "only GET is answered here"})
         if path == "/health":
@@ -83,9 +91,7 @@ class App:
             return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
         if path == "/example":
             return 200, {"Content-Type": "text/html; charset=utf-8"}, self._example()
-        if path == "/":
-            return 302, {"Location": "/example", "Content-Type": "text/plain"}, b""
-        paths = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/health", "/example"])
+        paths = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example"])
         return _json(404, {"error": "nothing is here", "hint": f"try {paths}"})
 
     def _call(self, endpoint: Endpoint, environ: dict[str, Any]) -> Answer:
@@ -112,6 +118,13 @@ class App:
         if all(map(_is_local, [f"//{environ.get('HTTP_HOST', '')}", *([page] if page else [])])):
             return None
         return {"error": "only pages of this machine may do this", "hint": "start the server with --api-key"}
+
+    def _about(self, environ: dict[str, Any]) -> dict[str, object]:
+        """What the dashboard must know of this server."""
+        here = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
+        needs_key = self.api_key is not None
+        about = {"track_url": f"{here}/track", "needs_key": needs_key, "example": "/example", "place": "this machine"}
+        return {**about, "is_demo": self.is_demo}
 
     def _example(self) -> bytes:
         page = Template((Path(__file__).parent / "example.html").read_text(encoding="utf-8"))

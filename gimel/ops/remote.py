@@ -1,50 +1,84 @@
-"""Reports over HTTP, from a deployed API or another server."""
+"""A deployed API, or another server, asked over HTTP. Its key is sent to that address and nowhere else."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from gimel.errors import ConfigError, GimelError
 
 TIMEOUT_S = 30
+ENDINGS = ("/track", "/experiments", "/experiment")
 
 
-def fetch_report(url: str, api_key: str | None, params: dict[str, str]) -> list[dict[str, Any]]:
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect would take the key along to wherever it leads."""
+
+    def redirect_request(self, *ignored: Any) -> None:
+        return None
+
+
+_opener = build_opener(_NoRedirect)
+
+
+def base_of(url: str) -> str:
+    """The API's address without a path of an endpoint. Raises ConfigError where `url` is no web address."""
+    base = url.rstrip("/")
+    for ending in ENDINGS:
+        base = base.removesuffix(ending)
+    if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+        raise ConfigError(f"{url} is not a web address", "give the API's address, such as https://…/prod")
+    return base
+
+
+def ask(
+    url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET"
+) -> tuple[int, bytes]:
+    """Status and body of what the API answers, errors included. Raises GimelError where it does not answer."""
+    base = base_of(url)
+    headers = {"x-api-key": api_key} if api_key else {}
+    request = Request(f"{base}{path}?{urlencode(params)}", headers=headers, method=method)
+    try:
+        with _opener.open(request, timeout=TIMEOUT_S) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except (OSError, HTTPException) as error:
+        raise GimelError(f"{base} cannot be reached ({getattr(error, 'reason', error)})", "check the address") from None
+
+
+def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> list[dict[str, Any]]:
     """What `GET {url}/experiments` answers.
 
     Raises ConfigError where the URL is none, and GimelError where there is no sensible answer.
     """
-    base = url.rstrip("/")
-    for ending in ("/track", "/experiments", "/experiment"):
-        base = base.removesuffix(ending)
-    if urlsplit(base).scheme not in ("http", "https"):
-        raise ConfigError(f"{url} is not a web address", "give the API's address, such as https://…/prod")
-    request = Request(f"{base}/experiments?{urlencode(params)}", headers={"x-api-key": api_key} if api_key else {})
+    base = base_of(url)
+    status, body = ask(url, api_key, "/experiments", params)
+    if status != 200:
+        raise GimelError(f"{base} answered {status}", cure(status, body))
     try:
-        with urlopen(request, timeout=TIMEOUT_S) as answer:
-            items = json.load(answer)
-    except HTTPError as error:
-        raise GimelError(f"{base} answered {error.code}", _cure(error)) from None
-    except (URLError, TimeoutError) as error:
-        raise GimelError(f"{base} cannot be reached ({getattr(error, 'reason', error)})", "check the address") from None
+        items = json.loads(body)
     except ValueError:
-        raise GimelError(f"{base} did not answer with a report", "check the address") from None
+        items = None
     if not isinstance(items, list):
         raise GimelError(f"{base} did not answer with a report", "check the address")
     return items
 
 
-def _cure(error: HTTPError) -> str:
-    if error.code == 403:
+def cure(status: int, body: bytes) -> str:
+    """What to do about an answer that is none."""
+    if status in (401, 403):
         return "give the right key with --api-key or GIMEL_API_KEY"
-    if error.code == 404:
+    if status == 404 or 300 <= status < 400:
         return "check the address"
     try:
-        said = json.load(error)
-    except ValueError:
+        said = json.loads(body)
+        return " ".join(filter(None, (said.get("error"), said.get("hint")))) or str(said)
+    except (ValueError, AttributeError):
         return "see the log of the function"
-    return " ".join(filter(None, (said.get("error"), said.get("hint")))) or str(said)

@@ -1,0 +1,70 @@
+// Builds elements. Names come from the public internet: text is only ever set as text, and every name is isolated.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// Scripts written from right to left, and the invisible characters that change the direction of what follows.
+const DIRECTED = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]|[\ud802\ud803\ud83a\ud83b]/;
+
+function build(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(3).filter(child => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function h(tag, attributes, ...children) {
+  return build(document.createElement(tag), attributes, children);
+}
+
+export function s(tag, attributes, ...children) {
+  return build(document.createElementNS(SVG, tag), attributes, children);
+}
+
+// What a name looks like where nothing of it can be seen.
+export function visible(name) {
+  return /[^\s\p{Cf}\p{Z}\u115f\u1160\u2800\u3164\uffa0]/u.test(name) ? name : `“${name}” (blank)`;
+}
+
+export function named(name, attributes) {
+  return h("bdi", attributes, visible(name));
+}
+
+// Words of the report. A name in them that could turn them around is isolated; others need nothing.
+export function words(text, names) {
+  const turning = [...names].filter(name => DIRECTED.test(name)).sort((a, b) => b.length - a.length);
+  let parts = [text];
+  for (const name of turning) {
+    parts = parts.flatMap(part => typeof part !== "string" ? [part]
+      : part.split(name).flatMap((piece, index) => index ? [h("bdi", null, name), piece] : [piece]));
+  }
+  return parts;
+}
+
+// The same as a sentence: with a capital, unless it begins with a name.
+export function sentence(text, names) {
+  const isName = [...names].some(name => text.startsWith(name));
+  return words(isName ? text : text.charAt(0).toUpperCase() + text.slice(1), names);
+}
+
+const ICONS = {
+  winner: "M3 9.5 8 4l5 5.5M8 4.5V13",
+  loser: "M3 6.5 8 12l5-5.5M8 3v8.5",
+  equal: "M3 6h10M3 10h10",
+  collecting: "M8 4.5V8l2.5 1.8M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
+  warning: "M8 2 15 14H1ZM8 6.5v3.5M8 12v.2",
+  visitor: "M8 8a2.7 2.7 0 1 0 0-5.4A2.7 2.7 0 0 0 8 8Zm-5 6c.3-3 2.3-4.4 5-4.4s4.7 1.4 5 4.4",
+  none: "M4 8h8",
+  close: "m4 4 8 8m0-8-8 8",
+  back: "M10 3 5 8l5 5",
+  down: "m4 6 4 4 4-4",
+  refresh: "M13 8a5 5 0 1 1-1.6-3.7M13 2v3h-3",
+};
+
+export function icon(name) {
+  return s("svg", {class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false"},
+    s("path", {d: ICONS[name], fill: "none", stroke: "currentColor", "stroke-width": 1.7,
+      "stroke-linecap": "round", "stroke-linejoin": "round"}));
+}

@@ -1,0 +1,72 @@
+// Where reports come from: the server of this page, or the data in it if it is a snapshot.
+
+const KEY = "gimel api key";
+const TIMEOUT_MS = 40000;
+
+// `kind`: "unreachable" (no answer), "key" (a key is needed, or wrong), "refused" (the answer says why).
+export class Problem extends Error {
+  constructor(kind, message, hint) {
+    super(message);
+    this.kind = kind;
+    this.hint = hint || "";
+  }
+}
+
+const inlined = document.getElementById("snapshot");
+export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
+
+// Kept for this tab alone, and only ever sent as a header.
+export const key = {
+  get: () => sessionStorage.getItem(KEY) || "",
+  set: text => sessionStorage.setItem(KEY, text),
+  forget: () => sessionStorage.removeItem(KEY),
+};
+
+async function call(path, params, options) {
+  const query = new URLSearchParams(params);
+  let answer;
+  let text;
+  try {
+    answer = await fetch(`${path}?${query}`, {
+      cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options,
+      headers: {...(key.get() ? {"x-api-key": key.get()} : {}), ...options?.headers},
+    });
+    text = await answer.text();
+  } catch {
+    throw new Problem("unreachable", `Gimel does not answer at ${location.origin}`, "Is it still running? Its terminal tells.");
+  }
+  if (answer.ok) return text;
+  let said = {};
+  try {
+    said = JSON.parse(text) || {};
+  } catch {
+    // Not from Gimel: the status is all there is to tell.
+  }
+  const kind = answer.status === 403 || answer.status === 401 ? "key" : answer.status >= 500 ? "unreachable" : "refused";
+  throw new Problem(kind, said.error || `The answer was ${answer.status} ${answer.statusText}`, said.hint);
+}
+
+export async function about(namespace) {
+  return JSON.parse(await call("about", {namespace}));
+}
+
+// The experiments of a namespace. With a control, that of one experiment is exchanged; all others keep theirs.
+export async function report(view) {
+  if (snapshot) return snapshot.report;
+  const {namespace, experiment, control} = view;
+  const asked = [call("experiments", {namespace})];
+  if (experiment && control) asked.push(call("experiments", {namespace, scope: experiment, control}));
+  const [all, other] = (await Promise.all(asked)).map(text => JSON.parse(text).filter(item => item.experiment));
+  const exchanged = other?.find(item => item.experiment === experiment);
+  return all.map(item => exchanged && item.experiment === experiment ? exchanged : item);
+}
+
+export function remove(namespace, experiment) {
+  return call("delete", {namespace, experiment}, {method: "DELETE"});
+}
+
+export function exported(form, shown) {
+  return call(`export/${form}`, {}, {
+    method: "POST", body: JSON.stringify(shown), headers: {"Content-Type": "application/json"},
+  });
+}

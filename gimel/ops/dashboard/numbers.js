@@ -31,10 +31,10 @@ export function halfWidth(interval) {
   return interval && interval.low !== null && interval.high !== null ? (interval.high - interval.low) / 2 : null;
 }
 
-// One precision for a column, so that its numbers can be compared: that of its least certain half.
+// One precision for a column, so that its numbers can be compared: the one that its middle uncertainty bears.
 export function sharedDecimals(widths) {
   const known = widths.filter(width => width > 0).sort((a, b) => a - b);
-  return decimals(100 * known[Math.floor((known.length - 1) / 2)]);
+  return known.length === 0 ? 0 : decimals(100 * known[Math.floor((known.length - 1) / 2)]);
 }
 
 export function percent(share, digits) {
@@ -71,7 +71,9 @@ export function chance(value) {
 
 export function probability(p) {
   if (p === null) return NONE;
-  return p < 0.0001 ? `<${NARROW}0.0001` : p.toLocaleString(LANGUAGE, {maximumSignificantDigits: 2});
+  if (p < 0.0001) return `<${NARROW}0.0001`;
+  return p > 0.995 ? "1"
+    : p.toLocaleString(LANGUAGE, {minimumSignificantDigits: 2, maximumSignificantDigits: 2});
 }
 
 // About so many: two digits, rounded up, as a plan is.
@@ -83,3 +85,6 @@ export function about(value) {
 export function clock(date) {
   return date.toLocaleTimeString("en-GB");
 }
+
+// Names as people order them: variant 2 before variant 10.
+export const compareNames = new Intl.Collator("en", {numeric: true}).compare;

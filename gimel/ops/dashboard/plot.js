@@ -31,14 +31,21 @@ export class Scale {
     return difference !== null && difference >= this.low && difference <= this.high;
   }
 
+  // The finest round steps that leave room for their labels.
   get ticks() {
-    const wanted = (this.high - this.low) / TICKS;
-    const power = 10 ** Math.floor(Math.log10(wanted));
-    const step = [1, 2, 5, 10].map(factor => factor * power).find(each => each >= wanted * 0.999);
     const inset = MARGIN / 2 * (this.high - this.low);
-    const found = [];
-    for (let n = Math.ceil((this.low + inset) / step); n * step <= this.high - inset; n++) found.push(n * step);
-    return {values: found, digits: Math.max(0, -Math.floor(Math.log10(step * 100) + 1e-9))};
+    const first = 10 ** Math.floor(Math.log10((this.high - this.low) / 100));
+    for (let power = first; ; power *= 10) {
+      for (const factor of [1, 2, 5]) {
+        const step = factor * power;
+        const from = Math.ceil((this.low + inset) / step);
+        const to = Math.floor((this.high - inset) / step);
+        if (to - from < TICKS) {
+          const values = Array.from({length: to - from + 1}, (_, n) => (from + n) * step);
+          return {values, digits: Math.max(0, -Math.floor(Math.log10(step * 100) + 1e-9))};
+        }
+      }
+    }
   }
 }
 

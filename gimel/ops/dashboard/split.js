@@ -1,7 +1,7 @@
 // The variants of an experiment: their participants, and whether these are split as they should be.
 
 import { h, icon, named, s, sentence } from "./elements.js";
-import { count, percent } from "./numbers.js";
+import { compareNames, count, percent } from "./numbers.js";
 import { participants } from "./verdicts.js";
 
 const FULL = 100;
@@ -10,15 +10,17 @@ export function splitSection(item) {
   const everyone = participants(item);
   const expected = new Map((item.sample_ratio?.expected || []).map(each => [each.label, each.share]));
   const trials = new Map(item.participants.map(variant => [variant.label, variant.trials]));
-  const labels = [...new Set([...trials.keys(), ...expected.keys()])].sort();
+  const labels = [...new Set([item.control, ...trials.keys(), ...expected.keys()])]
+    .filter(label => typeof label === "string")
+    .sort((a, b) => (b === item.control) - (a === item.control) || compareNames(a, b));
   const widest = Math.max(...expected.values(), ...[...trials.values()].map(each => everyone ? each / everyone : 0));
   const digits = everyone >= 5000 ? 1 : 0;
   const rows = labels.map(label => {
     const number = trials.get(label) || 0;
     const share = everyone ? number / everyone : null;
     return h("tr", {role: "row"},
-      h("th", {scope: "row", role: "rowheader", class: "variant"}, named(label),
-        label === item.control ? h("span", {class: "tag"}, "control") : null),
+      h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"}, named(label),
+        label === item.control ? h("span", {class: "tag"}, "control") : null)),
       h("td", {role: "cell", class: "number", "data-label": "Participants"}, count(number)),
       h("td", {role: "cell", class: "number", "data-label": "Share"}, percent(share, digits)),
       h("td", {role: "cell", class: "number quiet", "data-label": "Should be"},

@@ -18,12 +18,12 @@ export function nothingTracked(namespace, info) {
       h("a", {href: info.example, target: "_blank", rel: "noopener"}, "Open the example page"),
       " in another tab: it takes part in an experiment, and its buttons reach two goals.")] : null,
     info ? [
-      h("h3", null, "Put it into your page"),
+      h("div", {class: "row between"}, h("h3", null, "Put it into your page"), copyButton(info.snippet)),
       h("p", null, "This snippet runs an experiment with two variants and sends what visitors do to ",
         h("code", null, info.track_url), "."),
-      h("div", {class: "snippet"}, h("pre", {tabindex: "0", "aria-label": "Snippet"}, h("code", null, info.snippet)), copyButton(info.snippet)),
+      h("pre", {tabindex: "0", role: "region", "aria-label": "Snippet"}, h("code", null, info.snippet)),
       h("h3", null, "Or send an event by hand"),
-      h("pre", {tabindex: "0", "aria-label": "Command"}, h("code", null, byHand(info.track_url, namespace))),
+      h("pre", {tabindex: "0", role: "region", "aria-label": "Command"}, h("code", null, byHand(info.track_url, namespace))),
     ] : null);
 }
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.parts import alephbet_file, chromium_path
+from tests.parts import GimelServer, alephbet_file, chromium_path
 
 QUIET = [
     "--no-sandbox",
@@ -85,3 +85,48 @@ def shop() -> Iterator[Callable[[str], str]]:
     yield address
     site.shutdown()
     site.server_close()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GimelServer]:
+    """`gimel serve --demo`, for tests that only look."""
+    server = GimelServer("--demo", home=tmp_path_factory.mktemp("demo"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page; afterwards its console must be free of errors, and no request may have left its origin.
+
+    `failing` is for a page whose server gives it errors, which Chromium itself writes to the console; `stopped` for one
+    whose time goes on only when the test says so.
+    """
+    contexts, complaints = [], []
+
+    def opened(url: str, failing: bool = False, stopped: bool = False, **options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
+        contexts.append(context)
+        origin = url.split("/#")[0].rstrip("/")
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("console", lambda said: complaints.append(said.text) if _is_bad(said, failing) else None)
+        page.on(
+            "request",
+            lambda asked: complaints.append(f"left its origin: {asked.url}")
+            if not asked.url.startswith((origin, "data:", "blob:"))
+            else None,
+        )
+        if stopped:
+            page.clock.install()
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_bad(said: ConsoleMessage, failing: bool) -> bool:
+    return said.type in ("error", "warning") and not (failing and "Failed to load resource" in said.text)

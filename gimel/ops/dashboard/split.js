@@ -43,7 +43,7 @@ function alarm(item, labels) {
   const reason = item.goals[0]?.verdict?.reason || "";
   return [h("div", {class: "alarm", role: "note"}, icon("warning"),
     h("div", null, h("strong", null, sentence(item.sample_ratio.text, labels)),
-      reason ? h("p", null, `${reason}.`) : null)), notes];
+      reason ? h("p", null, sentence(`${reason}.`, labels)) : null)), notes];
 }
 
 function bar(share, expected, widest) {

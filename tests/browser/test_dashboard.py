@@ -1,0 +1,249 @@
+"""The dashboard in a real Chromium: what it shows is what the report says."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.reading import address, cell, goal, names, numbers, report, row, visitors
+from tests.parts import npm_file
+
+CHECKOUT = "checkout: one page or three"
+PRICE = "price display"
+SERIOUS = {"serious", "critical"}
+
+
+def results(item: dict, name: str) -> dict[str, dict]:
+    found = next(each for each in item["goals"] if each["goal"] == name)
+    return {result["label"]: result for result in found["results"]}
+
+
+def bounds(interval: dict) -> list[float]:
+    return [100 * interval["low"], 100 * interval["high"]]
+
+
+def agree(text: str, truths: list[float]) -> bool:
+    shown = numbers(text)
+    return len(shown) == len(truths) and all(each.is_(true) for each, true in zip(shown, truths))
+
+
+@pytest.mark.parametrize("name", [CHECKOUT, PRICE, "button color", "צבע הכפתור"])
+def test_the_numbers_on_the_page_are_the_reports(demo, visit, name):
+    page = visit(address(demo, experiment=name))
+    item = report(demo)[name]
+    expect(page.locator("#experiment h2")).to_have_text(name)
+    for found in item["goals"]:
+        for label, result in results(item, found["goal"]).items():
+            line = row(goal(page, found["goal"]), label)
+            assert agree(cell(line, "Reached").inner_text(), [result["successes"], result["trials"]])
+            rates = [100 * result["rate"], *bounds(result["rate_interval"])]
+            assert agree(cell(line, "Rate").inner_text(), rates)
+            if result["uplift"] is not None:
+                uplifts = [100 * result["uplift"], *bounds(result["uplift_interval"])]
+                assert agree(cell(line, "Uplift").inner_text(), uplifts)
+                chance = numbers(cell(line, "Chance").inner_text())[0]
+                assert abs(chance.value - 100 * result["chance_to_beat_control"]) <= max(chance.slack, 0.1)
+
+
+def test_all_figures_are_the_reports(demo, visit):
+    page = visit(address(demo, experiment="free shipping banner"))
+    result = results(report(demo)["free shipping banner"], "order placed")["shown"]
+    page.get_by_text("All figures").click()
+    line = row(goal(page, "order placed").locator("details"), "shown")
+    difference = [100 * result["difference"], *bounds(result["difference_interval"])]
+    assert agree(cell(line, "Difference").inner_text(), difference)
+    assert agree(cell(line, "Always valid").inner_text(), bounds(result["always_valid_interval"]))
+    assert agree(cell(line, "p-value, one look").inner_text(), [result["p_value"]])
+    assert agree(cell(line, "p-value, always valid").inner_text(), [result["always_valid_p_value"]])
+    assert agree(cell(line, "Counting error").inner_text(), [100 * result["counting_error"]])
+    needed = numbers(cell(line, "Still needed").inner_text())[0].value
+    assert result["visitors_needed"] <= needed <= 1.1 * result["visitors_needed"]
+
+
+def test_participants_and_their_shares_are_the_reports(demo, visit):
+    page = visit(address(demo, experiment="search engine"))
+    item = report(demo)["search engine"]
+    everyone = sum(variant["trials"] for variant in item["participants"])
+    for variant, expected in zip(item["participants"], [90, 10]):
+        line = row(page.locator("table.split"), variant["label"])
+        assert agree(cell(line, "Participants").inner_text(), [variant["trials"]])
+        assert agree(cell(line, "Share").inner_text(), [100 * variant["trials"] / everyone])
+        assert agree(cell(line, "Should be").inner_text(), [expected])
+
+
+def test_verdict_and_reason_stand_as_the_report_has_them(demo, visit):
+    page = visit(address(demo, experiment=CHECKOUT))
+    for found in report(demo)[CHECKOUT]["goals"]:
+        text = goal(page, found["goal"]).locator(".verdict").inner_text().lower()
+        assert found["verdict"]["text"].lower() in text
+        assert found["verdict"]["reason"].lower() in text
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_bars_lie_where_the_numbers_say(demo, visit, width):
+    page = visit(address(demo, experiment=PRICE), viewport={"width": width, "height": 900})
+    part = goal(page, "plan chosen")
+    expect(part).to_be_visible()
+    place = "each => { const box = each.getBoundingClientRect(); return [box.left, box.right]; }"
+    ticks = part.locator(".axis .tick[data-value]").evaluate_all(
+        f"all => all.map(each => [Number(each.dataset.value), ...({place})(each)])"
+    )
+    known = [(value, (left + right) / 2) for value, left, right in ticks]
+    (low, at_low), (high, at_high) = known[0], known[-1]
+    assert len(known) >= 3
+
+    def pixel(difference: float) -> float:
+        return at_low + (difference - low) / (high - low) * (at_high - at_low)
+
+    compared = {label: each for label, each in results(report(demo)[PRICE], "plan chosen").items() if each["p_value"]}
+    assert len(compared) == 3
+    for label, result in compared.items():
+        plot = row(part, label).locator("svg.plot")
+        bar = plot.locator("rect.inner").evaluate(place)
+        line = plot.locator("line.outer").evaluate(place)
+        dot = plot.locator("circle").evaluate(place)
+        expected = [result[name] for name in ("difference_interval", "always_valid_interval")]
+        for drawn, interval in zip((bar, line), expected):
+            assert drawn == pytest.approx([pixel(interval["low"]), pixel(interval["high"])], abs=1)
+        assert sum(dot) / 2 == pytest.approx(pixel(result["difference"]), abs=1)
+
+
+def test_another_control_changes_the_numbers_and_the_address(demo, visit):
+    page = visit(address(demo, experiment=PRICE))
+    page.get_by_label("Compared with").select_option("yearly")
+    expect(row(goal(page, "plan chosen"), "yearly")).to_contain_text("control")
+    result = results(report(demo, control="yearly")[PRICE], "plan chosen")["monthly"]
+    assert result["uplift"] > 0
+    line = row(goal(page, "plan chosen"), "monthly")
+    assert agree(
+        cell(line, "Uplift").inner_text(), [100 * result["uplift"], *bounds(result["uplift_interval"])]
+    )
+    assert "control=yearly" in page.url
+    page.reload()
+    expect(page.get_by_label("Compared with")).to_have_value("yearly")
+
+
+def test_a_control_chosen_leaves_the_other_experiments_as_they_are(demo, visit):
+    page = visit(address(demo, experiment=PRICE, control="yearly"))
+    expect(page.get_by_label("Compared with")).to_have_value("yearly")
+    page.get_by_role("link", name=CHECKOUT).click()
+    expect(page.get_by_label("Compared with")).to_have_value("three pages")
+    assert "control" not in page.url.split("#")[1].replace("checkout", "")
+
+
+def test_another_namespace_shows_its_experiments(demo, visit):
+    page = visit(address(demo))
+    expect(page.get_by_role("link", name=CHECKOUT)).to_be_visible()
+    page.get_by_label("Namespace").fill("mobile")
+    page.get_by_label("Namespace").press("Enter")
+    expect(page.locator("#experiment h2")).to_have_text("onboarding tour")
+    assert names(page) == ["onboarding tour"]
+    assert "namespace=mobile" in page.url
+    page.go_back()
+    expect(page.get_by_role("link", name=CHECKOUT)).to_be_visible()
+
+
+def test_the_list_is_searched_and_sorted(demo, visit):
+    page = visit(address(demo))
+    items = report(demo)
+    expect(page.locator("#list tbody tr")).to_have_count(len(items))
+    page.get_by_role("button", name="Participants").click()
+    by_number = sorted(items, key=lambda name: -sum(each["trials"] for each in items[name]["participants"]))
+    assert names(page) == by_number
+    assert page.locator("th.participants").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="Participants").click()
+    assert names(page) == by_number[::-1]
+    page.keyboard.press("/")
+    page.keyboard.type("ORDER placed")
+    expect(page.locator("#list tbody tr")).to_have_count(3)
+    assert "search=ORDER" in page.url
+    page.get_by_label("Search experiments").fill("nowhere to be found")
+    page.get_by_role("button", name="Clear the search").click()
+    expect(page.locator("#list tbody tr")).to_have_count(len(items))
+
+
+def test_a_broken_split_is_told_in_plain_words(demo, visit):
+    page = visit(address(demo))
+    line = page.locator("#list tbody tr").first
+    expect(line).to_contain_text("new landing page")
+    expect(line.locator(".warnings")).to_have_text("1")
+    told = page.get_by_role("note")
+    expect(told).to_contain_text("should be 50 / 50")
+    reason = report(demo)["new landing page"]["goals"][0]["verdict"]["reason"]
+    assert reason.lower() in told.inner_text().lower()
+
+
+def test_the_counting_error_is_told_where_it_matters(demo, visit):
+    page = visit(address(demo, experiment="button color"))
+    expect(page.locator(".counting")).to_contain_text("precision")
+    page.get_by_role("link", name="free shipping banner").click()
+    expect(page.locator("#experiment h2")).to_have_text("free shipping banner")
+    expect(page.locator(".counting")).to_have_count(0)
+
+
+def test_it_reads_again_every_30_seconds_while_visible(serve, visit):
+    server = serve()
+    visitors(server, "live", {"a": (3, {}), "b": (2, {})})
+    page = visit(server.url, stopped=True)
+    expect(page.locator("#experiment")).to_contain_text("5 participants")
+    before = page.locator("#freshness time").get_attribute("datetime")
+    visitors(server, "live", {"a": (7, {"buy": 1}), "b": (2, {})})
+    page.clock.fast_forward(31_000)
+    expect(page.locator("#experiment")).to_contain_text("9 participants")
+    assert page.locator("#freshness time").get_attribute("datetime") > before
+
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => 'hidden'})")
+    page.clock.fast_forward(120_000)
+    assert asked == []
+    with page.expect_response("**/experiments?*"):
+        page.evaluate("delete document.visibilityState; document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_a_reading_keeps_focus_and_what_is_unfolded(demo, visit):
+    page = visit(address(demo, experiment=CHECKOUT))
+    page.get_by_text("All figures").first.click()
+    link = page.get_by_role("link", name=PRICE)
+    link.focus()
+    with page.expect_response("**/experiments?*"):
+        page.evaluate("document.querySelector('#refresh').click()")
+    expect(page.locator("body")).not_to_have_class("reading")
+    expect(link).to_be_focused()
+    expect(page.locator("details.more").first).to_have_attribute("open", "")
+
+
+def test_the_list_is_walked_by_arrow_keys(demo, visit):
+    page = visit(address(demo))
+    links = page.locator("#list tbody a")
+    links.first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#experiment h2")).to_have_text(names(page)[1])
+    expect(links.nth(1)).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_axe_finds_no_serious_violation(demo, visit, scheme, width):
+    axe = npm_file("axe-core", "4.10.2", "axe.min.js").read_text(encoding="utf-8")
+    for view in ({"experiment": PRICE}, {"experiment": "new landing page"}, {}, {"namespace": "empty"}):
+        page = visit(address(demo, **view), color_scheme=scheme, viewport={"width": width, "height": 900})
+        page.wait_for_load_state("networkidle")
+        for fold in page.locator("details.more").all():
+            fold.locator("summary").click()
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        told = [(each["id"], [node["target"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS]
+        assert told == []
+
+
+def test_a_phone_shows_the_list_or_one_experiment(demo, visit):
+    page = visit(address(demo), viewport={"width": 390, "height": 844})
+    expect(page.locator("#experiment")).to_be_hidden()
+    page.get_by_role("link", name=PRICE).click()
+    expect(page.locator("#overview")).to_be_hidden()
+    expect(page.locator("#experiment h2")).to_be_focused()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("link", name="All experiments").click()
+    expect(page.locator("#experiment")).to_be_hidden()

@@ -107,7 +107,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     def opened(url: str, failing: bool = False, stopped: bool = False, **options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
         contexts.append(context)
-        origin = url.split("/#")[0].rstrip("/")
+        origin = "http://127.0.0.1" if url == "about:blank" else url.split("/#")[0].rstrip("/")
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.on("console", lambda said: complaints.append(said.text) if _is_bad(said, failing) else None)

@@ -1,0 +1,152 @@
+"""`gimel dashboard`: the page of a deployed API, whose key stays with the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.reading import visitors
+from tests.parts import ROOT, wait_for
+from tests.test_local import ask
+
+KEY = "the deployment's key"
+
+
+class Dashboard:
+    """`gimel dashboard` as its user starts it."""
+
+    def __init__(self, folder, *options: str, key: str | None = KEY) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}
+        if key:
+            environ["GIMEL_API_KEY"] = key
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gimel.ops.cli", "dashboard", "--no-browser", *options],
+            cwd=folder,
+            env={**environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        wait_for(lambda: "Ctrl-C ends it." in self.lines or self.process.poll() is not None, "gimel dashboard")
+        assert self.process.poll() is None, self.lines
+        self.address = self.lines[0].split()[4]
+        self.url = self.address.split("/#")[0].rstrip("/")
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def deployed(serve):
+    """A server that wants a key, as a deployed API does."""
+    server = serve("--api-key", KEY)
+    visitors(server, "deployed", {"a": (30, {"buy": 3}), "b": (31, {"buy": 9})}, namespace="shop")
+    return server
+
+
+@pytest.fixture
+def dashboard(tmp_path) -> Iterator:
+    started: list[Dashboard] = []
+
+    def start(*options: str, **more) -> Dashboard:
+        started.append(Dashboard(tmp_path, *options, **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def test_the_page_shows_a_deployed_api_and_never_sees_the_key(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit("about:blank")
+    seen = []
+    page.on("request", lambda request: seen.append(f"{request.url} {request.headers} {request.post_data}"))
+    page.on("response", lambda answer: seen.append(f"{answer.headers} {answer.text() if answer.ok else ''}"))
+    page.goto(started.address)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    page.get_by_label("Compared with").select_option("b")
+    expect(page).to_have_url(f"{started.url}/#namespace=shop&experiment=deployed&control=b")
+    page.wait_for_load_state("networkidle")
+    assert len(seen) > 10
+    assert not any(KEY in text for text in [*seen, *started.lines])
+
+
+def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit(started.address)
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_label("Type its name to confirm").fill("deployed")
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
+    expect(page.get_by_label("Snippet")).to_contain_text(f'"{deployed.url}/track", "shop"')
+
+
+def test_a_wrong_key_is_told_and_not_asked_for(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, key="wrong")
+    page = visit(started.address, failing=True)
+    expect(page.locator("#state")).to_contain_text(f"{deployed.url} refused the key")
+    expect(page.get_by_label("API key")).to_have_count(0)
+
+
+def test_an_unreachable_api_is_told(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url)
+    deployed.stop()
+    page = visit(started.address, failing=True)
+    expect(page.locator("#state")).to_contain_text(f"{deployed.url} cannot be reached")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Host": "evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/experiments"), ("DELETE", "/delete?experiment=deployed")])
+def test_other_pages_cannot_use_the_key(deployed, dashboard, headers, method, path):
+    started = dashboard("--url", deployed.url)
+    status, sent, body = ask(f"{started.url}{path}", method, **headers)
+    assert status == 403
+    assert "Access-Control-Allow-Origin" not in sent
+    assert "only" in json.loads(body)["error"]
+
+
+def test_a_redirect_does_not_take_the_key_along(dashboard, tmp_path):
+    asked = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("x-api-key")))
+            self.send_response(302)
+            self.send_header("Location", "/stolen")
+            self.end_headers()
+
+        def log_message(self, *ignored: object) -> None:
+            pass
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    started = dashboard("--url", f"http://127.0.0.1:{site.server_port}")
+    status, _, body = ask(f"{started.url}/experiments")
+    site.shutdown()
+    site.server_close()
+    assert (status, asked) == (502, [("/experiments?", KEY)])
+    assert "302" in json.loads(body)["error"]

@@ -1,0 +1,258 @@
+"""The states that people meet, in a real Chromium: each says what is the matter and what to do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import threading
+
+import pytest
+from playwright.sync_api import expect
+
+from gimel.ops.snippet import snippet
+from tests.browser.reading import address, goal, names, report, row, visitors
+from tests.parts import GimelServer
+
+SCRIPT = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
+ALIKE = {"a": (60, {"buy": 6}), "b": (62, {"buy": 9})}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    started = GimelServer("--data", "data", home=tmp_path_factory.mktemp("states"))
+    yield started
+    started.stop()
+
+
+def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server, visit):
+    page = visit(address(server, namespace="shop"), stopped=True)
+    expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
+    told = page.get_by_label("Snippet").inner_text()
+    assert told.split() == snippet(f"{server.url}/track", "shop").split()
+    expect(page.get_by_role("link", name="Open the example page")).to_have_attribute("href", "/example")
+    visitors(server, "first", ALIKE, namespace="shop")
+    page.clock.fast_forward(31_000)
+    expect(page.locator("#experiment h2")).to_have_text("first")
+
+
+def test_the_command_by_hand_counts_a_visitor(server, visit):
+    page = visit(address(server, namespace="by hand 'quoted'"))
+    command = shlex.split(page.get_by_label("Command").inner_text())
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "null"
+    found = report(server, namespace="by hand 'quoted'")
+    assert [(each["label"], each["trials"]) for each in found["button color"]["participants"]] == [("red", 1)]
+
+
+def test_loading_is_shown_until_the_answer_comes(server, visit):
+    visitors(server, "slow", ALIKE, namespace="slow")
+    page = visit(server.url)
+    page.wait_for_load_state("networkidle")
+    held = []
+    page.route("**/experiments?*", lambda route: held.append(route))
+    page.evaluate("location.hash = 'namespace=slow'")
+    expect(page.get_by_text("Reading the report…")).to_be_visible()
+    held[0].continue_()
+    expect(page.locator("#experiment h2")).to_have_text("slow")
+
+
+def test_a_slow_answer_to_an_old_question_is_not_shown(server, visit):
+    visitors(server, "old question", ALIKE, namespace="old")
+    visitors(server, "new question", ALIKE, namespace="new")
+    page = visit(address(server, namespace="elsewhere"))
+    page.wait_for_load_state("networkidle")
+    held = []
+    page.route("**/experiments?namespace=old", lambda route: held.append(route))
+    page.evaluate("location.hash = 'namespace=old'")
+    expect(page.get_by_text("Reading the report…")).to_be_visible()
+    page.evaluate("location.hash = 'namespace=new'")
+    expect(page.locator("#experiment h2")).to_have_text("new question")
+    with page.expect_response("**/experiments?namespace=old"):
+        held[0].continue_()
+    expect(page.locator("#experiment h2")).to_have_text("new question")
+
+
+def test_an_unreachable_server_leaves_the_last_good_answer(serve, visit):
+    server = serve()
+    visitors(server, "kept", ALIKE)
+    page = visit(server.url, failing=True)
+    expect(page.locator("#experiment h2")).to_have_text("kept")
+    time = page.locator("#freshness time").inner_text()
+    server.stop()
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#banner")).to_contain_text(f"does not answer at {server.url}")
+    expect(page.locator("#banner")).to_contain_text(f"the last good answer, of {time}")
+    expect(page.locator("#experiment h2")).to_have_text("kept")
+
+
+def test_a_server_that_never_answered_is_told_and_can_be_tried_again(server, visit):
+    page = visit(server.url, failing=True)
+    page.wait_for_load_state("networkidle")
+    page.route("**/experiments?*", lambda route: route.abort())
+    page.evaluate("location.hash = 'namespace=gone'")
+    expect(page.get_by_role("heading", name="Gimel does not answer")).to_be_visible()
+    page.unroute("**/experiments?*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
+
+
+def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_server, visit):
+    server = serve(GIMEL_REDIS_URL=redis_server.url)
+    redis_server.stop()
+    page = visit(server.url, failing=True)
+    expect(page.locator("#state")).to_contain_text("counts cannot be stored or read right now")
+
+
+def test_a_key_is_asked_for_once_and_never_in_an_address(serve, visit):
+    server = serve("--api-key", "s3cret key")
+    visitors(server, "guarded", ALIKE)
+    asked = []
+    page = visit(server.url, failing=True)
+    page.on("request", lambda request: asked.append((request.url, request.headers)))
+    page.get_by_label("API key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("not the right one")
+    page.get_by_label("API key").fill("s3cret key")
+    page.keyboard.press("Enter")
+    expect(page.locator("#experiment h2")).to_have_text("guarded")
+    page.reload()
+    expect(page.locator("#experiment h2")).to_have_text("guarded")
+    assert not any("s3cret" in url for url, _ in asked)
+    assert any(headers.get("x-api-key") == "s3cret key" for _, headers in asked)
+    assert page.evaluate("JSON.stringify(localStorage)").find("s3cret") == -1
+    assert page.context.cookies() == []
+
+
+def test_one_variant_has_nothing_to_be_compared_with(server, visit):
+    visitors(server, "one", {"only": (50, {"buy": 10})}, namespace="one")
+    page = visit(address(server, namespace="one"))
+    expect(goal(page, "buy")).to_contain_text("Nothing to compare")
+    expect(page.get_by_label("Compared with")).to_have_count(0)
+    expect(page.locator("svg.plot")).to_have_count(0)
+
+
+def test_twelve_variants_stand_in_the_order_of_their_numbers(server, visit):
+    arms = {f"variant {n}": (100 + n, {"buy": 10 + n}) for n in range(1, 13)}
+    visitors(server, "twelve", arms, namespace="twelve")
+    page = visit(address(server, namespace="twelve"))
+    shown = goal(page, "buy").locator("table.compared tbody tr th bdi")
+    expect(shown).to_have_text([f"variant {n}" for n in range(1, 13)])
+    expect(goal(page, "buy").locator("rect.inner")).to_have_count(11)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_no_goal_reached_yet_is_no_error(server, visit):
+    visitors(server, "quiet", {"a": (5, {}), "b": (6, {})}, namespace="quiet")
+    page = visit(address(server, namespace="quiet"))
+    expect(page.locator("#experiment")).to_contain_text("No goal has been reached yet")
+    expect(row(page.locator("table.split"), "b")).to_contain_text("6")
+
+
+@pytest.mark.parametrize("arms", [
+    {"a": (40, {"buy": 40}), "b": (42, {"buy": 42})},
+    {"a": (0, {"buy": 3}), "b": (42, {"buy": 12})},
+    {"a": (4, {"buy": 0}), "b": (5, {"buy": 1})},
+    {"a": (4, {"buy": 9}), "b": (5, {})},
+], ids=["all convert", "empty control", "control at zero", "per visitor"])  # fmt: skip
+def test_odd_counts_are_drawn_without_nonsense(server, visit, arms, request):
+    name = request.node.callspec.id
+    visitors(server, name, arms, namespace=name)
+    page = visit(address(server, namespace=name))
+    expect(goal(page, "buy")).to_be_visible()
+    text = page.locator("#main").inner_html()
+    assert not re.search(r"NaN|Infinity|undefined|null", text)
+
+
+def test_injected_names_stay_text(server, visit):
+    arms = {SCRIPT: (30, {SCRIPT: 4}), "\u202egnp.exe": (31, {SCRIPT: 5})}
+    visitors(server, SCRIPT, arms, namespace=SCRIPT)
+    page = visit(address(server, namespace=SCRIPT))
+    expect(page.locator("#experiment h2")).to_have_text(SCRIPT)
+    expect(page.locator("#experiment h3 bdi")).to_have_text([SCRIPT])
+    assert page.evaluate("window.taken") is None
+    assert page.locator("#main :is(script, img, iframe)").count() == 0
+    # The invisible character that turns text around stays within its name.
+    isolated = page.locator("table.split bdi").last
+    assert isolated.evaluate("each => getComputedStyle(each).unicodeBidi") == "isolate"
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_names_of_200_characters_of_any_script_fit(server, visit, width):
+    for name in ("x" * 200, "ש" * 200, "長" * 200, "क्ष" * 66):
+        visitors(server, name, {name: (60, {name: 6}), "b": (62, {name: 9})}, namespace="long")
+    page = visit(address(server, namespace="long", experiment="ש" * 200), viewport={"width": width, "height": 900})
+    expect(page.locator("#experiment h2")).to_have_text("ש" * 200)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    inside = "all => all.every(each => each.getBoundingClientRect().right <= innerWidth + 1)"
+    assert page.locator("#experiment *").evaluate_all(inside)
+
+
+def test_a_blank_name_can_be_seen_and_opened(server, visit):
+    visitors(server, " ", {"\u200b": (6, {"buy": 1}), "b": (6, {})}, namespace="blank")
+    page = visit(address(server, namespace="blank"))
+    page.get_by_role("link", name="(blank)").click()
+    expect(page.locator("#experiment h2")).to_contain_text("(blank)")
+
+
+def test_an_experiment_that_is_not_here_is_told(server, visit):
+    visitors(server, "here", ALIKE, namespace="here")
+    page = visit(address(server, namespace="here", experiment="gone"))
+    expect(page.get_by_role("heading", name="This experiment is not here")).to_be_visible()
+    assert names(page) == ["here"]
+
+
+def test_a_namespace_that_cannot_be_is_told(server, visit):
+    page = visit(address(server, namespace="a:b"), failing=True)
+    expect(page.locator("#state")).to_contain_text("namespace contains a colon")
+
+
+def test_deleting_takes_the_typed_name(server, visit):
+    name = "to be deleted: ש"
+    visitors(server, name, ALIKE, namespace="deletion")
+    visitors(server, "to be kept", ALIKE, namespace="deletion")
+    page = visit(address(server, namespace="deletion", experiment=name))
+    page.get_by_role("button", name="Delete…").click()
+    sure = page.get_by_role("button", name="Delete for good")
+    page.get_by_label("Type its name to confirm").fill("to be kept")
+    expect(sure).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert name in report(server, namespace="deletion")
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_label("Type its name to confirm").fill(name)
+    sure.click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("#experiment h2")).to_have_text("to be kept")
+    assert list(report(server, namespace="deletion")) == ["to be kept"]
+
+
+def test_a_deletion_that_fails_is_told_in_its_dialog(server, visit):
+    visitors(server, "stays", ALIKE, namespace="failing")
+    page = visit(address(server, namespace="failing"), failing=True)
+    page.route("**/delete?*", lambda route: route.fulfill(status=503, body='{"error": "not now", "hint": "later"}'))
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_label("Type its name to confirm").fill("stays")
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("dialog")).to_contain_text("not now")
+    expect(page.get_by_role("button", name="Delete for good")).to_be_enabled()
+
+
+def test_three_hundred_experiments_are_listed_and_found(server, visit):
+    threads = [
+        threading.Thread(
+            target=lambda part=part: [
+                visitors(server, f"experiment {n}", {"a": (3, {"buy": 1}), "b": (2, {})}, namespace="many")
+                for n in range(part, 300, 4)
+            ]
+        )
+        for part in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    page = visit(address(server, namespace="many", sort="name"))
+    expect(page.locator("#list tbody tr")).to_have_count(300)
+    assert names(page)[:12] == [f"experiment {n}" for n in range(12)]
+    page.get_by_label("Search experiments").fill("299")
+    expect(page.locator("#list tbody tr")).to_have_count(1)

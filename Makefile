@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 
-.PHONY: serve test check clean
+.PHONY: serve test check screenshots clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
@@ -15,6 +15,10 @@ check: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# The pictures of the dashboard in docs/.
+screenshots: $(VENV)/test.stamp
+	$(VENV)/bin/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info

@@ -134,7 +134,9 @@ def _fake_redis() -> redis.Redis:
 @main.command()
 @click.argument("experiments", nargs=-1)
 @click.option("--namespace", default="alephbet", show_default=True, help="Namespace of the experiments.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True
+)
 @click.option("--url", help="Address of a deployed API, instead of Redis.")
 @key_option
 @config_option

@@ -6,12 +6,10 @@ import tempfile
 import threading
 import webbrowser
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import click
-import redis
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -39,11 +37,14 @@ browser_option = click.option("--browser/--no-browser", default=True, help="Whet
 @click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key; default: $GIMEL_API_KEY, or the deployed one.")
 @port_option
 @browser_option
-def dashboard(namespace: str, url: str | None, api_key: str | None, port: int, browser: bool) -> None:
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file of the deployment.")
+def dashboard(
+    namespace: str, url: str | None, api_key: str | None, port: int, browser: bool, config_file: Path | None
+) -> None:
     """Show the experiments of a deployed API in the browser, without giving the page the API key."""
     read_namespace({"namespace": namespace})
     if url is None:
-        url, found_key = find_deployment()
+        url, found_key = find_deployment(config_file)
         api_key = api_key or found_key
     base = remote.base_of(url)
     server = local.Server(Forwarder(url=base, key=api_key), HOST, port)
@@ -84,21 +85,17 @@ def use_stories(stack: ExitStack) -> str:
         raise ConfigError("the demo needs a redis-server", hint)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-demo-")))
     server = stack.enter_context(embedded.EmbeddedRedis(folder / "redis", binary))
-    config.use(stories.configured(replace(config.Config(), redis_settings=config.RedisSettings(url=server.url))))
+    config.use(stories.configured(server.url, folder))
+    connection.use(None)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("Visitors arrive")
-        stories.fill(_client(), lambda done, total: progress.update(task, completed=done, total=total))
+        stories.fill(connection.current(), lambda done, total: progress.update(task, completed=done, total=total))
     return "made-up experiments, gone when this ends"
 
 
-def _client() -> redis.Redis:
-    connection.use(None)
-    return connection.current()
-
-
-def find_deployment() -> tuple[str, str | None]:
-    """Address and key of the API that is deployed with this machine's AWS credentials.
+def find_deployment(config_file: Path | None) -> tuple[str, str | None]:
+    """Address and key of the API that the configuration describes, with this machine's AWS credentials.
 
     Raises ConfigError where none is found.
     """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import redis
 
@@ -107,9 +109,12 @@ STORIES = (
 )
 
 
-def configured(base: config.Config) -> config.Config:
-    """This configuration, with what it should say about these experiments: baselines and weights."""
-    return replace(base, experiments={story.experiment: story.settings for story in STORIES if story.settings})
+def configured(redis_url: str, folder: Path) -> config.Config:
+    """The configuration of these experiments, baselines and weights included, read from a file made in `folder`."""
+    settings = {story.experiment: story.settings for story in STORIES if story.settings}
+    path = folder / "config.json"
+    path.write_text(json.dumps({"redis": {"url": redis_url}, "experiments": settings}), encoding="utf-8")
+    return config.load(path, environ={})
 
 
 def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda done, total: None) -> None:

@@ -32,8 +32,8 @@ class Forwarder(App):
         params = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         try:
             status, body = remote.ask(self.url, self.key, endpoint.path, params, method)
-        except GimelError as error:
-            return json_answer(502, {"error": error.message, "hint": error.hint})
+        except GimelError as failure:
+            return json_answer(502, {"error": failure.message, "hint": failure.hint})
         if status in (401, 403):
             # Not passed on as it is: the page would ask for a key, which it must not have.
             error = f"{remote.base_of(self.url)} refused the key"

@@ -63,7 +63,10 @@ def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | N
     )
     page = (FOLDER / "index.html").read_text(encoding="utf-8")
     for there, instead in (
-        ('<meta charset="utf-8">', f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'),
+        (
+            '<meta charset="utf-8">',
+            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
+        ),
         ('<link rel="stylesheet" href="dashboard/dashboard.css">', f"<style>{style}</style>"),
         (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
         ("</body>", f'<script type="application/json" id="snapshot">{_inert(data)}</script>\n</body>'),

@@ -36,9 +36,7 @@ def base_of(url: str) -> str:
     return base
 
 
-def ask(
-    url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET"
-) -> tuple[int, bytes]:
+def ask(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> tuple[int, bytes]:
     """Status and body of what the API answers, errors included. Raises GimelError where it does not answer."""
     base = base_of(url)
     headers = {"x-api-key": api_key} if api_key else {}

@@ -113,9 +113,11 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda said: complaints.append(said.text) if _is_bad(said, failing) else None)
         page.on(
             "request",
-            lambda asked: complaints.append(f"left its origin: {asked.url}")
-            if not asked.url.startswith((origin, "data:", "blob:"))
-            else None,
+            lambda asked: (
+                complaints.append(f"left its origin: {asked.url}")
+                if not asked.url.startswith((origin, "data:", "blob:"))
+                else None
+            ),
         )
         if stopped:
             page.clock.install()

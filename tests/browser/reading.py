@@ -65,7 +65,11 @@ def goal(page: Page, name: str) -> Locator:
 
 def row(part: Locator, label: str) -> Locator:
     """The first row about a variant."""
-    return part.locator("tbody tr").filter(has=part.page.locator("bdi", has_text=re.compile(f"^{re.escape(label)}$"))).first
+    return (
+        part.locator("tbody tr")
+        .filter(has=part.page.locator("bdi", has_text=re.compile(f"^{re.escape(label)}$")))
+        .first
+    )
 
 
 def cell(line: Locator, label: str) -> Locator:

@@ -115,9 +115,7 @@ def test_another_control_changes_the_numbers_and_the_address(demo, visit):
     result = results(report(demo, control="yearly")[PRICE], "plan chosen")["monthly"]
     assert result["uplift"] > 0
     line = row(goal(page, "plan chosen"), "monthly")
-    assert agree(
-        cell(line, "Uplift").inner_text(), [100 * result["uplift"], *bounds(result["uplift_interval"])]
-    )
+    assert agree(cell(line, "Uplift").inner_text(), [100 * result["uplift"], *bounds(result["uplift_interval"])])
     assert "control=yearly" in page.url
     page.reload()
     expect(page.get_by_label("Compared with")).to_have_value("yearly")

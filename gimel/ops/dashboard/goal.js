@@ -2,7 +2,8 @@
 
 import { h, named, sentence } from "./elements.js";
 import {
-  about, chance, compareNames, count, decimals, halfWidth, percent, perVisitor, points, probability, range, sharedDecimals, signedPercent,
+  chance, compareNames, count, decimals, halfWidth, percent, perVisitor, points, probability, range, roughly,
+  sharedDecimals, signedPercent,
 } from "./numbers.js";
 import { Scale, axis, bars } from "./plot.js";
 import { chip } from "./verdicts.js";
@@ -74,7 +75,7 @@ function everyFigure(goal, item, index) {
       cell("Always valid", range(row.always_valid_interval, write)),
       cell("p-value, one look", probability(row.p_value)),
       cell("p-value, always valid", probability(row.always_valid_p_value)),
-      cell("Still needed", row.visitors_needed === null ? "\u2013" : about(row.visitors_needed)),
+      cell("Still needed", row.visitors_needed === null ? "\u2013" : roughly(row.visitors_needed)),
       cell("Counting error", percent(row.counting_error, 2)));
   });
   return h("details", {class: "more", "data-keep": `figures-${index}`},

@@ -77,7 +77,7 @@ export function probability(p) {
 }
 
 // About so many: two digits, rounded up, as a plan is.
-export function about(value) {
+export function roughly(value) {
   const step = 10 ** Math.max(0, Math.floor(Math.log10(Math.max(value, 1))) - 1);
   return count(Math.ceil(value / step) * step);
 }

@@ -50,13 +50,24 @@ export async function about(namespace) {
   return JSON.parse(await call("about", {namespace}));
 }
 
+const UNKNOWN = Object.fromEntries(["rate", "rate_interval", "counting_error", "difference", "difference_interval", "uplift",
+  "uplift_interval", "p_value", "chance_to_beat_control", "always_valid_interval", "always_valid_p_value",
+  "visitors_needed"].map(name => [name, null]));
+
+// An API of an older Gimel knows counts alone: what it does not tell is unknown.
+function complete(item) {
+  const goals = item.goals.map(goal => ({...goal, results: goal.results.map(row => ({...UNKNOWN, ...row}))}));
+  const participants = item.participants || (goals[0]?.results || []).map(({label, trials}) => ({label, trials}));
+  return {...item, participants, control: item.control ?? participants[0]?.label ?? null, goals};
+}
+
 // The experiments of a namespace. With a control, that of one experiment is exchanged; all others keep theirs.
 export async function report(view) {
-  if (snapshot) return snapshot.report;
+  if (snapshot) return snapshot.report.map(complete);
   const {namespace, experiment, control} = view;
   const asked = [call("experiments", {namespace})];
   if (experiment && control) asked.push(call("experiments", {namespace, scope: experiment, control}));
-  const [all, other] = (await Promise.all(asked)).map(text => JSON.parse(text).filter(item => item.experiment));
+  const [all, other] = (await Promise.all(asked)).map(text => JSON.parse(text).filter(item => item.experiment).map(complete));
   const exchanged = other?.find(item => item.experiment === experiment);
   return all.map(item => exchanged && item.experiment === experiment ? exchanged : item);
 }

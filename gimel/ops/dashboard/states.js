@@ -13,7 +13,7 @@ export function nothingTracked(namespace, info) {
     h("h2", null, "Nothing has been tracked yet"),
     h("p", null, "There is no experiment in the namespace ", named(namespace, {class: "strong"}),
       namespace === "alephbet" ? ". " : ". If you expected some, check the namespace above. ",
-      "This page shows the first one by itself as soon as a visitor takes part."),
+      info ? "This page shows the first one by itself as soon as a visitor takes part." : null),
     info?.example ? [h("h3", null, "Try it"), h("p", null,
       h("a", {href: info.example, target: "_blank", rel: "noopener"}, "Open the example page"),
       " in another tab: it takes part in an experiment, and its buttons reach two goals.")] : null,

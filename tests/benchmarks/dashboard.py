@@ -1,6 +1,7 @@
 """How long the dashboard takes to draw 300 experiments, from the last byte of the answer.
 
-`python -m tests.benchmarks.dashboard`. Chromium draws them in a window of 1400 x 900, each experiment with three variants and three goals.
+`python -m tests.benchmarks.dashboard`. Chromium draws them in a window of 1400 x 900, each experiment with three
+variants and three goals.
 """
 
 from __future__ import annotations

@@ -23,15 +23,18 @@ def track(request: Request) -> Answer:
 
 @endpoint("GET")
 def experiment(request: Request) -> Answer:
-    """Report one experiment: a list with an item for each goal."""
+    """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
     counts = counters.count(connection.current(), namespace, [name])
-    return Answer(_report(name, counts[name])["goals"])
+    return Answer(_report(name, counts[name], request.params.get("control"))["goals"])
 
 
 @endpoint("GET")
 def all(request: Request) -> Answer:
-    """Report all experiments of a namespace, or those in `scope`, a comma-separated list."""
+    """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
+
+    `control` names a variant that the others are compared with, in those experiments that have it.
+    """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)
     names = counters.experiments(connection.current(), namespace)
@@ -39,7 +42,8 @@ def all(request: Request) -> Answer:
         # A name may itself hold a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     counts = counters.count(connection.current(), namespace, names)
-    reports = [{"experiment": name, **_report(name, counts[name])} for name in names]
+    control = request.params.get("control")
+    reports = [{"experiment": name, **_report(name, counts[name], control)} for name in names]
     return Answer([{"meta": {"scope": scope}}, *reports])
 
 
@@ -51,9 +55,10 @@ def delete(request: Request) -> Answer:
     return Answer()
 
 
-def _report(name: str, counts: counters.Counts) -> dict[str, Any]:
+def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:
     settings = config.current().experiment(name)
-    return report.experiment_report(counts, settings.baseline, settings.weights)
+    is_seen = isinstance(control, str) and any(control in variants for variants in counts.values())
+    return report.experiment_report(counts, str(control) if is_seen else settings.baseline, settings.weights)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

@@ -55,6 +55,19 @@ def test_an_experiments_own_settings_reach_its_report(fake):
     assert [one["counting_error"] for one in item["participants"]] == [0, 0]
 
 
+def test_another_control_is_that_of_the_experiments_that_have_it(fake):
+    config.use(config.Config(experiments={"b": config.ExperimentSettings(baseline="blue")}))
+    for name, variants in (("a", ("blue", "red")), ("b", ("blue", "green"))):
+        for variant in variants:
+            for event in ("participate", "buy"):
+                gimel.track({**EVENT, "experiment": name, "variant": variant, "event": event})
+    assert [item["control"] for item in gimel.all({})[1:]] == ["blue", "blue"]
+    assert [item["control"] for item in gimel.all({"control": "red"})[1:]] == ["red", "blue"]
+    (goal,) = gimel.experiment({"experiment": "b", "control": "green"})
+    assert [row["verdict"]["state"] == "control" for row in goal["results"]] == [False, True]
+    assert gimel.all({"control": ["red"]})[1]["control"] == "blue"
+
+
 def test_a_report_has_what_gimels_had(fake):
     for number, event in enumerate(("participate", "participate", "buy")):
         gimel.track({**EVENT, "uuid": number, "event": event})

@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from gimel import config, counters
-from gimel.counters import PARTICIPATE
+from gimel.report import PARTICIPATE
 from gimel.events import DEFAULT_NAMESPACE, Event
 
 SEED = 20261123
@@ -47,13 +47,14 @@ STORIES = (
         },
         {"baseline": "three pages"},
     ),
-    # No difference, for certain enough.
+    # No difference, for certain enough; counted with the precision of Gimel 1.x, which is felt.
     Story(
         "button color",
         {
             "blue": Arm(48_430, {"signed up": 0.31, "confirmed e-mail": 0.222}),
             "green": Arm(48_552, {"signed up": 0.311, "confirmed e-mail": 0.221}),
         },
+        {"precision": 1},
     ),
     # Still collecting.
     Story(
@@ -111,14 +112,16 @@ STORIES = (
 
 def configured(redis_url: str, folder: Path) -> config.Config:
     """The configuration of these experiments, baselines and weights included, read from a file made in `folder`."""
-    settings = {story.experiment: story.settings for story in STORIES if story.settings}
+    experiments = {story.experiment: story.settings for story in STORIES if story.settings}
     path = folder / "config.json"
-    path.write_text(json.dumps({"redis": {"url": redis_url}, "experiments": settings}), encoding="utf-8")
+    settings = {"redis": {"url": redis_url}, "precision": 16, "experiments": experiments}
+    path.write_text(json.dumps(settings), encoding="utf-8")
     return config.load(path, environ={})
 
 
 def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
     """Count the events of all stories; `progress` is told how many of how many visitors have come."""
+    precision_of = config.current().precision_of
     total = sum(arm.visitors for story in STORIES for arm in story.arms.values())
     done = 0
     for story in STORIES:
@@ -127,10 +130,10 @@ def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda do
             batch += events
             done += 1
             if len(batch) >= BATCH:
-                counters.record(client, batch)
+                counters.record(client, batch, precision_of)
                 batch = []
                 progress(done, total)
-        counters.record(client, batch)
+        counters.record(client, batch, precision_of)
         progress(done, total)
 
 

@@ -77,6 +77,6 @@ def cell(line: Locator, label: str) -> Locator:
     return line.locator(f'td[data-label="{label}"]')
 
 
-def names(page: Page) -> list[str]:
-    """The experiments on the list, from above."""
-    return page.locator("#list tbody th bdi").all_inner_texts()
+def listed(page: Page) -> Locator:
+    """The names of the experiments on the list, from above."""
+    return page.locator("#list tbody th bdi")

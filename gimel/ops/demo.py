@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 
 from gimel import config, counters
-from gimel.report import PARTICIPATE
 from gimel.events import DEFAULT_NAMESPACE, Event
+from gimel.report import PARTICIPATE
 
 SEED = 20261123
 BATCH = 4000

@@ -16,7 +16,8 @@ export function nothingTracked(namespace, info) {
       info ? "This page shows the first one by itself as soon as a visitor takes part." : null),
     info?.example ? [h("h3", null, "Try it"), h("p", null,
       h("a", {href: info.example, target: "_blank", rel: "noopener"}, "Open the example page"),
-      " in another tab: it takes part in an experiment, and its buttons reach two goals.")] : null,
+      ` in another tab: it takes part in an experiment${namespace === "alephbet" ? "" : " of the namespace alephbet"}, `,
+      "and its buttons reach two goals.")] : null,
     info ? [
       h("div", {class: "row between"}, h("h3", null, "Put it into your page"), copyButton(info.snippet)),
       h("p", null, "This snippet runs an experiment with two variants and sends what visitors do to ",

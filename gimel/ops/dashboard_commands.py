@@ -34,7 +34,7 @@ browser_option = click.option("--browser/--no-browser", default=True, help="Whet
 @click.command()
 @click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace to show first.")
 @click.option("--url", help="Address of the API; default: the one deployed with the AWS credentials found here.")
-@click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key; default: $GIMEL_API_KEY, or the deployed one.")
+@click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key, if --url is given; default: $GIMEL_API_KEY.")
 @port_option
 @browser_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file of the deployment.")
@@ -44,8 +44,7 @@ def dashboard(
     """Show the experiments of a deployed API in the browser, without giving the page the API key."""
     read_namespace({"namespace": namespace})
     if url is None:
-        url, found_key = find_deployment(config_file)
-        api_key = api_key or found_key
+        url, api_key = find_deployment(config_file)
     base = remote.base_of(url)
     server = local.Server(Forwarder(url=base, key=api_key), HOST, port)
     address = f"{server.url}/" + (f"#{urlencode({'namespace': namespace})}" if namespace != DEFAULT_NAMESPACE else "")

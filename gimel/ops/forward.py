@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 
 from gimel.errors import GimelError
 
-from . import remote
+from . import remote, site
 from .local import App
 from .site import Answer, is_from_own_page, json_answer
-from .wiring import Endpoint
+from .wiring import ENDPOINTS, Endpoint
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,14 @@ class Forwarder(App):
 
     url: str = ""
     key: str | None = field(default=None, repr=False)
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        path = environ.get("PATH_INFO", "/")
+        for endpoint in ENDPOINTS:
+            if endpoint.path == path:
+                return self._call(endpoint, environ)
+        nothing = json_answer(404, {"error": "nothing is here", "hint": "the dashboard is at /"})
+        return site.answer(environ, self._about(environ)) or nothing
 
     def _call(self, endpoint: Endpoint, environ: dict[str, Any]) -> Answer:
         method = environ["REQUEST_METHOD"]

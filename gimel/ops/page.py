@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from gimel.gateway import to_json
 
@@ -54,7 +55,8 @@ def file(path: str) -> tuple[dict[str, str], bytes] | None:
 def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | None = None, view: str = "") -> str:
     """The dashboard as one HTML file with this report in it. `view` is the part of its address after the `#`."""
     taken = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
-    data = to_json({"namespace": namespace, "read_at": taken, "view": view, "report": report})
+    shown = view or urlencode({"namespace": namespace})
+    data = to_json({"namespace": namespace, "read_at": taken, "view": shown, "report": report})
     style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
     script = _one_script()
     policy = (

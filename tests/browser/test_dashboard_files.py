@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import expect
 
 from gimel.ops import formats
+from gimel.ops.cli import main
 from tests.browser.reading import address, report, visitors
 
 ENDING = "</script><script>window.taken = 1</script><!--"
-CHECKOUT = "checkout: one page or three"
 
 
 def exported(page, button: str, folder: Path) -> Path:
@@ -76,16 +77,14 @@ def test_names_in_a_snapshot_stay_text(serve, visit, tmp_path):
 
 @pytest.mark.parametrize("name", ["kept", "other"])
 def test_the_command_line_makes_the_same_snapshot(serve, visit, tmp_path, name):
-    from click.testing import CliRunner
-
-    from gimel.ops.cli import main
-
     server = serve()
-    visitors(server, "kept", {"a": (30, {"buy": 3}), "b": (31, {"buy": 4})})
-    visitors(server, "other", {"a": (30, {"buy": 3}), "b": (31, {"buy": 4})})
-    result = CliRunner().invoke(main, ["report", name, "--format", "html", "--url", server.url])
+    for experiment in ("kept", "other"):
+        visitors(server, experiment, {"a": (30, {"buy": 3}), "b": (31, {"buy": 4})}, namespace="shop")
+    options = ["report", name, "--format", "html", "--url", server.url, "--namespace", "shop"]
+    result = CliRunner().invoke(main, options)
     file = tmp_path / "snapshot.html"
     file.write_text(result.stdout, encoding="utf-8")
     kept = opened_file(visit, file)
     expect(kept.locator("#experiment h2")).to_have_text(name)
     expect(kept.locator("#list tbody tr")).to_have_count(1)
+    expect(kept.get_by_label("Namespace")).to_have_value("shop")

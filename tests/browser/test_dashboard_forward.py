@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.reading import visitors
+from tests.browser.reading import cell, goal, row, visitors
 from tests.parts import ROOT, wait_for
 from tests.test_local import ask
 
@@ -129,24 +129,53 @@ def test_other_pages_cannot_use_the_key(deployed, dashboard, headers, method, pa
     assert "only" in json.loads(body)["error"]
 
 
-def test_a_redirect_does_not_take_the_key_along(dashboard, tmp_path):
-    asked = []
+@pytest.fixture
+def stub() -> Iterator:
+    """An API of somebody else's: it answers this status, headers and body, and keeps who asked for what."""
+    sites = []
 
-    class Elsewhere(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("x-api-key")))
-            self.send_response(302)
-            self.send_header("Location", "/stolen")
-            self.end_headers()
+    def start(status: int, headers: dict[str, str], body: bytes = b"") -> tuple[str, list]:
+        asked = []
 
-        def log_message(self, *ignored: object) -> None:
-            pass
+        class Site(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append((self.path, self.headers.get("x-api-key")))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
 
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
-    started = dashboard("--url", f"http://127.0.0.1:{site.server_port}")
-    status, _, body = ask(f"{started.url}/experiments")
-    site.shutdown()
-    site.server_close()
+            def log_message(self, *ignored: object) -> None:
+                pass
+
+        sites.append(ThreadingHTTPServer(("127.0.0.1", 0), Site))
+        threading.Thread(target=sites[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{sites[-1].server_port}", asked
+
+    yield start
+    for site in sites:
+        site.shutdown()
+        site.server_close()
+
+
+def test_a_redirect_does_not_take_the_key_along(dashboard, stub):
+    url, asked = stub(302, {"Location": "/stolen"})
+    status, _, body = ask(f"{dashboard('--url', url).url}/experiments")
     assert (status, asked) == (502, [("/experiments?", KEY)])
     assert "302" in json.loads(body)["error"]
+
+
+def test_an_api_of_gimel_1_shows_its_counts(dashboard, stub, visit):
+    results = [{"label": "blue", "successes": 3, "trials": 41}, {"label": "red", "successes": 5, "trials": 40}]
+    old = [{"meta": {"scope": None}}, {"experiment": "old", "goals": [{"goal": "buy", "results": results}]}]
+    url, _ = stub(200, {"Content-Type": "application/json"}, json.dumps(old).encode())
+    page = visit(dashboard("--url", url).address)
+    expect(page.locator("#experiment h2")).to_have_text("old")
+    expect(row(page.locator("table.split"), "red")).to_contain_text("40")
+    expect(cell(row(goal(page, "buy"), "red"), "Reached")).to_have_text("5of 40")
+
+
+def test_nothing_but_the_dashboard_is_served(deployed, dashboard):
+    started = dashboard("--url", deployed.url)
+    assert [ask(started.url + path)[0] for path in ("/health", "/example", "/track")] == [404, 404, 405]

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from gimel.ops.snippet import snippet
 from tests.browser.reading import address, goal, listed, report, row, visitors
-from tests.parts import GimelServer
+from tests.parts import GimelServer, wait_for
 
 SCRIPT = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
 ALIKE = {"a": (60, {"buy": 6}), "b": (62, {"buy": 9})}
@@ -52,6 +52,7 @@ def test_loading_is_shown_until_the_answer_comes(server, visit):
     page.route("**/experiments?*", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=slow'")
     expect(page.get_by_text("Reading the report…")).to_be_visible()
+    wait_for(lambda: page.evaluate("true") and held, "the question")
     held[0].continue_()
     expect(page.locator("#experiment h2")).to_have_text("slow")
 
@@ -65,6 +66,7 @@ def test_a_slow_answer_to_an_old_question_is_not_shown(server, visit):
     page.route("**/experiments?namespace=old", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=old'")
     expect(page.get_by_text("Reading the report…")).to_be_visible()
+    wait_for(lambda: page.evaluate("true") and held, "the question")
     page.evaluate("location.hash = 'namespace=new'")
     expect(page.locator("#experiment h2")).to_have_text("new question")
     with page.expect_response("**/experiments?namespace=old"):

@@ -30,7 +30,8 @@ async function read() {
   let failure = null;
   try {
     if (!snapshot) info = await about(view.namespace);
-    if (mine === reading && info?.needs_key && !key.get()) throw Object.assign(new Error(), {kind: "key"});
+    if (mine !== reading) return;
+    if (info?.needs_key && !key.get()) throw Object.assign(new Error(), {kind: "key"});
     found = await report(view);
   } catch (error) {
     failure = error;

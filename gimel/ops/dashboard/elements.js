@@ -57,10 +57,7 @@ const ICONS = {
   warning: "M8 2 15 14H1ZM8 6.5v3.5M8 12v.2",
   visitor: "M8 8a2.7 2.7 0 1 0 0-5.4A2.7 2.7 0 0 0 8 8Zm-5 6c.3-3 2.3-4.4 5-4.4s4.7 1.4 5 4.4",
   none: "M4 8h8",
-  close: "m4 4 8 8m0-8-8 8",
-  back: "M10 3 5 8l5 5",
   down: "m4 6 4 4 4-4",
-  refresh: "M13 8a5 5 0 1 1-1.6-3.7M13 2v3h-3",
 };
 
 export function icon(name) {

@@ -29,10 +29,6 @@ export function chip(state, text) {
   return h("span", {class: `chip ${tone}`}, icon(sign), h("span", null, text || short));
 }
 
-export function tone(state) {
-  return look(state).tone;
-}
-
 // The verdict that a person should read first, with its goal; null where no goal has been reached.
 export function foremost(item) {
   if (item.sample_ratio?.state === "mismatch") {

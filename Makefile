@@ -3,7 +3,7 @@ VENV := .venv
 PYTHON ?= python3
 SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 
-.PHONY: serve test check screenshots clean
+.PHONY: serve test check screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
@@ -15,6 +15,10 @@ check: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Simulates experiments, and writes docs/statistics.md with its plots. Takes about a quarter of an hour on two cores.
+validate-statistics: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.validation
 
 # The pictures of the dashboard in docs/.
 screenshots: $(VENV)/test.stamp

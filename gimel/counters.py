@@ -33,7 +33,7 @@ import redis
 from .config import EXACT, Precision
 from .errors import StoreUnavailable
 from .events import Event
-from .stats import REGISTERS, Count, hyperloglog_error
+from .stats import Count, hyperloglog_error
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -45,9 +45,6 @@ MIN_COLONS = 4
 """Members of an experiment's set that have fewer are no counters of ours, and are left alone."""
 
 HASH_BYTES = 8
-
-ROUNDING = sqrt(1 / 12)
-"""The standard deviation of what rounding to a whole number adds."""
 
 
 def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard: int = 0) -> str:
@@ -154,42 +151,25 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
     keys = [(name, key) for name, found in zip(names, members) for key in found if key.count(b":") >= MIN_COLONS]
     values: list[int] = _pipeline(client, keys, lambda pipe, item: _size(pipe, item[1]))
-    read: dict[str, dict[tuple[str, str], _Parts]] = {name: {} for name in names}
+    found: dict[str, dict[tuple[str, str], list[tuple[int, float]]]] = {name: {} for name in names}
     for (name, key), value in zip(keys, values):
-        parts = read[name].setdefault(goal_and_variant(key), _Parts())
-        parts.add(value, exact=_kind(key) == b"exact")
-    return {name: _by_goal({of: parts.total() for of, parts in counters.items()}) for name, counters in read.items()}
-
-
-def _by_goal(totals: dict[tuple[str, str], Count]) -> Counts:
-    goals: Counts = {}
-    for (goal, variant), total in totals.items():
-        goals.setdefault(goal, {})[variant] = total
-    return goals
+        error = 0.0 if _kind(key) == b"exact" else value * hyperloglog_error(value)
+        found[name].setdefault(goal_and_variant(key), []).append((value, error))
+    counts: dict[str, Counts] = {name: {} for name in names}
+    for name, parts_of in found.items():
+        for (goal, variant), parts in parts_of.items():
+            counts[name].setdefault(goal, {})[variant] = _total(parts)
+    return counts
 
 
 def _size(pipe: Any, key: bytes) -> object:
     return pipe.execute_command("SCARD" if _kind(key) == b"exact" else "PFCOUNT", key)
 
 
-class _Parts:
-    """The readings that make up one counter, and their absolute errors."""
-
-    def __init__(self) -> None:
-        self.value = 0
-        self.variance = 0.0
-        self.rounding = 0.0
-
-    def add(self, value: int, exact: bool) -> None:
-        self.value += value
-        if not exact:
-            self.variance += (value * hyperloglog_error(value)) ** 2
-            # PFCOUNT gives whole numbers. Shards of about one size are rounded the same way, so this adds up.
-            self.rounding += min(ROUNDING, value**2 / (2 * REGISTERS))
-
-    def total(self) -> Count:
-        error = sqrt(self.variance + self.rounding**2)
-        return Count(self.value, error / self.value if self.value else 0.0)
+def _total(parts: Sequence[tuple[int, float]]) -> Count:
+    """The sum of readings that each have an absolute standard error of their own, independent of the others'."""
+    value = sum(reading for reading, _ in parts)
+    return Count(value, sqrt(sum(error**2 for _, error in parts)) / value if value else 0.0)
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:

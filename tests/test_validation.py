@@ -85,11 +85,10 @@ def test_twelve_variants_share_the_error():
     assert found["unadjusted_p_value"] > 0.2
 
 
-def test_a_real_redis_counts_the_same():
-    with real_redis.running() as client:
-        if client is None:
-            pytest.skip("needs a redis-server")
-        assert real_redis.compare(client, [10], 3, 2000, 0.05)["equal"] == 3
+@pytest.mark.parametrize("precision", [1, 16])
+def test_a_real_redis_behind_the_real_handlers_counts_the_same(precision):
+    with real_redis.running() as server:
+        assert real_redis.compare(server, [10], 3, 2000, 0.05, precision)["equal"] == 3
 
 
 def test_every_cell_of_the_full_run_has_a_name_of_its_own():
@@ -107,7 +106,10 @@ def test_the_page_names_every_bar_that_is_missed(tmp_path):
     for task in tasks:
         if task.function == "looking":
             results[task.key] = {name: [0.01] * 100 for name in ("naive", "p_value", "always_valid", "split")}
+    for precision in (1, 16):
+        results["real redis", precision] = {"experiments": 10, "equal": 9, "false_positives": 0}
     text, failures = page.write(results, tasks)
+    assert failures[-1] == "the simulation's HyperLogLog differs from Redis' at precision 16"
     assert "('coverage', 1000, 0.05, 16) rate: 5.00 %" in " ".join(failures)
     assert "**5.00**" in text
     assert text.startswith("# The statistics of a report")

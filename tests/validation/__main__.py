@@ -20,9 +20,11 @@ def main() -> int:
     options = arguments.parse_args()
     started = time.monotonic()
     results = simulate(options.quick, options.workers)
-    with real_redis.running() as client:
-        if client is not None:
-            results["real redis"] = real_redis.compare(client, [plan.SEED], 10 if options.quick else 100, 3000, 0.05)
+    with real_redis.running() as server:
+        for precision in (1, 16):
+            results["real redis", precision] = real_redis.compare(
+                server, [plan.SEED], 10 if options.quick else 100, 3000, 0.05, precision
+            )
     options.output.mkdir(parents=True, exist_ok=True)
     plots.draw(results, options.output)
     text, failures = page.write(results, plan.tasks(options.quick), allowance=3.5 if options.quick else 0.0)

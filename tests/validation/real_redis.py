@@ -1,74 +1,84 @@
-"""Experiments whose visitors are real uuids, counted by a real Redis."""
+"""Experiments that go the whole way: uuids through `gimel.track` into a real Redis, and back by `gimel.all`."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import json
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import redis
 
-from .experiments import Counter, compared, report
+import gimel
+from gimel import config, connection
+from gimel.counters import digest
+from gimel.events import MAX_EVENTS
+from tests.calls import make_rest_event
+from tests.parts import RedisServer
+
+from .experiments import Counter
 from .hyperloglog import estimate, redis_hash
 
 
 @contextmanager
-def running() -> Iterator[redis.Redis | None]:
-    """A Redis server of our own on a unix socket, or None where the machine has no redis-server."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        yield None
-        return
+def running() -> Iterator[RedisServer]:
+    """A redis-server of our own, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "socket")
-        server = subprocess.Popen(
-            [binary, "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"],
-            stdout=subprocess.DEVNULL,
-        )
+        server = RedisServer(Path(folder)).start()
         try:
-            client = redis.Redis(unix_socket_path=path)
-            for _ in range(200):
-                try:
-                    client.ping()
-                    break
-                except redis.ConnectionError:
-                    time.sleep(0.02)
-            yield client
-            client.close()
+            yield server
         finally:
-            server.terminate()
-            server.wait()
+            server.stop()
 
 
-def compare(client: redis.Redis, seed: list[int], experiments: int, visitors: int, rate: float) -> dict[str, int]:
+def compare(
+    server: RedisServer, seed: list[int], experiments: int, visitors: int, rate: float, precision: int
+) -> dict[str, int]:
     """How often Redis and the numpy HyperLogLog count alike, and how often the report finds a difference."""
     random = np.random.default_rng(seed)
+    client = server.client()
+    config.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=precision))
     equal = false_positives = 0
-    for _ in range(experiments):
-        client.flushdb()
-        pipe = client.pipeline(transaction=False)
-        simulated = []
-        for variant in ("blue", "red"):
-            for goal, items in (("participate", visitors), ("buy", int(random.binomial(visitors, rate)))):
-                uuids = [str(uuid.UUID(bytes=random.bytes(16), version=4)) for _ in range(items)]
-                key = f"alephbet:counters:aa:{goal}:{variant}"
-                for start in range(0, items, 5000):
-                    pipe.pfadd(key, *uuids[start : start + 5000])
-                counter = Counter(1)
-                if uuids:
-                    counter.add(redis_hash(uuids), np.zeros(items, dtype=np.int64))
-                simulated.append(int(estimate(counter.histograms())[0]))
-        pipe.execute()
-        for variant in ("blue", "red"):
-            for goal in ("participate", "buy"):
-                pipe.pfcount(f"alephbet:counters:aa:{goal}:{variant}")
-        counted = pipe.execute()
-        equal += counted == simulated
-        false_positives += compared(report(counted[0], counted[1], counted[2], counted[3], 1))["p_value"] < 0.05
+    try:
+        for _ in range(experiments):
+            client.flushdb()
+            simulated = {}
+            for variant in ("blue", "red"):
+                for goal, items in (("participate", visitors), ("buy", int(random.binomial(visitors, rate)))):
+                    uuids = [str(uuid.UUID(bytes=random.bytes(16), version=4)) for _ in range(items)]
+                    _track(variant, goal, uuids)
+                    simulated[variant, goal] = _count(uuids, precision)
+            (item,) = gimel.all({})[1:]
+            (goal,) = item["goals"]
+            blue, red = goal["results"]
+            counted = {
+                (row["label"], goal): row[key]
+                for row in (blue, red)
+                for goal, key in (("participate", "trials"), ("buy", "successes"))
+            }
+            equal += counted == simulated
+            false_positives += red["p_value"] < 0.05
+    finally:
+        config.use(None)
+        connection.use(None)
     return {"experiments": experiments, "equal": equal, "false_positives": false_positives}
+
+
+def _track(variant: str, goal: str, uuids: list[str]) -> None:
+    for start in range(0, len(uuids), MAX_EVENTS):
+        events = [
+            {"experiment": "equal", "variant": variant, "event": goal, "uuid": one}
+            for one in uuids[start : start + MAX_EVENTS]
+        ]
+        answer = gimel.track(make_rest_event("POST", body=json.dumps(events)))
+        assert answer["body"] == "null", answer
+
+
+def _count(uuids: list[str], precision: int) -> int:
+    counter = Counter(precision)
+    if uuids:
+        shards = np.array([int.from_bytes(digest(one), "big") % precision for one in uuids], dtype=np.int64)
+        counter.add(redis_hash(uuids), shards)
+    return int(estimate(counter.histograms()).sum())

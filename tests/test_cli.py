@@ -97,8 +97,14 @@ def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
     assert "cannot be reached" in run("report", "--url", server.url, code=1).stderr
 
 
-def test_what_is_no_address_is_told():
-    assert "is not a web address" in run("report", "--url", "example.org", code=1).stderr
+@pytest.mark.parametrize("url", ["example.org", "http://[", "http://localhost:abc", "ftp://h"])
+def test_what_is_no_address_is_told(url):
+    assert "is not a web address" in run("report", "--url", url, code=1).stderr
+
+
+def test_a_key_of_any_script_is_sent_as_it_is(tracked, serve, redis_server):
+    server = serve("--api-key", "kľúč", GIMEL_REDIS_URL=redis_server.url)
+    assert "button color" in run("report", "--url", server.url, "--api-key", "kľúč").stdout
 
 
 def test_the_data_of_a_stopped_server_can_be_reported(serve, tmp_path, monkeypatch):

@@ -31,7 +31,12 @@ def base_of(url: str) -> str:
     base = url.rstrip("/")
     for ending in ENDINGS:
         base = base.removesuffix(ending)
-    if urlsplit(base).scheme not in ("http", "https") or not urlsplit(base).hostname:
+    try:
+        address = urlsplit(base)
+        is_web = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        is_web = False
+    if not is_web:
         raise ConfigError(f"{url} is not a web address", "give the API's address, such as https://…/prod")
     return base
 
@@ -39,7 +44,8 @@ def base_of(url: str) -> str:
 def ask(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> tuple[int, bytes]:
     """Status and body of what the API answers, errors included. Raises GimelError where it does not answer."""
     base = base_of(url)
-    headers = {"x-api-key": api_key} if api_key else {}
+    # A header is Latin-1 to Python, whatever is in it.
+    headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
     request = Request(f"{base}{path}?{urlencode(params)}", headers=headers, method=method)
     try:
         with _opener.open(request, timeout=TIMEOUT_S) as answer:
@@ -64,7 +70,7 @@ def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> li
         items = json.loads(body)
     except ValueError:
         items = None
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise GimelError(f"{base} did not answer with a report", "check the address")
     return items
 

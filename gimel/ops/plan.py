@@ -1,0 +1,73 @@
+"""Plans: the wanted and the observed state in, steps out. Nothing here calls AWS."""
+
+from __future__ import annotations
+
+from . import plan_functions, plan_gateway
+from .observed import Observed
+from .steps import Plan, Step
+from .wanted import LIVE, Wanted
+
+
+def deploy(wanted: Wanted, observed: Observed) -> Plan:
+    """The steps from what is observed to what is wanted; none where all is as wanted.
+
+    Every step leaves the deployment answering: the stage goes on with the old API until the new one is complete, and
+    an old API with the new functions, which take its events too. What only the old one needed goes last.
+    """
+    api = list(plan_gateway.api(wanted, observed))
+    steps = [
+        *plan_functions.log_groups(wanted, observed),
+        *plan_functions.role_before(wanted, observed),
+        *plan_functions.functions(wanted, observed),
+        *api,
+        *plan_gateway.permissions(wanted, observed),
+        *plan_gateway.release(wanted, observed, bool(api)),
+        *plan_gateway.key(wanted, observed),
+        *plan_functions.role_after(wanted, observed),
+        *plan_functions.prune(wanted, observed),
+        *_stale_functions(wanted, observed),
+    ]
+    return Plan(tuple(steps), plan_gateway.known(observed), (*wanted.notes, *_notes(wanted, observed)))
+
+
+def _stale_functions(wanted: Wanted, observed: Observed) -> list[Step]:
+    names = {function.name for function in wanted.functions}
+    stale = observed.stale_functions(wanted.settings.name, names)
+    return [
+        step
+        for function in stale
+        for step in plan_functions.remove(function.name, wanted.names.log_group(function.name), observed)
+    ]
+
+
+def _notes(wanted: Wanted, observed: Observed) -> list[str]:
+    notes = list(observed.notes)
+    base = wanted.names.base
+    if wanted.settings.access_log and not observed.gateway_may_log:
+        notes.append(
+            "no access log: API Gateway has no role to write logs with in this account and region; see docs/deploying.md"
+        )
+    if observed.others_with_role and list(plan_functions.role_after(wanted, observed)):
+        listed = ", ".join(observed.others_with_role)
+        notes.append(f"role {base} loses rights that these functions, which are not Gimel's, may use: {listed}")
+    role = observed.role
+    if role and base in role.policies:
+        notes.append(
+            f"role {base} loses the rights of Gimel 1.x; a Gimel 1.x in another region of this account uses the same "
+            "role, and would stop working"
+        )
+    if observed.foreign_plan:
+        plan = observed.foreign_plan
+        notes.append(f"the API key works through the usage plan {plan.name or plan.id}, made by hand; it is left alone")
+    if observed.api and not observed.key:
+        notes.append(f"the API key is gone; the new one has another value, which your dashboards need ({base})")
+    rolled_back = sorted(name for name, found in observed.functions.items() if _is_behind(found.live, found.versions))
+    if rolled_back:
+        listed = ", ".join(rolled_back)
+        notes.append(f"a rollback is in force: {LIVE} of {listed} points at an earlier version than the newest")
+    return notes
+
+
+def _is_behind(live: int | None, versions: object) -> bool:
+    numbers = list(versions) if isinstance(versions, dict) else []
+    return live is not None and bool(numbers) and live < max(numbers)

@@ -1,0 +1,262 @@
+"""Steps for role, log groups and functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import wiring
+from .observed import Function, Observed, Role
+from .steps import MISSING, Late, Step
+from .wanted import KEPT_VERSIONS, LIVE, Wanted, WantedFunction
+
+
+def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """A log group for each function and for the API's accesses, kept as long as configured."""
+    days = wanted.settings.log_retention_days
+    groups = [wanted.names.log_group(function.name) for function in wanted.functions]
+    if logs_access(wanted, observed):
+        groups.append(wanted.names.access_log_group)
+    for group in groups:
+        params = {"logGroupName": group}
+        if group not in observed.log_groups:
+            made = {**params, "tags": wanted.tags}
+            exists = ("ResourceAlreadyExistsException",)
+            yield Step(f"create log group {group}", "logs", "create_log_group", made, tolerates=exists)
+        elif not _has(observed.log_group_tags.get(group, {}), wanted.tags):
+            tagged = {"resourceArn": wanted.names.log_group_arn(group), "tags": wanted.tags}
+            yield Step(f"tag log group {group}", "logs", "tag_resource", tagged)
+        if observed.log_groups.get(group) != days:
+            kept = {**params, "retentionInDays": days}
+            yield Step(f"keep log group {group} for {days} days", "logs", "put_retention_policy", kept)
+
+
+def logs_access(wanted: Wanted, observed: Observed) -> bool:
+    """Whether the API's accesses are to be logged, and can be."""
+    return wanted.settings.access_log and observed.gateway_may_log
+
+
+def role_before(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """The role, with all that the new functions need; what a running Gimel 1.x needs besides stays for now."""
+    name, role = wanted.names.base, observed.role
+    params = {"RoleName": name}
+    tags = _tag_list(wanted.tags)
+    if role is None:
+        trust = wiring.as_text(wiring.TRUST)
+        text = wiring.marker(wanted.settings.name)
+        made = {**params, "AssumeRolePolicyDocument": trust, "Description": text, "Tags": tags}
+        yield Step(f"create role {name}", "iam", "create_role", made, waiter="role_exists", waiter_params=params)
+    elif not _has(role.tags, wanted.tags):
+        yield Step(f"tag role {name}", "iam", "tag_role", {**params, "Tags": tags})
+    if role is None or role.policies.get(wanted.names.policy) != wanted.role_policy:
+        document = {**params, "PolicyName": wanted.names.policy, "PolicyDocument": wanted.role_policy}
+        yield Step(f"let role {name} do what the functions need", "iam", "put_role_policy", document)
+
+
+def role_after(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """Takes away what only Gimel 1.x needed. Only when nothing runs through it any more."""
+    name, role = wanted.names.base, observed.role
+    if role is None:
+        return
+    params = {"RoleName": name}
+    for policy in sorted(set(role.policies) - {wanted.names.policy}):
+        if not is_other_region(wanted.names.base, policy):
+            gone = {**params, "PolicyName": policy}
+            does = f"take policy {policy} from role {name}"
+            yield Step(does, "iam", "delete_role_policy", gone, tolerates=MISSING)
+    for arn in role.attached:
+        gone = {**params, "PolicyArn": arn}
+        yield Step(f"take policy {arn} from role {name}", "iam", "detach_role_policy", gone, tolerates=MISSING)
+    trust = wiring.as_text(wiring.TRUST)
+    if role.trust != trust:
+        trusted = {**params, "PolicyDocument": trust}
+        yield Step(f"let only Lambda assume role {name}", "iam", "update_assume_role_policy", trusted)
+
+
+def is_other_region(base: str, policy: str) -> bool:
+    """Whether a policy of our role is that of a deployment in some region."""
+    return re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,3}}(-[a-z]+)+-\d", policy) is not None
+
+
+def functions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """Create or change what is not as wanted; then a version of each; and only then move every alias."""
+    targets = {}
+    for function in wanted.functions:
+        found = observed.functions.get(function.name)
+        if found is None:
+            yield _create(wanted, function)
+        else:
+            yield from _update(wanted, function, found)
+        yield from _around(wanted, function, found)
+    for function in wanted.functions:
+        number = version_as_wanted(wanted, function, observed.functions.get(function.name))
+        targets[function.name] = str(number) if number else Late(f"${{version of {function.name}}}")
+        if number is None:
+            yield _publish(wanted, function)
+    for function in wanted.functions:
+        yield from _alias(function.name, observed.functions.get(function.name), targets[function.name])
+
+
+def _create(wanted: Wanted, function: WantedFunction) -> Step:
+    params: dict[str, Any] = {
+        "FunctionName": function.name,
+        **_sendable(function.configuration, {}),
+        "Architectures": function.configuration["Architectures"],
+        "Code": {"ZipFile": wanted.bundle.data},
+        "Tags": wanted.tags,
+    }
+    name = {"FunctionName": function.name}
+    return Step(
+        f"create function {function.name}", "lambda", "create_function", params, {}, "function_active_v2", name
+    )
+
+
+def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterator[Step]:
+    name = {"FunctionName": function.name}
+    updated = ("function_updated_v2", name)
+    changed = differences(function.configuration, found.latest)
+    if found.latest.get("CodeSha256") != wanted.bundle.sha256 or "Architectures" in changed:
+        code = {**name, "ZipFile": wanted.bundle.data, "Architectures": function.configuration["Architectures"]}
+        yield Step(f"update code of {function.name}", "lambda", "update_function_code", code, {}, *updated)
+    changed.discard("Architectures")
+    if changed:
+        params = {**name, **_sendable(function.configuration, found.latest)}
+        does = f"update {function.name}: {_told(function.configuration, found.latest, changed)}"
+        yield Step(does, "lambda", "update_function_configuration", params, {}, *updated)
+
+
+def _sendable(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is off and was never on: not every region knows VPCs' and SnapStart's settings."""
+    params = {key: value for key, value in configuration.items() if key != "Architectures"}
+    for key in ("VpcConfig", "SnapStart"):
+        if _is_off(configuration[key]) and _normal(key, found.get(key)) == _normal(key, configuration[key]):
+            del params[key]
+    return params
+
+
+def _is_off(value: Mapping[str, Any]) -> bool:
+    return not any(item and item != "None" for item in value.values())
+
+
+def differences(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    """The settings in which what is found is not as wanted."""
+    return {key for key, value in configuration.items() if _normal(key, found.get(key)) != _normal(key, value)}
+
+
+def _normal(key: str, value: Any) -> Any:
+    value = value or {}
+    if key == "VpcConfig":
+        return [sorted(value.get(part) or []) for part in ("SubnetIds", "SecurityGroupIds")]
+    if key == "SnapStart":
+        return value.get("ApplyOn", "None")
+    if key == "Environment":
+        return value.get("Variables") or {}
+    return value or (["x86_64"] if key == "Architectures" else value)
+
+
+def _told(wanted: Mapping[str, Any], found: Mapping[str, Any], changed: set[str]) -> str:
+    plain = [key for key in ("Runtime", "Handler", "MemorySize", "Timeout") if key in changed]
+    told = [f"{key} {found.get(key)} -> {wanted[key]}" for key in plain]
+    return ", ".join(told + sorted(changed - set(plain) - {"Description"})) or "release"
+
+
+def _around(wanted: Wanted, function: WantedFunction, found: Function | None) -> Iterator[Step]:
+    name = {"FunctionName": function.name}
+    if found and not _has(found.tags, wanted.tags):
+        arn = wanted.account.arn("lambda", f"function:{function.name}")
+        yield Step(f"tag {function.name}", "lambda", "tag_resource", {"Resource": arn, "Tags": wanted.tags})
+    reserved = found.reserved_concurrency if found else None
+    if reserved == function.reserved_concurrency:
+        return
+    if function.reserved_concurrency is None:
+        does = f"share the concurrency of {function.name}"
+        yield Step(does, "lambda", "delete_function_concurrency", name)
+    else:
+        params = {**name, "ReservedConcurrentExecutions": function.reserved_concurrency}
+        does = f"keep {function.reserved_concurrency} concurrent runs for {function.name}"
+        yield Step(does, "lambda", "put_function_concurrency", params)
+
+
+def version_as_wanted(wanted: Wanted, function: WantedFunction, found: Function | None) -> int | None:
+    """The newest published version that is just as wanted; None where there is none."""
+    if found is None:
+        return None
+    fitting = [
+        number
+        for number, version in found.versions.items()
+        if version.get("CodeSha256") == wanted.bundle.sha256 and not differences(function.configuration, version)
+    ]
+    return max(fitting, default=None)
+
+
+def _publish(wanted: Wanted, function: WantedFunction) -> Step:
+    name = {"FunctionName": function.name}
+    version = f"version of {function.name}"
+    # The description is repeated, for without it some servers give the version none.
+    params = {**name, "Description": function.configuration["Description"]}
+    does = f"publish a version of {function.name}"
+    return Step(does, "lambda", "publish_version", params, {version: "Version"}, "published_version_active", name)
+
+
+def _alias(name: str, found: Function | None, version: str | Late) -> Iterator[Step]:
+    params = {"FunctionName": name, "Name": LIVE, "FunctionVersion": version}
+    shown = version if isinstance(version, str) else "the new version"
+    if found is None or LIVE not in found.aliases:
+        yield Step(f"point {LIVE} of {name} at {shown}", "lambda", "create_alias", params)
+    elif found.aliases[LIVE] != version:
+        does = f"move {LIVE} of {name} from {found.aliases[LIVE]} to {shown}"
+        yield Step(does, "lambda", "update_alias", params)
+
+
+def prune(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """Delete all but the newest versions, and never one that an alias points at."""
+    for function in wanted.functions:
+        found = observed.functions.get(function.name)
+        if found is None:
+            continue
+        new = 1 if version_as_wanted(wanted, function, found) is None else 0
+        numbers = sorted(found.versions)
+        stale = numbers[: max(0, len(numbers) + new - KEPT_VERSIONS)]
+        for number in stale:
+            if str(number) not in found.aliases.values():
+                params = {"FunctionName": function.name, "Qualifier": str(number)}
+                does = f"delete version {number} of {function.name}"
+                yield Step(does, "lambda", "delete_function", params, tolerates=MISSING)
+
+
+def remove(name: str, group: str, observed: Observed) -> Iterator[Step]:
+    """Delete a function and its log group; that first, so that a run broken off leaves no group without an owner."""
+    yield from remove_log_group(group, observed)
+    params = {"FunctionName": name}
+    yield Step(f"delete function {name}", "lambda", "delete_function", params, tolerates=MISSING)
+
+
+def remove_log_group(group: str, observed: Observed) -> Iterator[Step]:
+    """Delete a log group."""
+    if group in observed.log_groups:
+        gone = {"logGroupName": group}
+        yield Step(f"delete log group {group}", "logs", "delete_log_group", gone, tolerates=MISSING)
+
+
+def remove_role(role: Role, name: str, own_policy: str) -> Iterator[Step]:
+    """Delete the role; or only our policy, where deployments in other regions use the role too."""
+    params = {"RoleName": name}
+    elsewhere = [policy for policy in role.policies if policy != own_policy and is_other_region(name, policy)]
+    for policy in sorted(set(role.policies) - set(elsewhere)):
+        gone = {**params, "PolicyName": policy}
+        yield Step(f"delete policy {policy} of role {name}", "iam", "delete_role_policy", gone, tolerates=MISSING)
+    if elsewhere:
+        return
+    for arn in role.attached:
+        gone = {**params, "PolicyArn": arn}
+        yield Step(f"take policy {arn} from role {name}", "iam", "detach_role_policy", gone, tolerates=MISSING)
+    yield Step(f"delete role {name}", "iam", "delete_role", params, tolerates=MISSING)
+
+
+def _has(found: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return wanted.items() <= dict(found).items()
+
+
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

@@ -1,0 +1,276 @@
+"""Steps for the API, its stage, its key and who may call the functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import plan_functions, wiring
+from .observed import Observed
+from .steps import MISSING, Late, Step
+from .wanted import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, LIVE, STAGE, Wanted
+from .wiring import Route
+
+API = Late("${api}")
+DEPLOYMENT = "deployment"
+
+
+def known(observed: Observed) -> dict[str, str]:
+    """The ids that later steps use and that are known already."""
+    names: dict[str, str] = {}
+    if observed.api:
+        names["api"] = observed.api.id
+        names.update({_resource(path): found for path, found in observed.api.resources.items()})
+    if observed.key:
+        names["key"] = observed.key.id
+    if observed.usage_plan:
+        names["usage plan"] = observed.usage_plan.id
+    return names
+
+
+def api(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """The API, its resources and methods, and nothing beside them. The public sees nothing of it before `release`."""
+    text, found = wiring.marker(wanted.settings.name), observed.api
+    if found is None:
+        params = {
+            "name": wanted.names.base,
+            "description": text,
+            "endpointConfiguration": {"types": ["REGIONAL"]},
+            "tags": wanted.tags,
+        }
+        learned = {"api": "id", _resource("/"): "rootResourceId"}
+        yield Step(f"create API {wanted.names.base}", "apigateway", "create_rest_api", params, learned)
+    elif found.description != text:
+        patch = [{"op": "replace", "path": "/description", "value": text}]
+        yield _call("mark the API as this deployment's", "update_rest_api", patchOperations=patch)
+    yield from _remove_stale(wanted, observed)
+    resources = found.resources if found else {}
+    paths = dict.fromkeys(route.path for route in wanted.wiring.routes)
+    for path in paths:
+        if path not in resources:
+            yield _call(
+                f"create path {path}",
+                "create_resource",
+                {_resource(path): "id"},
+                parentId=Late(f"${{{_resource('/')}}}"),
+                pathPart=path.lstrip("/"),
+            )
+    for route in wanted.wiring.routes:
+        yield from _method(wanted, observed, route)
+    for name, parameters in GATEWAY_RESPONSES.items():
+        if not found or found.responses.get(name) != parameters:
+            does = f"let pages read the gateway's own errors ({name})"
+            yield _call(does, "put_gateway_response", responseType=name, responseParameters=parameters)
+
+
+def _call(does: str, call: str, learns: Mapping[str, str] | None = None, **params: Any) -> Step:
+    return Step(does, "apigateway", call, {"restApiId": API, **params}, learns or {})
+
+
+def _resource(path: str) -> str:
+    return f"resource {path}"
+
+
+def _on(route: Route) -> dict[str, Any]:
+    return {"resourceId": Late(f"${{{_resource(route.path)}}}"), "httpMethod": route.method}
+
+
+def _method(wanted: Wanted, observed: Observed, route: Route) -> Iterator[Step]:
+    found = observed.api.methods.get((route.path, route.method)) if observed.api else None
+    uri = wanted.names.invocation_uri(wanted.names.function(route.function))
+    if found and _shape(found) == (route.needs_key, uri):
+        return
+    title = f"{route.method} {route.path}"
+    if found:
+        # An existing method can be put a second time by nobody; the stage goes on with what was deployed.
+        yield _call(f"take away {title} as it is", "delete_method", **_on(route))
+    yield _call(
+        f"offer {title}" + (" with the API key" if route.needs_key else ""),
+        "put_method",
+        **_on(route),
+        authorizationType="NONE",
+        apiKeyRequired=route.needs_key,
+    )
+    yield _call(
+        f"answer {title} with {LIVE} of {wanted.names.function(route.function)}",
+        "put_integration",
+        **_on(route),
+        type="AWS_PROXY",
+        integrationHttpMethod="POST",
+        uri=uri,
+    )
+
+
+def _shape(method: Mapping[str, Any]) -> tuple[bool, str] | None:
+    """Whether it needs a key, and the function's address; None for a method that we did not make so."""
+    integration = method.get("methodIntegration") or {}
+    ours = (
+        method.get("authorizationType") == "NONE"
+        and not method.get("requestParameters")
+        and not method.get("methodResponses")
+        and not method.get("requestValidatorId")
+        and integration.get("type") == "AWS_PROXY"
+        and integration.get("httpMethod") == "POST"
+        and not integration.get("credentials")
+    )
+    return (bool(method.get("apiKeyRequired")), str(integration.get("uri"))) if ours else None
+
+
+def _remove_stale(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    if not observed.api:
+        return
+    paths = {route.path for route in wanted.wiring.routes} | {"/"}
+    stale = sorted(path for path in observed.api.resources if path not in paths)
+    # Deleting a path deletes those below it.
+    for path in stale:
+        above = any(path.startswith(f"{other}/") for other in stale)
+        below = [kept for kept in paths if kept.startswith(f"{path}/")]
+        if not above and not below:
+            resource = observed.api.resources[path]
+            yield _call(f"remove path {path}", "delete_resource", resourceId=resource)
+    routes = {(route.path, route.method) for route in wanted.wiring.routes}
+    for path, verb in sorted(observed.api.methods):
+        if path in paths and (path, verb) not in routes:
+            resource = observed.api.resources[path]
+            does = f"remove {verb} {path}"
+            yield _call(does, "delete_method", resourceId=resource, httpMethod=verb)
+
+
+def permissions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """API Gateway may call each function through its alias, for its own paths alone."""
+    routes: dict[str, dict[str, str]] = {}
+    for route in wanted.wiring.routes:
+        name = wanted.names.function(route.function)
+        sid = f"gimel-{''.join(char if char.isalnum() else '_' for char in route.path.lstrip('/'))}"
+        routes.setdefault(name, {})[sid] = wanted.account.arn("execute-api", f"${{api}}/{STAGE}/*{route.path}")
+    for name, sources in sorted(routes.items()):
+        found = observed.functions.get(name)
+        granted = dict(found.permissions) if found else {}
+        for sid, source in sorted(sources.items()):
+            right = observed.api and granted.get(sid) == source.replace("${api}", observed.api.id)
+            if sid in granted and not right:
+                yield _revoke(name, sid)
+            if not right:
+                yield _grant(name, sid, source)
+        for sid in sorted(granted):
+            if sid.startswith("gimel-") and sid not in sources:
+                yield _revoke(name, sid)
+
+
+def _grant(name: str, sid: str, source: str) -> Step:
+    params = {
+        "FunctionName": name,
+        "Qualifier": LIVE,
+        "StatementId": sid,
+        "Action": "lambda:InvokeFunction",
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": Late(source),
+    }
+    return Step(f"let API Gateway call {name} ({sid})", "lambda", "add_permission", params)
+
+
+def _revoke(name: str, sid: str) -> Step:
+    params = {"FunctionName": name, "Qualifier": LIVE, "StatementId": sid}
+    does = f"stop API Gateway from calling {name} ({sid})"
+    return Step(does, "lambda", "remove_permission", params, tolerates=MISSING)
+
+
+def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[Step]:
+    """Deploy the API as it is now, and point the stage at that; where it already is, leave it."""
+    stage = observed.api.stage if observed.api else None
+    deployments = observed.api.deployments if observed.api else {}
+    digest = wanted.api_digest
+    deployed: str | Late | None = stage.get("deploymentId") if stage else None
+    if not stage or deployments.get(str(deployed)) != digest:
+        # Left over where an earlier run broke off between this step and the next.
+        left = [found for found, text in deployments.items() if text == digest]
+        if left and not api_changes:
+            deployed = left[-1]
+        else:
+            deployed = Late(f"${{{DEPLOYMENT}}}")
+            yield _call("deploy the API", "create_deployment", {DEPLOYMENT: "id"}, description=digest)
+    text = wiring.marker(wanted.settings.name)
+    name = {"stageName": STAGE}
+    if not stage:
+        params = {**name, "deploymentId": deployed, "description": text, "tags": wanted.tags}
+        yield _call(f"create stage {STAGE}", "create_stage", **params)
+    patches = list(_stage_patches(wanted, observed, stage))
+    if stage and stage.get("deploymentId") != deployed:
+        patches.insert(0, {"op": "replace", "path": "/deploymentId", "value": deployed})
+    if patches:
+        told = ", ".join(str(patch["path"]).strip("/").replace("*/*/", "") for patch in patches)
+        yield _call(f"set up stage {STAGE}: {told}", "update_stage", **name, patchOperations=patches)
+    if stage and not wanted.tags.items() <= dict(stage.get("tags") or {}).items():
+        path = f"/restapis/${{api}}/stages/{STAGE}"
+        arn = Late(wanted.account.arn("apigateway", path, owned=False))
+        params = {"resourceArn": arn, "tags": wanted.tags}
+        yield Step(f"tag stage {STAGE}", "apigateway", "tag_resource", params)
+
+
+def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    stage = stage or {}
+    found = (stage.get("methodSettings") or {}).get("*/*") or {}
+    throttle = wanted.settings.throttle
+    settings = {
+        "rateLimit": (throttle.rate, found.get("throttlingRateLimit")),
+        "burstLimit": (throttle.burst, found.get("throttlingBurstLimit")),
+    }
+    for key, (value, before) in settings.items():
+        if before != value:
+            yield {"op": "replace", "path": f"/*/*/throttling/{key}", "value": f"{value:g}"}
+    log = stage.get("accessLogSettings") or {}
+    if plan_functions.logs_access(wanted, observed):
+        arn = wanted.names.log_group_arn(wanted.names.access_log_group)
+        for key, text in (("destinationArn", arn), ("format", ACCESS_LOG_FORMAT)):
+            if str(log.get(key, "")).removesuffix(":*") != text:
+                yield {"op": "replace", "path": f"/accessLogSettings/{key}", "value": text}
+    elif log.get("destinationArn") and not wanted.settings.access_log:
+        yield {"op": "remove", "path": "/accessLogSettings"}
+
+
+def key(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    """The API key, and the usage plan without which it opens nothing."""
+    text, found = wiring.marker(wanted.settings.name), observed.key
+    if found is None:
+        params = {"name": wanted.names.base, "description": text, "enabled": True, "tags": wanted.tags}
+        does = f"create API key {wanted.names.base}"
+        yield Step(does, "apigateway", "create_api_key", params, {"key": "id"})
+    else:
+        patches = []
+        if found.description != text:
+            patches.append({"op": "replace", "path": "/description", "value": text})
+        if not found.enabled:
+            patches.append({"op": "replace", "path": "/enabled", "value": "true"})
+        if patches:
+            params = {"apiKey": found.id, "patchOperations": patches}
+            yield Step("mark and enable the API key", "apigateway", "update_api_key", params)
+    if not observed.foreign_plan:
+        yield from _usage_plan(wanted, observed)
+
+
+def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
+    plan, text = observed.usage_plan, wiring.marker(wanted.settings.name)
+    throttle = wanted.settings.key_throttle
+    if plan is None:
+        params = {
+            "name": wanted.names.base,
+            "description": text,
+            "apiStages": [{"apiId": API, "stage": STAGE}],
+            "throttle": {"rateLimit": throttle.rate, "burstLimit": throttle.burst},
+            "tags": wanted.tags,
+        }
+        does = f"create usage plan {wanted.names.base}"
+        yield Step(does, "apigateway", "create_usage_plan", params, {"usage plan": "id"})
+    else:
+        patches: list[dict[str, Any]] = []
+        for name, value in (("rateLimit", throttle.rate), ("burstLimit", throttle.burst)):
+            if plan.throttle.get(name) != value:
+                patches.append({"op": "replace", "path": f"/throttle/{name}", "value": f"{value:g}"})
+        if not observed.api or f"{observed.api.id}:{STAGE}" not in plan.stages:
+            patches.append({"op": "add", "path": "/apiStages", "value": Late(f"${{api}}:{STAGE}")})
+        if patches:
+            params = {"usagePlanId": plan.id, "patchOperations": patches}
+            yield Step("set up the usage plan", "apigateway", "update_usage_plan", params)
+    if not plan or not observed.key or observed.key.id not in plan.keys:
+        params = {"usagePlanId": Late("${usage plan}"), "keyId": Late("${key}"), "keyType": "API_KEY"}
+        yield Step("put the API key into the usage plan", "apigateway", "create_usage_plan_key", params)

@@ -1,0 +1,273 @@
+"""The wanted state of a deployment, as data: computed from the configuration and the account, without asking AWS."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import gimel
+from gimel import passwords
+from gimel.config import Config, RedisSettings
+from gimel.errors import ConfigError
+
+from . import bundle, wiring
+from .settings import MAX_TIMEOUT_S, AwsSettings
+
+STAGE = "prod"
+LIVE = "live"
+KEPT_VERSIONS = 5
+PEM = "redis-ca.pem"
+SECRET_VARIABLES = {"GIMEL_REDIS_PASSWORD"}
+
+ACCESS_LOG_FORMAT = wiring.as_text(
+    {
+        name: f"$context.{name}"
+        for name in ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
+    }
+    | {"error": "$context.error.message", "integrationError": "$context.integrationErrorMessage"}
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a deployment is: all three come from the session."""
+
+    id: str
+    region: str
+    partition: str
+
+    def arn(self, service: str, resource: str, regional: bool = True, owned: bool = True) -> str:
+        """An ARN in this partition; of the region and of the account unless told otherwise."""
+        region, account = self.region if regional else "", self.id if owned else ""
+        return f"arn:{self.partition}:{service}:{region}:{account}:{resource}"
+
+
+@dataclass(frozen=True)
+class WantedFunction:
+    """One function: its name, and its configuration in the words of Lambda's API."""
+
+    name: str
+    configuration: Mapping[str, Any]
+    reserved_concurrency: int | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All that a deployment is to be."""
+
+    account: Account
+    settings: AwsSettings
+    wiring: wiring.Wiring
+    functions: tuple[WantedFunction, ...]
+    bundle: bundle.Bundle
+    role_policy: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Names:
+        """What everything is called."""
+        return Names(self.settings.name, self.account)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The configured tags, and one that says whose this is."""
+        return {**self.settings.tags, "gimel:deployment": self.settings.name}
+
+    @property
+    def api_digest(self) -> str:
+        """Stands in the description of API Gateway's deployment, so that an unchanged one is known again."""
+        routes = [(route.path, route.method, route.function, route.needs_key) for route in self.wiring.routes]
+        text = wiring.as_text([routes, self.names.base, self.account.arn("lambda", ""), GATEWAY_RESPONSES])
+        return f"{wiring.marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the things of one deployment are called."""
+
+    deployment: str
+    account: Account
+
+    @property
+    def base(self) -> str:
+        """Name of the API, the key, the usage plan and the role."""
+        return wiring.prefix(self.deployment)
+
+    @property
+    def policy(self) -> str:
+        """Name of the role's policy: roles belong to no region, so each region has its own."""
+        return f"{self.base}-{self.account.region}"
+
+    @property
+    def role_arn(self) -> str:
+        """ARN of the functions' role."""
+        return self.account.arn("iam", f"role/{self.base}", regional=False)
+
+    @property
+    def access_log_group(self) -> str:
+        """The log group of the API's accesses."""
+        return f"/aws/apigateway/{self.base}"
+
+    def function(self, name: str) -> str:
+        """The name here of a function of the endpoint table."""
+        return wiring.name_in(self.deployment, name)
+
+    def function_arn(self, name: str, qualifier: str = LIVE) -> str:
+        """ARN of a function's alias, given its name here."""
+        return self.account.arn("lambda", f"function:{name}:{qualifier}")
+
+    def invocation_uri(self, name: str) -> str:
+        """How API Gateway addresses a function's alias."""
+        path = f"path/2015-03-31/functions/{self.function_arn(name)}/invocations"
+        return f"arn:{self.account.partition}:apigateway:{self.account.region}:lambda:{path}"
+
+    def log_group_arn(self, group: str) -> str:
+        """ARN of a log group."""
+        return self.account.arn("logs", f"log-group:{group}")
+
+    @staticmethod
+    def log_group(function: str) -> str:
+        """The log group of a function, which Lambda names so."""
+        return f"/aws/lambda/{function}"
+
+
+# A gateway's own errors hold nothing private and the browser sends no credentials, so every page may see them.
+GATEWAY_RESPONSES = {
+    name: {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"} for name in ("DEFAULT_4XX", "DEFAULT_5XX")
+}
+
+
+def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account: Account) -> Wanted:
+    """The wanted state. Raises ConfigError, and GimelError where the zip cannot be built."""
+    redis_settings = _usable(config.redis)
+    wired = wiring.wire(raw.get("extra_wiring") or (), MAX_TIMEOUT_S)
+    section, environment, files = _split(redis_settings)
+    content = bundle.function_config(raw) | {"redis": section}
+    built = bundle.build(content, settings.runtime, files)
+    names = Names(settings.name, account)
+    unknown = set(settings.functions) - {function.name for function in wired.functions}
+    if unknown:
+        known = ", ".join(function.name for function in wired.functions)
+        raise ConfigError(f"aws.functions: there is no {', '.join(sorted(unknown))}", f"known are {known}")
+    functions = [_function(function, settings, names, environment) for function in wired.functions]
+    release = hashlib.sha256(
+        wiring.as_text([built.sha256, [_public(function.configuration) for function in functions]]).encode()
+    ).hexdigest()[:12]
+    described = tuple(
+        replace(function, configuration={**function.configuration, "Description": description(settings.name, release)})
+        for function in functions
+    )
+    policy = _policy(redis_settings, settings, names, [function.name for function in functions])
+    return Wanted(account, settings, wired, described, built, policy, wired.notes)
+
+
+def description(deployment: str, release: str) -> str:
+    """What stands at a function. The release makes every function get a new version when any of them changes."""
+    return f"{wiring.marker(deployment)}, {gimel.__version__}, release {release}"
+
+
+def release_of(text: str) -> str | None:
+    """The release that a function's description names; None where Gimel 2 did not write it."""
+    before, separator, release = text.rpartition(", release ")
+    return release if separator and before.startswith("Gimel deployment ") else None
+
+
+def is_of(deployment: str, text: str) -> bool:
+    """Whether a description says that this deployment made the thing."""
+    return text.split(",")[0] == wiring.marker(deployment)
+
+
+def _usable(settings: RedisSettings) -> RedisSettings:
+    url = settings.url or ""
+    if url.startswith("unix:"):
+        raise ConfigError("Lambda cannot reach a Unix socket", "give redis.host, or a URL with a host")
+    host = urlsplit(url).hostname if url else settings.host
+    if " " in (host or ""):
+        raise ConfigError(f"redis.host is still {host!r}", "write the name of your Redis host")
+    return settings
+
+
+def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:
+    """The redis section for the zip, what goes into the environment instead, and files that come along."""
+    environment, files = {}, {}
+    section = {
+        key: value
+        for key, value in vars(settings).items()
+        if value is not None and value != getattr(RedisSettings(), key)
+    }
+    if settings.url:
+        section["url"], password = _without_password(settings.url)
+        section.setdefault("password", password)
+    if passwords.is_reference(section.get("password")):
+        pass
+    elif section.get("password"):
+        environment["GIMEL_REDIS_PASSWORD"] = section.pop("password")
+    else:
+        section.pop("password", None)
+    if settings.tls_ca_file:
+        section["tls_ca_file"] = PEM
+        try:
+            files[PEM] = Path(settings.tls_ca_file).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"redis.tls_ca_file cannot be read ({error.strerror})", "name a PEM file") from None
+    if not section.keys() - {"password"}:
+        section["host"] = settings.host
+    return section, environment, files
+
+
+def _without_password(url: str) -> tuple[str, str | None]:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url, None
+    user = f"{quote(unquote(parts.username))}@" if parts.username else ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}{host}")), unquote(parts.password)
+
+
+def _function(
+    function: wiring.Function, settings: AwsSettings, names: Names, environment: dict[str, str]
+) -> WantedFunction:
+    own = settings.function(function.name)
+    explicit = function.name in settings.functions
+    memory = own.memory_mb if explicit else function.memory_mb or own.memory_mb
+    timeout = own.timeout_s if explicit else function.timeout_s or own.timeout_s
+    configuration = {
+        "Runtime": settings.runtime,
+        "Role": names.role_arn,
+        "Handler": function.handler,
+        "MemorySize": memory,
+        "Timeout": timeout,
+        "Architectures": [settings.architecture],
+        "Environment": {"Variables": dict(environment)},
+        "VpcConfig": {
+            "SubnetIds": sorted(settings.subnet_ids),
+            "SecurityGroupIds": sorted(settings.security_group_ids),
+        },
+        "SnapStart": {"ApplyOn": "PublishedVersions" if settings.snap_start else "None"},
+    }
+    return WantedFunction(names.function(function.name), configuration, own.reserved_concurrency)
+
+
+def _public(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in configuration.items() if key != "Environment"}
+
+
+def _policy(redis_settings: RedisSettings, settings: AwsSettings, names: Names, functions: list[str]) -> str:
+    parameter = secret = None
+    reference = redis_settings.password if passwords.is_reference(redis_settings.password) else None
+    if reference and reference.startswith(passwords.SSM):
+        path = reference[len(passwords.SSM) :]
+        parameter = path if path.startswith("arn:") else names.account.arn("ssm", f"parameter/{path.lstrip('/')}")
+    elif reference:
+        secret = reference[len(passwords.SECRET) :]
+        # A secret's ARN ends in six characters that its name lacks.
+        if not secret.startswith("arn:"):
+            secret = names.account.arn("secretsmanager", f"secret:{secret}-??????")
+    groups = [names.log_group_arn(names.log_group(function)) for function in functions]
+    arns = [names.account.arn("lambda", f"function:{function}") for function in functions]
+    in_vpc = arns if settings.subnet_ids else []
+    return wiring.as_text(wiring.role_policy(groups, parameter, secret, settings.kms_key_arn, in_vpc))

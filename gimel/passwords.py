@@ -1,0 +1,62 @@
+"""Passwords that the configuration only refers to: read from AWS when a connection is made, so a changed one is found.
+
+`ssm:/path` is a parameter of Systems Manager; `secret:name-or-arn` a secret of Secrets Manager, either the password
+itself or a JSON object with `password` and perhaps `username`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+
+SSM = "ssm:"
+SECRET = "secret:"
+
+TIMEOUT_S = 3
+
+
+def is_reference(password: str | None) -> bool:
+    """Whether this names a password instead of being one."""
+    return bool(password) and str(password).startswith((SSM, SECRET))
+
+
+class Referred(redis.CredentialProvider):
+    """Looks the password up each time redis-py connects. Raises redis.AuthenticationError where it cannot."""
+
+    def __init__(self, reference: str, username: str | None = None) -> None:
+        self.reference = reference
+        self.username = username
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """The password, with a user name before it where there is one."""
+        try:
+            username, password = _look_up(self.reference)
+        except Exception as error:  # botocore's own tree, which is not imported before it is needed
+            raise redis.AuthenticationError(f"no password from {self.reference}: {error}") from error
+        username = self.username or username
+        return (username, password) if username else (password,)
+
+
+def _look_up(reference: str) -> tuple[str | None, str]:
+    # Here and nowhere else: Lambda's boto3 takes 0.3 s to import.
+    import boto3
+    from botocore.config import Config
+
+    options = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 1})
+    if reference.startswith(SSM):
+        answer = boto3.client("ssm", config=options).get_parameter(Name=reference[len(SSM) :], WithDecryption=True)
+        return None, str(answer["Parameter"]["Value"])
+    answer = boto3.client("secretsmanager", config=options).get_secret_value(SecretId=reference[len(SECRET) :])
+    return _from_secret(str(answer["SecretString"]))
+
+
+def _from_secret(text: str) -> tuple[str | None, str]:
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return None, text
+    if isinstance(value, dict) and "password" in value:
+        return value.get("username"), str(value["password"])
+    return None, text

@@ -132,7 +132,7 @@ def _passes(error: ClientError) -> bool:
     code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "").lower()
     if code == "InvalidParameterValueException":
         return "assume" in text or ("execution role" in text and "permission" in text)
-    return code == "ResourceConflictException" and "in progress" in text
+    return code == "ResourceConflictException" and ("in progress" in text or "pending" in text)
 
 
 def failure(what: str, error: Exception) -> GimelError:

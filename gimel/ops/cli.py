@@ -21,7 +21,7 @@ from gimel import config, connection
 from gimel.errors import ConfigError, GimelError
 from gimel.gateway import Request
 
-from . import embedded, formats, local, page, template
+from . import deploy_commands, embedded, formats, local, page, template
 from .dashboard_commands import dashboard, demo, use_stories
 from .remote import fetch_report
 from .snippet import snippet
@@ -206,9 +206,8 @@ def configure(config_file: Path | None, force: bool, edit: bool) -> None:
         click.edit(filename=os.fspath(path))
 
 
-main.add_command(dashboard)
-main.add_command(demo)
-
+for command in (dashboard, demo, *deploy_commands.COMMANDS):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

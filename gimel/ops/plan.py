@@ -44,9 +44,7 @@ def _notes(wanted: Wanted, observed: Observed) -> list[str]:
     notes = list(observed.notes)
     base = wanted.names.base
     if wanted.settings.access_log and not observed.gateway_may_log:
-        notes.append(
-            "no access log: API Gateway has no role to write logs with in this account and region; see docs/deploying.md"
-        )
+        notes.append("no access log: API Gateway has no role to write logs with in this region; see docs/deploying.md")
     if observed.others_with_role and list(plan_functions.role_after(wanted, observed)):
         listed = ", ".join(observed.others_with_role)
         notes.append(f"role {base} loses rights that these functions, which are not Gimel's, may use: {listed}")

@@ -107,9 +107,7 @@ def _create(wanted: Wanted, function: WantedFunction) -> Step:
         "Tags": wanted.tags,
     }
     name = {"FunctionName": function.name}
-    return Step(
-        f"create function {function.name}", "lambda", "create_function", params, {}, "function_active_v2", name
-    )
+    return Step(f"create function {function.name}", "lambda", "create_function", params, {}, "function_active_v2", name)
 
 
 def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterator[Step]:

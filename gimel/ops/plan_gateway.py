@@ -190,9 +190,9 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
             deployed = Late(f"${{{DEPLOYMENT}}}")
             yield _call("deploy the API", "create_deployment", {DEPLOYMENT: "id"}, description=digest)
     text = wiring.marker(wanted.settings.name)
-    name = {"stageName": STAGE}
+    name: dict[str, Any] = {"stageName": STAGE}
     if not stage:
-        params = {**name, "deploymentId": deployed, "description": text, "tags": wanted.tags}
+        params: dict[str, Any] = {**name, "deploymentId": deployed, "description": text, "tags": wanted.tags}
         yield _call(f"create stage {STAGE}", "create_stage", **params)
     patches = list(_stage_patches(wanted, observed, stage))
     if stage and stage.get("deploymentId") != deployed:
@@ -203,8 +203,8 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
     if stage and not wanted.tags.items() <= dict(stage.get("tags") or {}).items():
         path = f"/restapis/${{api}}/stages/{STAGE}"
         arn = Late(wanted.account.arn("apigateway", path, owned=False))
-        params = {"resourceArn": arn, "tags": wanted.tags}
-        yield Step(f"tag stage {STAGE}", "apigateway", "tag_resource", params)
+        tagged = {"resourceArn": arn, "tags": wanted.tags}
+        yield Step(f"tag stage {STAGE}", "apigateway", "tag_resource", tagged)
 
 
 def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -272,5 +272,5 @@ def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
             params = {"usagePlanId": plan.id, "patchOperations": patches}
             yield Step("set up the usage plan", "apigateway", "update_usage_plan", params)
     if not plan or not observed.key or observed.key.id not in plan.keys:
-        params = {"usagePlanId": Late("${usage plan}"), "keyId": Late("${key}"), "keyType": "API_KEY"}
-        yield Step("put the API key into the usage plan", "apigateway", "create_usage_plan_key", params)
+        joined = {"usagePlanId": Late("${usage plan}"), "keyId": Late("${key}"), "keyType": "API_KEY"}
+        yield Step("put the API key into the usage plan", "apigateway", "create_usage_plan_key", joined)

@@ -79,9 +79,7 @@ def _key(observed: Observed, names: Names) -> Iterator[Step]:
             does = f"take the stage off usage plan {names.base}"
             yield Step(does, "apigateway", "update_usage_plan", {**params, "patchOperations": patch}, tolerates=MISSING)
         if set(plan.stages) <= {ours} and set(plan.keys) <= {key.id if key else ""}:
-            yield Step(
-                f"delete usage plan {names.base}", "apigateway", "delete_usage_plan", params, tolerates=MISSING
-            )
+            yield Step(f"delete usage plan {names.base}", "apigateway", "delete_usage_plan", params, tolerates=MISSING)
     if key and is_of(names.deployment, key.description):
         params = {"apiKey": key.id}
         yield Step(f"delete API key {names.base}", "apigateway", "delete_api_key", params, tolerates=MISSING)

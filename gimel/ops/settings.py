@@ -18,7 +18,30 @@ SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
 """API Gateway gives up after 29 seconds, so no function may take as long."""
 
-RETENTIONS_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+RETENTIONS_DAYS = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
 
 
 def default_runtime() -> str:
@@ -109,14 +132,16 @@ def read(raw: dict[str, Any]) -> AwsSettings:
     functions: dict[str, FunctionSettings] = {}
     for name, own in take("functions", "an object of functions, such as gimel-track", _object, {}).items():
         if not isinstance(own, dict):
-            wrong.append(f"aws.functions.{name}: must be an object such as {{\"memory_mb\": 512}}")
+            wrong.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
         else:
             known = {"memory_mb", "timeout_s", "reserved_concurrency"}
             functions[name] = _function(_Section(own, known, f"aws.functions.{name}.", wrong), common)
     vpc = _Section(take("vpc", "an object", _object, {}), {"subnet_ids", "security_group_ids"}, "aws.vpc.", wrong)
     default = AwsSettings()
     settings = AwsSettings(
-        name=take("name", "lowercase letters, digits and hyphens, at most 24, not ending in delete", _name, default.name),
+        name=take(
+            "name", "lowercase letters, digits and hyphens, at most 24, not ending in delete", _name, default.name
+        ),
         runtime=take("runtime", f"one of {', '.join(RUNTIMES)}", _one_of(*RUNTIMES), default.runtime),
         architecture=take("architecture", "arm64 or x86_64", _one_of("arm64", "x86_64"), default.architecture),
         common=common,

@@ -1,0 +1,147 @@
+"""What the person who deploys must be allowed to do, as an IAM policy made from the calls that Gimel makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .wanted import Account, Names
+
+# The resource of each call: F a function, L a log group, R the role, * where IAM knows no narrower one.
+CALLS: Mapping[str, Mapping[str, str]] = {
+    "sts": {"GetCallerIdentity": "*"},
+    "lambda": {
+        "ListFunctions": "*",
+        **dict.fromkeys(
+            (
+                "GetFunction",
+                "GetFunctionConfiguration",
+                "ListVersionsByFunction",
+                "ListAliases",
+                "GetPolicy",
+                "CreateFunction",
+                "UpdateFunctionCode",
+                "UpdateFunctionConfiguration",
+                "PublishVersion",
+                "CreateAlias",
+                "UpdateAlias",
+                "AddPermission",
+                "RemovePermission",
+                "PutFunctionConcurrency",
+                "DeleteFunctionConcurrency",
+                "TagResource",
+                "DeleteFunction",
+            ),
+            "F",
+        ),
+    },
+    "logs": {
+        "DescribeLogGroups": "*",
+        **dict.fromkeys(
+            ("ListTagsForResource", "CreateLogGroup", "PutRetentionPolicy", "TagResource", "DeleteLogGroup"), "L"
+        ),
+    },
+    "iam": {
+        **dict.fromkeys(
+            (
+                "GetRole",
+                "ListRolePolicies",
+                "GetRolePolicy",
+                "ListAttachedRolePolicies",
+                "CreateRole",
+                "TagRole",
+                "PutRolePolicy",
+                "DeleteRolePolicy",
+                "DetachRolePolicy",
+                "UpdateAssumeRolePolicy",
+                "DeleteRole",
+            ),
+            "R",
+        ),
+    },
+}
+
+# What AWS checks besides, without a call of its own.
+IMPLIED = {"lambda": {"ListTags": "F"}, "iam": {"PassRole": "R"}}
+
+# IAM knows API Gateway's calls by their HTTP method and the path they go to.
+GATEWAY = {
+    "GET": ("/account", "/apikeys", "/apikeys/*", "/restapis", "/restapis/*", "/usageplans", "/usageplans/*/keys"),
+    "POST": ("/restapis", "/restapis/*", "/apikeys", "/usageplans", "/usageplans/*/keys"),
+    "PUT": ("/restapis/*", "/tags/*"),
+    "PATCH": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
+    "DELETE": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
+}
+
+VPC = ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs")
+ACCESS_LOG = (
+    "logs:CreateLogDelivery",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:PutResourcePolicy",
+)
+ACCESS_LOG_UPDATE = ("logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:UpdateLogDelivery")
+
+
+def policy(names: Names, in_vpc: bool = False) -> dict[str, Any]:
+    """What deploy, rollback and destroy need for one deployment, and nothing else."""
+    statements = list(_statements(names))
+    if in_vpc:
+        statements.append(_allow("Network", list(VPC), ["*"]))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def actions(document: Mapping[str, Any]) -> list[str]:
+    """All actions of a policy, sorted."""
+    return sorted({action for statement in document["Statement"] for action in statement["Action"]})
+
+
+def _statements(names: Names) -> Iterator[dict[str, Any]]:
+    account = names.account
+    resources = {
+        "F": ("Functions", [account.arn("lambda", f"function:{names.base}-*")]),
+        "L": (
+            "Logs",
+            [
+                account.arn("logs", f"log-group:/aws/lambda/{names.base}-*"),
+                account.arn("logs", f"log-group:{names.access_log_group}"),
+                account.arn("logs", f"log-group:{names.access_log_group}:*"),
+            ],
+        ),
+        "R": ("Role", [names.role_arn]),
+        "*": ("Look", ["*"]),
+    }
+    for kind, (title, arns) in resources.items():
+        found = [f"{service}:{call}" for service, calls in _all_calls() for call, need in calls.items() if need == kind]
+        yield _allow(title, sorted(set(found)), arns)
+    yield _allow("AccessLog", sorted((*ACCESS_LOG, *ACCESS_LOG_UPDATE)), ["*"])
+    for method, paths in GATEWAY.items():
+        arns = [account.arn("apigateway", path, owned=False) for path in paths]
+        yield _allow(f"Gateway{method.title()}", [f"apigateway:{method}"], arns)
+
+
+def _all_calls() -> Iterator[tuple[str, Mapping[str, str]]]:
+    yield from CALLS.items()
+    yield from IMPLIED.items()
+
+
+def _allow(title: str, allowed: list[str], resources: list[str]) -> dict[str, Any]:
+    return {"Sid": title, "Effect": "Allow", "Action": allowed, "Resource": resources}
+
+
+def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> list[str]:
+    """The actions of a policy that IAM's simulator denies this principal. Raises ClientError where it may not be asked.
+
+    An assumed role is asked about as the role it is.
+    """
+    if ":assumed-role/" in arn:
+        arn = account.arn("iam", f"role/{arn.split('/')[1]}", regional=False)
+    denied: set[str] = set()
+    for statement in wanted["Statement"]:
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=arn, ActionNames=statement["Action"], ResourceArns=statement["Resource"]
+        )
+        for result in answer["EvaluationResults"]:
+            if result["EvalDecision"] != "allowed":
+                denied.add(result["EvalActionName"])
+    return sorted(denied)

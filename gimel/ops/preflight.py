@@ -1,0 +1,148 @@
+"""Looks, before anything is changed, at what would go wrong: credentials, rights, Redis and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import redis
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gimel import config, connection
+from gimel.errors import ConfigError, GimelError
+
+from . import permissions
+from .deployment import Deployment
+
+OLDEST_REDIS = (2, 8, 9)
+"""The first with HyperLogLogs."""
+
+OLDEST_REDIS_WITH_USERS = (6, 0, 0)
+
+
+class Level(Enum):
+    """How a finding is to be taken."""
+
+    GOOD = "ok"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at, and what to do about it."""
+
+    level: Level
+    what: str
+    cure: str = ""
+
+
+def check(deployment: Deployment) -> Iterator[Finding]:
+    """Everything that can be looked at from here, in the order in which it matters."""
+    yield from check_account(deployment)
+    yield from check_redis(deployment.config, bool(deployment.settings.subnet_ids))
+
+
+def check_account(deployment: Deployment) -> Iterator[Finding]:
+    """Credentials and region, then rights as far as IAM tells."""
+    try:
+        account = deployment.aws.account
+    except GimelError as error:
+        yield Finding(Level.ERROR, error.message, error.hint)
+        return
+    yield Finding(Level.GOOD, f"credentials of account {account.id}, region {account.region}")
+    try:
+        arn = deployment.aws.client("sts").get_caller_identity()["Arn"]
+        wanted = permissions.policy(deployment.names, bool(deployment.settings.subnet_ids))
+        denied = permissions.missing(deployment.aws.client("iam"), arn, account, wanted)
+    except (ClientError, BotoCoreError, NotImplementedError):
+        yield Finding(Level.UNKNOWN, "IAM does not tell whether your rights suffice", "`gimel permissions` lists them")
+        return
+    if denied:
+        cure = "`gimel permissions` prints a policy that has them"
+        yield Finding(Level.ERROR, f"you may not {', '.join(denied)}", cure)
+    else:
+        yield Finding(Level.GOOD, "your rights suffice, as far as IAM's simulator knows")
+
+
+def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
+    """Whether Redis answers, and whether it keeps what it is given."""
+    try:
+        client = connection.connect(loaded.redis)
+    except ConfigError as error:
+        yield Finding(Level.ERROR, error.message, error.hint)
+        return
+    try:
+        info: dict[str, Any] = dict(client.info())
+    except redis.AuthenticationError as error:
+        yield Finding(Level.ERROR, f"Redis refuses the password: {error}", "mend redis.username and redis.password")
+        return
+    except redis.ResponseError as error:
+        yield Finding(Level.UNKNOWN, f"Redis answers, but not about itself: {error}", "look at its settings yourself")
+        return
+    except (redis.RedisError, OSError) as error:
+        cure = "expected for a private one, which can only be reached from its VPC"
+        if not in_vpc:
+            cure = "check redis.host; for one in a VPC, set aws.vpc too (a private one cannot be reached from here)"
+        yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, f"Redis cannot be reached from here: {error}", cure)
+        return
+    finally:
+        client.close()
+    yield Finding(Level.GOOD, f"Redis {info.get('redis_version')} answers")
+    yield from _dangers(client, info, loaded.redis)
+
+
+def _dangers(client: Any, info: dict[str, Any], settings: config.RedisSettings) -> Iterator[Finding]:
+    yield _version(str(info.get("redis_version", "0")), settings)
+    yield _eviction(str(info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or ""))
+    yield _persistence(info, _setting(client, "save"))
+    if settings.host in ("localhost", "127.0.0.1", "::1") and not settings.url:
+        yield Finding(Level.WARNING, f"{settings.host} is, on Lambda, the function itself", "name the host of Redis")
+
+
+def _version(text: str, settings: config.RedisSettings) -> Finding:
+    found = tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+    least = OLDEST_REDIS_WITH_USERS if settings.username else OLDEST_REDIS
+    if found < least:
+        named = ".".join(map(str, least))
+        return Finding(Level.ERROR, f"Redis {text} lacks what Gimel uses", f"upgrade it to {named} or later")
+    return Finding(Level.GOOD, f"version {text} has all that Gimel uses")
+
+
+def _eviction(policy: str) -> Finding:
+    if not policy:
+        return Finding(Level.UNKNOWN, "Redis does not tell its eviction policy", "make sure that it is noeviction")
+    if policy.startswith("allkeys"):
+        cure = "set maxmemory-policy to noeviction"
+        return Finding(Level.WARNING, f"Redis may drop counts when memory is short ({policy})", cure)
+    if policy.startswith("volatile"):
+        return Finding(Level.GOOD, f"eviction policy {policy} spares counts, for they never expire")
+    return Finding(Level.GOOD, f"eviction policy {policy}")
+
+
+def _persistence(info: dict[str, Any], save: str | None) -> Finding:
+    if int(info.get("aof_enabled", 0)):
+        return Finding(Level.GOOD, "Redis keeps an append-only file")
+    if save:
+        cure = "set appendonly to yes"
+        what = f"Redis writes to disk only now and then (save {save}); a crash loses the counts since"
+        return Finding(Level.WARNING, what, cure)
+    if save is None:
+        cure = "make sure that it has backups or an append-only file"
+        return Finding(Level.UNKNOWN, "Redis does not tell whether it keeps its data", cure)
+    return Finding(Level.WARNING, "Redis keeps nothing: a restart loses all counts", "set appendonly to yes")
+
+
+def _setting(client: Any, name: str) -> str | None:
+    """A setting of Redis; None where it is not told, as on ElastiCache."""
+    try:
+        found = client.config_get(name)
+    except redis.RedisError:
+        return None
+    finally:
+        client.close()
+    value = found.get(name, found.get(name.encode()))
+    return value.decode() if isinstance(value, bytes) else value

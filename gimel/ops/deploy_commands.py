@@ -94,7 +94,10 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
     deployment = Deployment.load(config_file)
     plan = deployment.plan_removal()
     title = f"remove {deployment.names.base} from {deployment.aws.account.region}"
-    if not dry_run and plan.steps:
+    if not plan.steps:
+        out.print(f"{escape(title)}: nothing of it is there")
+        return
+    if not dry_run:
         _show(plan, title, "text", err)
         own = deployment.settings.name
         if name is None:

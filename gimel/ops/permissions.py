@@ -9,7 +9,6 @@ from .wanted import Account, Names
 
 # The resource of each call: F a function, L a log group, R the role, * where IAM knows no narrower one.
 CALLS: Mapping[str, Mapping[str, str]] = {
-    "sts": {"GetCallerIdentity": "*"},
     "lambda": {
         "ListFunctions": "*",
         **dict.fromkeys(

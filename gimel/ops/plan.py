@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import plan_functions, plan_gateway
-from .observed import Observed
+from .observed import Function, Observed
 from .steps import Plan, Step
 from .wanted import LIVE, Wanted
 
@@ -59,13 +59,11 @@ def _notes(wanted: Wanted, observed: Observed) -> list[str]:
         notes.append(f"the API key works through the usage plan {plan.name or plan.id}, made by hand; it is left alone")
     if observed.api and not observed.key:
         notes.append(f"the API key is gone; the new one has another value, which your dashboards need ({base})")
-    rolled_back = sorted(name for name, found in observed.functions.items() if _is_behind(found.live, found.versions))
+    rolled_back = sorted(name for name, found in observed.functions.items() if _is_behind(found))
     if rolled_back:
-        listed = ", ".join(rolled_back)
-        notes.append(f"a rollback is in force: {LIVE} of {listed} points at an earlier version than the newest")
+        notes.append(f"a rollback is in force, which this ends: {LIVE} of {', '.join(rolled_back)} is not the newest")
     return notes
 
 
-def _is_behind(live: int | None, versions: object) -> bool:
-    numbers = list(versions) if isinstance(versions, dict) else []
-    return live is not None and bool(numbers) and live < max(numbers)
+def _is_behind(found: Function) -> bool:
+    return found.live is not None and found.live < max(found.versions, default=0)

@@ -107,7 +107,9 @@ def _create(wanted: Wanted, function: WantedFunction) -> Step:
         "Tags": wanted.tags,
     }
     name = {"FunctionName": function.name}
-    return Step(f"create function {function.name}", "lambda", "create_function", params, {}, "function_active_v2", name)
+    size = f"{params['Runtime']}, {params['Architectures'][0]}, {params['MemorySize']} MB, {params['Timeout']} s"
+    does = f"create function {function.name} ({size})"
+    return Step(does, "lambda", "create_function", params, {}, "function_active_v2", name)
 
 
 def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterator[Step]:

@@ -25,9 +25,9 @@ def rollback(observed: Observed, release: str | None = None) -> Plan:
     old = [function for function in functions if earlier[function.name]]
     shared = set.intersection(*(set(earlier[function.name]) for function in old)) if old else set()
     if not shared:
-        hint = "`gimel deploy` an earlier state of your files instead"
-        wanted = f"release {release}" if release else "an earlier release that can answer this API"
-        raise GimelError(f"no function has a version of {wanted}", hint)
+        wanted = f"of release {release}" if release else "of an earlier release that could answer this API"
+        hint = "deploy an earlier state of your files instead"
+        raise GimelError(f"the functions have no versions {wanted}", hint)
     first = old[0]
     target = max(shared, key=lambda found: earlier[first.name][found])
     steps = []

@@ -64,7 +64,8 @@ def api(wanted: Wanted, observed: Observed) -> Iterator[Step]:
 
 
 def _call(does: str, call: str, learns: Mapping[str, str] | None = None, **params: Any) -> Step:
-    return Step(does, "apigateway", call, {"restApiId": API, **params}, learns or {})
+    tolerates = MISSING if call.startswith("delete_") else ()
+    return Step(does, "apigateway", call, {"restApiId": API, **params}, learns or {}, tolerates=tolerates)
 
 
 def _resource(path: str) -> str:
@@ -120,14 +121,10 @@ def _remove_stale(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     if not observed.api:
         return
     paths = {route.path for route in wanted.wiring.routes} | {"/"}
-    stale = sorted(path for path in observed.api.resources if path not in paths)
-    # Deleting a path deletes those below it.
-    for path in stale:
-        above = any(path.startswith(f"{other}/") for other in stale)
-        below = [kept for kept in paths if kept.startswith(f"{path}/")]
-        if not above and not below:
-            resource = observed.api.resources[path]
-            yield _call(f"remove path {path}", "delete_resource", resourceId=resource)
+    # The longest first: a path goes before the one it hangs on.
+    for path in sorted(set(observed.api.resources) - paths, key=len, reverse=True):
+        resource = observed.api.resources[path]
+        yield _call(f"remove path {path}", "delete_resource", resourceId=resource)
     routes = {(route.path, route.method) for route in wanted.wiring.routes}
     for path, verb in sorted(observed.api.methods):
         if path in paths and (path, verb) not in routes:

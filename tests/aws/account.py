@@ -1,0 +1,167 @@
+"""An account of moto's: what stands in it, and every call that is made."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+from zipfile import ZipFile
+
+import boto3
+import botocore.loaders
+import botocore.session
+
+from gimel.ops import steps
+from gimel.ops.deployment import Deployment
+from gimel.ops.steps import Plan
+
+# Reading the services' descriptions takes longer than all calls of a deployment together.
+LOADER = botocore.loaders.create_loader()
+READING = ("Get", "List", "Describe", "Simulate")
+ID = "123456789012"
+
+
+class Account:
+    """Clients, a record of all calls, and the state of everything that deploy could touch."""
+
+    def __init__(self, region: str | None = None) -> None:
+        self.session = _session(region)
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        self.session.events.register("provide-client-params.*.*", self._note)
+        # Clients of the tests' own go unrecorded.
+        self.own = _session(region)
+        self.client("apigateway").update_account(
+            patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": f"arn:aws:iam::{ID}:role/logs"}]
+        )
+
+    def _note(self, params: dict[str, Any], model: Any, **ignored: Any) -> None:
+        self.calls.append((model.service_model.service_name, model.name, dict(params)))
+
+    def client(self, service: str) -> Any:
+        return self.own.client(service)
+
+    @property
+    def writes(self) -> list[tuple[str, str, dict[str, Any]]]:
+        return [call for call in self.calls if not call[1].startswith(READING)]
+
+    def state(self) -> dict[str, Any]:
+        """Everything there is, by kind and name, without what differs between two equal deployments."""
+        return {
+            "functions": {item["FunctionName"]: self._function(item["FunctionName"]) for item in self._functions()},
+            "apis": {item["id"]: self._api(item) for item in self.client("apigateway").get_rest_apis()["items"]},
+            "keys": {item["id"]: item for item in self.client("apigateway").get_api_keys()["items"]},
+            "plans": {item["id"]: self._plan(item) for item in self.client("apigateway").get_usage_plans()["items"]},
+            "roles": {item["RoleName"]: self._role(item["RoleName"]) for item in self._roles()},
+            "groups": {item["logGroupName"]: item.get("retentionInDays") for item in self._groups()},
+        }
+
+    def _functions(self) -> list[dict[str, Any]]:
+        return self.client("lambda").list_functions()["Functions"]
+
+    def _roles(self) -> list[dict[str, Any]]:
+        return self.client("iam").list_roles()["Roles"]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.client("logs").describe_log_groups()["logGroups"]
+
+    def _function(self, name: str) -> dict[str, Any]:
+        client = self.client("lambda")
+        found = client.get_function(FunctionName=name)
+        kept = ("Runtime", "Role", "Handler", "MemorySize", "Timeout", "Architectures", "Environment", "CodeSha256")
+        try:
+            policy = json.loads(client.get_policy(FunctionName=name, Qualifier="live")["Policy"])["Statement"]
+        except client.exceptions.ResourceNotFoundException:
+            policy = []
+        return {
+            "configuration": {key: found["Configuration"].get(key) for key in kept},
+            "tags": found.get("Tags", {}),
+            "reserved": found.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+            "aliases": [alias["Name"] for alias in client.list_aliases(FunctionName=name)["Aliases"]],
+            "policy": {statement["Sid"]: statement.get("Condition") for statement in policy},
+        }
+
+    def _api(self, item: dict[str, Any]) -> dict[str, Any]:
+        client, api = self.client("apigateway"), item["id"]
+        methods = {}
+        for resource in client.get_resources(restApiId=api)["items"]:
+            for verb in resource.get("resourceMethods", {}):
+                found = client.get_method(restApiId=api, resourceId=resource["id"], httpMethod=verb)
+                methods[f"{verb} {resource['path']}"] = {
+                    "key": found["apiKeyRequired"],
+                    "parameters": found.get("requestParameters") or {},
+                    "responses": sorted(found.get("methodResponses") or {}),
+                    **{key: found.get("methodIntegration", {}).get(key) for key in ("type", "uri", "credentials")},
+                }
+        responses = client.get_gateway_responses(restApiId=api)["items"]
+        stages = {}
+        for stage in client.get_stages(restApiId=api)["item"]:
+            deployed = client.get_deployment(restApiId=api, deploymentId=stage["deploymentId"])
+            settings = stage.get("methodSettings", {}).get("*/*", {})
+            stages[stage["stageName"]] = {
+                "deployed": deployed.get("description"),
+                "throttle": [settings.get("throttlingRateLimit"), settings.get("throttlingBurstLimit")],
+                "access log": stage.get("accessLogSettings"),
+                "tags": stage.get("tags", {}),
+            }
+        return {
+            "name": item["name"],
+            "paths": sorted(resource["path"] for resource in client.get_resources(restApiId=api)["items"]),
+            "methods": methods,
+            "responses": {found["responseType"]: found.get("responseParameters") for found in responses},
+            "stages": stages,
+        }
+
+    def _plan(self, item: dict[str, Any]) -> dict[str, Any]:
+        keys = self.client("apigateway").get_usage_plan_keys(usagePlanId=item["id"])["items"]
+        return {**item, "keys": [key["id"] for key in keys]}
+
+    def _role(self, name: str) -> dict[str, Any]:
+        client = self.client("iam")
+        names = client.list_role_policies(RoleName=name)["PolicyNames"]
+        found = client.get_role(RoleName=name)["Role"]
+        return {
+            "trust": found["AssumeRolePolicyDocument"],
+            "policies": {one: client.get_role_policy(RoleName=name, PolicyName=one)["PolicyDocument"] for one in names},
+            "attached": client.list_attached_role_policies(RoleName=name)["AttachedPolicies"],
+        }
+
+    def only(self, kind: str) -> Any:
+        (found,) = self.state()[kind].values()
+        return found
+
+    def make_function(self, name: str, **options: Any) -> None:
+        """A function of somebody else's."""
+        role = options.pop("Role", None) or self.make_role("somebody")
+        code = {"ZipFile": small_zip()}
+        self.client("lambda").create_function(
+            **{"FunctionName": name, "Runtime": "python3.12", "Role": role, "Handler": "a.b", "Code": code, **options}
+        )
+
+    def make_role(self, name: str) -> str:
+        client = self.client("iam")
+        try:
+            return str(client.get_role(RoleName=name)["Role"]["Arn"])
+        except client.exceptions.NoSuchEntityException:
+            return str(client.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"])
+
+
+def _session(region: str | None) -> boto3.Session:
+    core = botocore.session.Session()
+    core.register_component("data_loader", LOADER)
+    return boto3.Session(botocore_session=core, region_name=region)
+
+
+def small_zip() -> bytes:
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        archive.writestr("a.py", "def b(event, context): pass")
+    return buffer.getvalue()
+
+
+def apply(deployment: Deployment, plan: Plan | None = None) -> dict[str, str]:
+    """Plan, unless given, and do every step."""
+    return steps.execute(deployment.plan() if plan is None else plan, deployment.aws.perform)
+
+
+def told(plan: Plan) -> list[str]:
+    return [step.does for step in plan.steps]

@@ -1,0 +1,187 @@
+"""From nothing to a deployment, and again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gimel.ops import steps
+from tests.aws.account import ID, apply, told
+
+
+@pytest.fixture
+def deployed(account, gimel_at):
+    apply(gimel_at())
+    return account.state()
+
+
+def test_the_plan_of_an_empty_account_is_not_empty_and_that_of_a_deployed_one_is(account, gimel_at):
+    assert told(gimel_at().plan())[-1] == "put the API key into the usage plan"
+    apply(gimel_at())
+    assert told(gimel_at().plan()) == []
+
+
+def test_a_second_run_makes_no_writing_call(account, gimel_at):
+    apply(gimel_at())
+    account.calls.clear()
+    apply(gimel_at())
+    assert account.writes == []
+    assert len(account.calls) > 20
+
+
+def test_a_dry_run_calls_nothing_that_writes(account, gimel_at):
+    assert len(steps.rehearse(gimel_at().plan())) > 50
+    assert account.writes == []
+
+
+def test_what_is_done_is_what_the_dry_run_told_step_for_step(account, gimel_at):
+    plan = gimel_at().plan()
+    rehearsed = steps.rehearse(plan)
+    account.calls.clear()
+    apply(gimel_at(), plan)
+    done = [(service, call, params) for service, call, params in account.writes]
+    assert [(step["service"], _camel(step["call"])) for step in rehearsed] == [(one, two) for one, two, _ in done]
+    for step, (_, _, params) in zip(rehearsed, done):
+        assert _alike(step["params"], params), (step, params)
+
+
+def _camel(call: str) -> str:
+    return "".join(part.title() for part in call.split("_"))
+
+
+def _alike(told: Any, sent: Any) -> bool:
+    if isinstance(told, dict):
+        return set(told) <= set(sent) and all(_alike(value, sent[key]) for key, value in told.items())
+    if isinstance(told, list):
+        return len(told) == len(sent) and all(_alike(one, other) for one, other in zip(told, sent))
+    if isinstance(told, str) and "(known after step" in told:
+        before, _, after = told.partition("(known after step")
+        return sent.startswith(before) and sent.endswith(after.partition(")")[2])
+    return told == sent or told in ("***", f"({len(sent)} bytes)")
+
+
+def test_the_names_are_those_of_gimel(deployed):
+    names = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
+    assert sorted(deployed["functions"]) == names
+    (api,) = deployed["apis"].values()
+    assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
+
+
+def test_every_path_has_its_methods_and_all_go_to_the_live_alias_as_proxies(deployed):
+    (api,) = deployed["apis"].values()
+    keyed = {name for name, method in api["methods"].items() if method["key"]}
+    assert keyed == {"GET /experiment", "GET /experiments", "DELETE /delete"}
+    preflights = {f"OPTIONS {path}" for path in api["paths"] if path != "/"}
+    assert set(api["methods"]) - keyed == {"GET /track", "POST /track"} | preflights
+    assert {method["type"] for method in api["methods"].values()} == {"AWS_PROXY"}
+    assert {method["credentials"] for method in api["methods"].values()} == {None}
+    prefix = f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:{ID}:function:"
+    assert api["methods"]["GET /track"]["uri"] == f"{prefix}gimel-track:live/invocations"
+
+
+def test_pages_may_read_the_gateways_own_errors(deployed):
+    (api,) = deployed["apis"].values()
+    for kind in ("DEFAULT_4XX", "DEFAULT_5XX"):
+        assert api["responses"][kind] == {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}
+
+
+def test_the_stage_is_throttled_and_logs_accesses(deployed):
+    (api,) = deployed["apis"].values()
+    stage = api["stages"]["prod"]
+    assert stage["throttle"] == [500, 1000]
+    assert stage["access log"]["destinationArn"] == f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/apigateway/gimel"
+    assert json.loads(stage["access log"]["format"])["status"] == "$context.status"
+    assert "identity" not in stage["access log"]["format"]
+
+
+def test_without_a_role_for_the_gateways_logs_there_is_no_access_log_but_a_note(account, gimel_at):
+    patch = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}]
+    account.client("apigateway").update_account(patchOperations=patch)
+    plan = gimel_at().plan()
+    apply(gimel_at(), plan)
+    assert account.only("apis")["stages"]["prod"]["access log"] is None
+    assert any("no access log" in note for note in plan.notes)
+
+
+def test_the_key_opens_the_stage_through_a_usage_plan(deployed):
+    (plan,), (key,), (api,) = (list(deployed[kind].values()) for kind in ("plans", "keys", "apis"))
+    assert plan["apiStages"] == [{"apiId": next(iter(deployed["apis"])), "stage": "prod"}]
+    assert plan["keys"] == [key["id"]]
+    assert key["enabled"]
+    assert plan["throttle"] == {"rateLimit": 20, "burstLimit": 40}
+
+
+def test_api_gateway_may_call_each_function_for_its_own_path_alone(deployed):
+    api = next(iter(deployed["apis"]))
+    for name, path in (("gimel-track", "track"), ("gimel-all-experiments", "experiments")):
+        source = f"arn:aws:execute-api:eu-west-1:{ID}:{api}/prod/*/{path}"
+        assert deployed["functions"][name]["policy"] == {f"gimel-{path}": {"ArnLike": {"AWS:SourceArn": source}}}
+
+
+def test_the_role_may_write_its_own_logs_and_nothing_else(deployed):
+    (role,) = deployed["roles"].values()
+    (policy,) = role["policies"].values()
+    groups = [f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/lambda/{name}:*" for name in deployed["functions"]]
+    (statement,) = policy["Statement"]
+    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert sorted(statement["Resource"]) == sorted(groups)
+    assert [one["Principal"] for one in role["trust"]["Statement"]] == [{"Service": "lambda.amazonaws.com"}]
+
+
+def test_logs_are_kept_for_a_month(deployed):
+    assert set(deployed["groups"].values()) == {30}
+    assert set(deployed["groups"]) == {*(f"/aws/lambda/{name}" for name in deployed["functions"]), "/aws/apigateway/gimel"}
+
+
+def test_functions_end_before_the_gateway_gives_up(deployed):
+    for function in deployed["functions"].values():
+        assert function["configuration"]["Timeout"] < 29
+        assert function["configuration"]["Architectures"] == ["arm64"]
+
+
+def test_the_password_is_in_the_environment_and_neither_in_the_zip_nor_in_what_is_told(account, gimel_at):
+    plan = gimel_at().plan()
+    assert "open sesame" not in steps.as_json(plan)
+    apply(gimel_at(), plan)
+    environment = account.state()["functions"]["gimel-track"]["configuration"]["Environment"]
+    assert environment == {"Variables": {"GIMEL_REDIS_PASSWORD": "open sesame"}}
+    assert b"open sesame" not in gimel_at().wanted.bundle.data
+
+
+def test_all_settings_arrive(account, gimel_at):
+    vpc = {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
+    own = {"gimel-track": {"memory_mb": 1024, "reserved_concurrency": 7}}
+    settings = {"architecture": "x86_64", "timeout_s": 5, "tags": {"team": "web"}, "log_retention_days": 7}
+    throttle = {"throttle": {"rate": 12.5, "burst": 25}, "key_throttle": {"rate": 3, "burst": 4}}
+    account.calls.clear()
+    apply(gimel_at(runtime="python3.13", snap_start=True, vpc=vpc, functions=own, **settings, **throttle))
+    created = {params["FunctionName"]: params for _, call, params in account.calls if call == "CreateFunction"}
+    track, report = created["gimel-track"], created["gimel-experiment"]
+    assert (track["MemorySize"], report["MemorySize"], track["Timeout"]) == (1024, 256, 5)
+    assert track["Runtime"] == "python3.13"
+    assert track["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert track["VpcConfig"] == {"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+    state = account.state()
+    assert state["functions"]["gimel-track"]["reserved"] == 7
+    assert state["functions"]["gimel-track"]["tags"] == {"team": "web", "gimel:deployment": "gimel"}
+    assert account.only("apis")["stages"]["prod"]["throttle"] == [12.5, 25]
+    assert set(state["groups"].values()) == {7}
+    policies = account.only("roles")["policies"]["gimel-eu-west-1"]["Statement"]
+    assert [one["Effect"] for one in policies] == ["Allow", "Allow", "Deny"]
+
+
+def test_another_deployment_stands_beside_the_first(account, gimel_at):
+    apply(gimel_at())
+    first = account.state()
+    apply(gimel_at(name="shop"))
+    both = account.state()
+    assert len(both["functions"]) == 8
+    assert "gimel-shop-track" in both["functions"]
+    assert sorted(api["name"] for api in both["apis"].values()) == ["gimel", "gimel-shop"]
+    for kind, things in first.items():
+        assert {name: both[kind][name] for name in things} == things
+    assert told(gimel_at().plan()) == []
+    apply(gimel_at(name="shop"), gimel_at(name="shop").plan_removal())
+    assert account.state() == first

@@ -1,0 +1,204 @@
+"""What somebody changed by hand is found, mended, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.aws.account import Account, apply, told
+
+
+def api_of(account: Account) -> str:
+    return next(iter(account.state()["apis"]))
+
+
+def resource(account: Account, path: str) -> dict[str, str]:
+    items = account.client("apigateway").get_resources(restApiId=api_of(account))["items"]
+    return {"restApiId": api_of(account), "resourceId": next(item["id"] for item in items if item["path"] == path)}
+
+
+def changed_memory(account: Account) -> None:
+    account.client("lambda").update_function_configuration(FunctionName="gimel-track", MemorySize=3008)
+
+
+def changed_code(account: Account) -> None:
+    from tests.aws.account import small_zip
+
+    account.client("lambda").update_function_code(FunctionName="gimel-track", ZipFile=small_zip())
+
+
+def changed_environment(account: Account) -> None:
+    changed = {"Variables": {"GIMEL_REDIS_PASSWORD": "guess"}}
+    account.client("lambda").update_function_configuration(FunctionName="gimel-experiment", Environment=changed)
+
+
+def removed_function(account: Account) -> None:
+    account.client("lambda").delete_function(FunctionName="gimel-track")
+
+
+def removed_alias(account: Account) -> None:
+    account.client("lambda").delete_alias(FunctionName="gimel-track", Name="live")
+
+
+def removed_permission(account: Account) -> None:
+    account.client("lambda").remove_permission(FunctionName="gimel-track", StatementId="gimel-track", Qualifier="live")
+
+
+def reserved_concurrency(account: Account) -> None:
+    account.client("lambda").put_function_concurrency(FunctionName="gimel-track", ReservedConcurrentExecutions=1)
+
+
+def untagged(account: Account) -> None:
+    client = account.client("lambda")
+    arn = client.get_function(FunctionName="gimel-track")["Configuration"]["FunctionArn"]
+    client.untag_resource(Resource=arn, TagKeys=["gimel:deployment"])
+
+
+def removed_route(account: Account) -> None:
+    account.client("apigateway").delete_resource(**resource(account, "/experiments"))
+
+
+def removed_method(account: Account) -> None:
+    account.client("apigateway").delete_method(**resource(account, "/track"), httpMethod="POST")
+
+
+def extra_method(account: Account) -> None:
+    where = resource(account, "/track")
+    account.client("apigateway").put_method(**where, httpMethod="PUT", authorizationType="NONE")
+    account.client("apigateway").put_integration(**where, httpMethod="PUT", type="MOCK")
+
+
+def extra_path(account: Account) -> None:
+    where = resource(account, "/")
+    client = account.client("apigateway")
+    made = client.create_resource(restApiId=where["restApiId"], parentId=where["resourceId"], pathPart="old")
+    client.create_resource(restApiId=where["restApiId"], parentId=made["id"], pathPart="older")
+
+
+def method_without_key(account: Account) -> None:
+    where = resource(account, "/delete")
+    uri = account.only("apis")["methods"]["DELETE /delete"]["uri"]
+    client = account.client("apigateway")
+    client.delete_method(**where, httpMethod="DELETE")
+    client.put_method(**where, httpMethod="DELETE", authorizationType="NONE", apiKeyRequired=False)
+    client.put_integration(**where, httpMethod="DELETE", type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+
+
+def other_deployment(account: Account) -> None:
+    account.client("apigateway").create_deployment(restApiId=api_of(account), stageName="prod", description="by hand")
+
+
+def removed_stage(account: Account) -> None:
+    account.client("apigateway").delete_stage(restApiId=api_of(account), stageName="prod")
+
+
+def no_throttling(account: Account) -> None:
+    patch = [{"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "9999"}]
+    account.client("apigateway").update_stage(restApiId=api_of(account), stageName="prod", patchOperations=patch)
+
+
+def no_access_log(account: Account) -> None:
+    patch = [{"op": "remove", "path": "/accessLogSettings"}]
+    account.client("apigateway").update_stage(restApiId=api_of(account), stageName="prod", patchOperations=patch)
+
+
+def no_gateway_response(account: Account) -> None:
+    account.client("apigateway").delete_gateway_response(restApiId=api_of(account), responseType="DEFAULT_5XX")
+
+
+def removed_key(account: Account) -> None:
+    account.client("apigateway").delete_api_key(apiKey=account.only("keys")["id"])
+
+
+def disabled_key(account: Account) -> None:
+    patch = [{"op": "replace", "path": "/enabled", "value": "false"}]
+    account.client("apigateway").update_api_key(apiKey=account.only("keys")["id"], patchOperations=patch)
+
+
+def removed_usage_plan(account: Account) -> None:
+    plan = account.only("plans")
+    account.client("apigateway").delete_usage_plan(usagePlanId=plan["id"])
+
+
+def key_out_of_its_plan(account: Account) -> None:
+    plan, key = account.only("plans"), account.only("keys")
+    account.client("apigateway").delete_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"])
+
+
+def plan_without_stage(account: Account) -> None:
+    plan, api = account.only("plans"), api_of(account)
+    patch = [{"op": "remove", "path": "/apiStages", "value": f"{api}:prod"}]
+    account.client("apigateway").update_usage_plan(usagePlanId=plan["id"], patchOperations=patch)
+
+
+def wider_role(account: Account) -> None:
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    client = account.client("iam")
+    client.put_role_policy(RoleName="gimel", PolicyName="handy", PolicyDocument=json.dumps(everything))
+    made = client.create_policy(PolicyName="handy", PolicyDocument=json.dumps(everything))["Policy"]["Arn"]
+    client.attach_role_policy(RoleName="gimel", PolicyArn=made)
+
+
+def wider_trust(account: Account) -> None:
+    anyone = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}
+    account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=json.dumps(anyone))
+
+
+def removed_log_group(account: Account) -> None:
+    account.client("logs").delete_log_group(logGroupName="/aws/lambda/gimel-track")
+
+
+def logs_kept_for_ever(account: Account) -> None:
+    account.client("logs").delete_retention_policy(logGroupName="/aws/lambda/gimel-track")
+
+
+DRIFTS = [value for value in list(globals().values()) if getattr(value, "__module__", "") == __name__][2:]
+
+
+@pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.__name__)
+def test_drift_is_found_and_mended(account, gimel_at, drift):
+    apply(gimel_at())
+    before = account.state()
+    drift(account)
+    broken = account.state()
+    plan = gimel_at().plan()
+    assert plan.steps, "not found"
+    apply(gimel_at(), plan)
+    assert comparable(account.state()) == comparable(before)
+    assert comparable(broken) != comparable(before)
+    assert told(gimel_at().plan()) == []
+
+
+def comparable(state: dict[str, Any]) -> dict[str, Any]:
+    """The state without the ids of a key and a plan made anew, and times."""
+    keys = [[key["name"], key["enabled"]] for key in state["keys"].values()]
+    plans = []
+    for plan in state["plans"].values():
+        names = [state["keys"].get(key, {}).get("name") for key in plan["keys"]]
+        plans.append({**plan, "id": None, "keys": [name for name in names if name]})
+    return {**state, "keys": keys, "plans": plans}
+
+
+def test_only_what_differs_is_changed(account, gimel_at):
+    apply(gimel_at())
+    changed_memory(account)
+    assert told(gimel_at().plan()) == ["update gimel-track: MemorySize 3008 -> 256"]
+
+
+def test_a_lost_key_is_said_to_get_a_new_value(account, gimel_at):
+    apply(gimel_at())
+    removed_key(account)
+    assert any("new one has another value" in note for note in gimel_at().plan().notes)
+
+
+def test_a_usage_plan_made_by_hand_that_has_the_key_is_left_to_do_its_work(account, gimel_at):
+    apply(gimel_at())
+    removed_usage_plan(account)
+    client = account.client("apigateway")
+    stages = [{"apiId": api_of(account), "stage": "prod"}]
+    plan = client.create_usage_plan(name="partners", apiStages=stages)["id"]
+    client.create_usage_plan_key(usagePlanId=plan, keyId=account.only("keys")["id"], keyType="API_KEY")
+    assert told(gimel_at().plan()) == []
+    assert any("partners" in note for note in gimel_at().plan().notes)

@@ -1,0 +1,174 @@
+"""A running Gimel 1.5 becomes a Gimel 2 under the same id, URL and key, and answers all the while."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from gimel.ops import steps
+from gimel.ops.wanted import release_of
+from tests.aws import gimel15
+from tests.aws.account import Account, apply, told
+
+
+@pytest.fixture
+def old(account):
+    return gimel15.lay_out(account)
+
+
+def test_id_url_and_key_stay(account, gimel_at, old):
+    known = apply(gimel_at())
+    state = account.state()
+    assert (known["api"], list(state["apis"])) == (old.api, [old.api])
+    assert list(state["keys"]) == [old.key]
+    assert account.client("apigateway").get_api_key(apiKey=old.key, includeValue=True)["value"] == old.key_value
+    assert gimel_at().aws.api_url(old.api) == f"https://{old.api}.execute-api.eu-west-1.amazonaws.com/prod"
+
+
+def test_it_ends_like_a_fresh_one(account, gimel_at, old):
+    apply(gimel_at())
+    assert told(gimel_at().plan()) == []
+    upgraded = named(account.state())
+    apply(gimel_at(), gimel_at().plan_removal())
+    assert account.state()["functions"] == account.state()["apis"] == account.state()["roles"] == {}
+    apply(gimel_at())
+    assert upgraded == named(account.state())
+
+
+def named(state: dict[str, Any]) -> dict[str, Any]:
+    """The state with names for ids."""
+    (api,) = state["apis"]
+    (key,) = state["keys"]
+    (plan,) = state["plans"]
+    text = json.dumps({**state, "keys": len(state["keys"])}, sort_keys=True, default=str)
+    return json.loads(text.replace(api, "API").replace(key, "KEY").replace(plan, "PLAN"))
+
+
+def test_the_key_that_opened_nothing_is_put_into_a_usage_plan(account, gimel_at, old):
+    apply(gimel_at())
+    plan = account.only("plans")
+    assert (plan["keys"], plan["apiStages"]) == ([old.key], [{"apiId": old.api, "stage": "prod"}])
+
+
+def test_the_role_loses_its_wildcards_after_the_stage_has_left_the_old_api(account, gimel_at, old):
+    plan = told(gimel_at().plan())
+    narrowing = plan.index("take policy gimel from role gimel")
+    assert narrowing < plan.index("let only Lambda assume role gimel")
+    assert narrowing > next(i for i, does in enumerate(plan) if does.startswith("set up stage prod: deploymentId"))
+    apply(gimel_at())
+    role = account.only("roles")
+    assert "*" not in json.dumps([one["Resource"] for one in role["policies"]["gimel-eu-west-1"]["Statement"]]).replace(
+        ":*", ""
+    )
+    assert list(role["policies"]) == ["gimel-eu-west-1"]
+
+
+def test_every_event_is_served_after_every_step(account, gimel_at, old):
+    plan = gimel_at().plan()
+    gateway = Gateway(account, old.api)
+    gateway.require_served("before the first step")
+    served = []
+
+    def perform(number: int, step: steps.Step, params: Any) -> Any:
+        answer = gimel_at().aws.perform(number, step, params)
+        gateway.note(step, params, answer)
+        served.append(gateway.require_served(f"after step {number}, {step.does}"))
+        return answer
+
+    steps.execute(plan, perform)
+    assert served[0] == {"AWS"}
+    assert served[-1] == {"AWS_PROXY"}
+
+
+class Gateway:
+    """API Gateway's rule that moto lacks: a stage goes on with the deployment it was pointed at."""
+
+    def __init__(self, account: Account, api: str) -> None:
+        self.account, self.api = account, api
+        self.live = self._methods()
+        self.snapshots: dict[str, Any] = {}
+
+    def _methods(self) -> dict[str, Any]:
+        return copy.deepcopy(self.account.state()["apis"][self.api]["methods"])
+
+    def note(self, step: steps.Step, params: Any, answer: Any) -> None:
+        if step.call == "create_deployment":
+            self.snapshots[answer["id"]] = self._methods()
+        for patch in params.get("patchOperations", []):
+            if patch["path"] == "/deploymentId":
+                self.live = self.snapshots[patch["value"]]
+
+    def require_served(self, when: str) -> set[str]:
+        """Fail unless each old endpoint reaches code that takes its shape. The kinds of integration in use."""
+        role = self.account.state()["roles"]["gimel"]
+        kinds = set()
+        for name, _, _, path, verb, _ in gimel15.FUNCTIONS:
+            method = self.live[f"{verb} /{path}"]
+            kinds.add(method["type"])
+            assert f"function:{name}:live/" in method["uri"], when
+            client = self.account.client("lambda")
+            version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+            running = client.get_function_configuration(FunctionName=name, Qualifier=version)
+            if method["type"] == "AWS":
+                # Called through the role: with Gimel 1.5's flat events, which both take.
+                services = [one["Principal"]["Service"] for one in role["trust"]["Statement"]]
+                assert "apigateway.amazonaws.com" in services, when
+                assert "lambda:InvokeFunction" in json.dumps(role["policies"]), when
+            else:
+                assert release_of(running["Description"]), f"{when}: Gimel 1.5 does not know proxy events"
+                policy = json.loads(client.get_policy(FunctionName=name, Qualifier="live")["Policy"])
+                assert f"/prod/*/{path}" in json.dumps(policy), when
+        return kinds
+
+
+def test_what_a_gimel_in_another_region_would_lose_is_said_before(account, gimel_at, old):
+    assert any("another region" in note for note in gimel_at().plan().notes)
+
+
+def test_the_version_of_gimel_15_is_no_target_of_a_rollback(account, gimel_at, old):
+    apply(gimel_at())
+    with pytest.raises(Exception, match="could answer this API"):
+        gimel_at().plan_rollback()
+
+
+def test_extra_wiring_of_gimel_1_adds_a_path_to_the_same_function(account, gimel_at, old):
+    extra = {
+        "lambda": {"FunctionName": "gimel-track", "Handler": "gimel.track", "MemorySize": 128, "Timeout": 3},
+        "api_gateway": {
+            "pathPart": "kcart",
+            "method": {
+                "httpMethod": "GET",
+                "apiKeyRequired": False,
+                "requestParameters": {"method.request.querystring.namespace": False},
+            },
+        },
+    }
+    apply(gimel_at({"extra_wiring": [extra]}))
+    state = account.state()
+    api = state["apis"][old.api]
+    assert api["methods"]["GET /kcart"]["uri"] == api["methods"]["GET /track"]["uri"]
+    assert "OPTIONS /kcart" in api["methods"]
+    assert sorted(state["functions"]["gimel-track"]["policy"]) == ["gimel-kcart", "gimel-track"]
+    assert state["functions"]["gimel-track"]["configuration"]["MemorySize"] == 256
+    assert told(gimel_at({"extra_wiring": [extra]}).plan()) == []
+    apply(gimel_at())
+    assert "/kcart" not in account.state()["apis"][old.api]["paths"]
+    assert sorted(account.state()["functions"]["gimel-track"]["policy"]) == ["gimel-track"]
+
+
+def test_a_function_of_its_own_comes_and_goes_with_extra_wiring(account, gimel_at):
+    extra = {
+        "lambda": {"FunctionName": "cart", "Handler": "gimel.track", "MemorySize": 192, "Timeout": 60},
+        "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},
+    }
+    plan = gimel_at({"extra_wiring": [extra]}).plan()
+    assert any("longer than API Gateway waits" in note for note in plan.notes)
+    apply(gimel_at(), plan)
+    configuration = account.state()["functions"]["cart"]["configuration"]
+    assert (configuration["MemorySize"], configuration["Timeout"]) == (192, 28)
+    apply(gimel_at())
+    assert "cart" not in account.state()["functions"]
+    assert "/aws/lambda/cart" not in account.state()["groups"]

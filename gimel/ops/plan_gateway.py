@@ -79,42 +79,43 @@ def _on(route: Route) -> dict[str, Any]:
 def _method(wanted: Wanted, observed: Observed, route: Route) -> Iterator[Step]:
     found = observed.api.methods.get((route.path, route.method)) if observed.api else None
     uri = wanted.names.invocation_uri(wanted.names.function(route.function))
-    if found and _shape(found) == (route.needs_key, uri):
-        return
     title = f"{route.method} {route.path}"
-    if found:
-        # An existing method can be put a second time by nobody; the stage goes on with what was deployed.
+    kept = found is not None and _is_plain(found, route.needs_key)
+    if found and not kept:
+        # No call replaces a method. The stage goes on with what was deployed.
         yield _call(f"take away {title} as it is", "delete_method", **_on(route))
-    yield _call(
-        f"offer {title}" + (" with the API key" if route.needs_key else ""),
-        "put_method",
-        **_on(route),
-        authorizationType="NONE",
-        apiKeyRequired=route.needs_key,
-    )
-    yield _call(
-        f"answer {title} with {LIVE} of {wanted.names.function(route.function)}",
-        "put_integration",
-        **_on(route),
-        type="AWS_PROXY",
-        integrationHttpMethod="POST",
-        uri=uri,
-    )
+    if not kept:
+        yield _call(
+            f"offer {title}" + (" with the API key" if route.needs_key else ""),
+            "put_method",
+            **_on(route),
+            authorizationType="NONE",
+            apiKeyRequired=route.needs_key,
+        )
+    if not kept or not found or not _is_proxy(found.get("methodIntegration") or {}, uri):
+        yield _call(
+            f"answer {title} with {LIVE} of {wanted.names.function(route.function)}",
+            "put_integration",
+            **_on(route),
+            type="AWS_PROXY",
+            integrationHttpMethod="POST",
+            uri=uri,
+        )
 
 
-def _shape(method: Mapping[str, Any]) -> tuple[bool, str] | None:
-    """Whether it needs a key, and the function's address; None for a method that we did not make so."""
-    integration = method.get("methodIntegration") or {}
-    ours = (
+def _is_plain(method: Mapping[str, Any], needs_key: bool) -> bool:
+    """Whether a method is just as ours are, whatever answers it."""
+    extras = ("requestParameters", "requestModels", "methodResponses", "requestValidatorId", "authorizerId")
+    return (
         method.get("authorizationType") == "NONE"
-        and not method.get("requestParameters")
-        and not method.get("methodResponses")
-        and not method.get("requestValidatorId")
-        and integration.get("type") == "AWS_PROXY"
-        and integration.get("httpMethod") == "POST"
-        and not integration.get("credentials")
+        and bool(method.get("apiKeyRequired")) == needs_key
+        and not any(method.get(extra) for extra in extras)
     )
-    return (bool(method.get("apiKeyRequired")), str(integration.get("uri"))) if ours else None
+
+
+def _is_proxy(integration: Mapping[str, Any], uri: str) -> bool:
+    wanted = {"type": "AWS_PROXY", "httpMethod": "POST", "uri": uri}
+    return not integration.get("credentials") and wanted.items() <= dict(integration).items()
 
 
 def _remove_stale(wanted: Wanted, observed: Observed) -> Iterator[Step]:

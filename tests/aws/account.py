@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import boto3
 import botocore.loaders
@@ -51,7 +51,7 @@ class Account:
             "apis": {item["id"]: self._api(item) for item in self.client("apigateway").get_rest_apis()["items"]},
             "keys": {item["id"]: item for item in self.client("apigateway").get_api_keys()["items"]},
             "plans": {item["id"]: self._plan(item) for item in self.client("apigateway").get_usage_plans()["items"]},
-            "roles": {item["RoleName"]: self._role(item["RoleName"]) for item in self._roles()},
+            "roles": {item["RoleName"]: self.role(item["RoleName"]) for item in self._roles()},
             "groups": {item["logGroupName"]: item.get("retentionInDays") for item in self._groups()},
         }
 
@@ -115,7 +115,7 @@ class Account:
         keys = self.client("apigateway").get_usage_plan_keys(usagePlanId=item["id"])["items"]
         return {**item, "keys": [key["id"] for key in keys]}
 
-    def _role(self, name: str) -> dict[str, Any]:
+    def role(self, name: str) -> dict[str, Any]:
         client = self.client("iam")
         names = client.list_role_policies(RoleName=name)["PolicyNames"]
         found = client.get_role(RoleName=name)["Role"]
@@ -151,10 +151,10 @@ def _session(region: str | None) -> boto3.Session:
     return boto3.Session(botocore_session=core, region_name=region)
 
 
-def small_zip() -> bytes:
+def small_zip(text: str = "def b(event, context): pass") -> bytes:
     buffer = io.BytesIO()
     with ZipFile(buffer, "w") as archive:
-        archive.writestr("a.py", "def b(event, context): pass")
+        archive.writestr(ZipInfo("a.py"), text)
     return buffer.getvalue()
 
 

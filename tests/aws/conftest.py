@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,19 +7,16 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.awslambda.models import LambdaFunction, LambdaStorage
 
 from gimel.ops import bundle, wanted
 from gimel.ops.aws import Aws
 from gimel.ops.deployment import Deployment
-from tests.aws.account import Account
+from tests.aws.account import Account, small_zip
 from tests.parts import CACHE
 
-_build = bundle.build
-
-
-@functools.lru_cache(maxsize=32)
-def _built(content: str, runtime: str, files: tuple[tuple[str, bytes], ...]) -> bundle.Bundle:
-    return _build(json.loads(content), runtime, dict(files))
+_update_code = LambdaFunction.update_function_code
+_publish = LambdaStorage.publish_version
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +33,32 @@ def _wheels(_own_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An empty account of moto's, in which each zip is built only once."""
+    """An empty account of moto's. The zip is a small one: moto runs none."""
 
     def build(content: dict[str, Any], runtime: str, files: dict[str, bytes] | None = None) -> bundle.Bundle:
-        return _built(json.dumps(content, sort_keys=True), runtime, tuple((files or {}).items()))
+        return bundle.Bundle(small_zip(json.dumps([content, runtime], sort_keys=True)), compiled=False)
+
+    def update_code(function: LambdaFunction, spec: dict[str, Any]) -> dict[str, Any]:
+        # AWS changes the architecture with the code; moto forgets to.
+        function.architectures = spec.get("Architectures") or function.architectures
+        return _update_code(function, spec)
 
     monkeypatch.setattr(wanted.bundle, "build", build)
+    highest: dict[int, int] = {}
+
+    def publish(storage: LambdaStorage, name: str, description: str = "") -> LambdaFunction | None:
+        # AWS never gives a number twice; moto does, once a version is deleted.
+        before, known = list(storage._functions[name]["versions"]), dict(storage._arns)
+        made = _publish(storage, name, description)
+        if made and not any(made is version for version in before):
+            series = id(storage._functions[name])
+            highest[series] = highest.get(series, 0) + 1
+            made.set_version(highest[series])
+            storage._arns = {**known, made.function_arn: made}
+        return made
+
+    monkeypatch.setattr(LambdaStorage, "publish_version", publish)
+    monkeypatch.setattr(LambdaFunction, "update_function_code", update_code)
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield Account()
 
@@ -51,10 +67,12 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 def gimel_at(account: Account, tmp_path: Path) -> Callable[..., Deployment]:
     """The deployment that a config.json with this `aws` section (and other keys) describes."""
 
+    shared = Aws(account.session, sleep=lambda seconds: None)
+
     def load(other: dict[str, Any] | None = None, **aws: Any) -> Deployment:
         path = tmp_path / "config.json"
         redis = {"host": "redis.example.com", "password": "open sesame"}
         path.write_text(json.dumps({"redis": redis, "aws": aws, **(other or {})}))
-        return Deployment.load(path, Aws(account.session, sleep=lambda seconds: None))
+        return Deployment.load(path, shared)
 
     return load

@@ -103,7 +103,7 @@ class Gateway:
 
     def require_served(self, when: str) -> set[str]:
         """Fail unless each old endpoint reaches code that takes its shape. The kinds of integration in use."""
-        role = self.account.state()["roles"]["gimel"]
+        role = self.account.role("gimel")
         kinds = set()
         for name, _, _, path, verb, _ in gimel15.FUNCTIONS:
             method = self.live[f"{verb} /{path}"]

@@ -1,0 +1,179 @@
+"""A run that breaks off anywhere can simply be run again."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from gimel.errors import GimelError
+from gimel.ops import steps
+from gimel.ops.aws import Aws
+from gimel.ops.steps import Plan, Step
+from tests.aws import gimel15
+from tests.aws.account import apply
+from tests.aws.test_drift import comparable
+from tests.aws.test_upgrade import named
+
+
+class Breaking(Exception):
+    """The network is gone, after the call was made and before its answer came."""
+
+
+def apply_until(deployment, last: int) -> None:
+    def perform(number, step, params):
+        answer = deployment.aws.perform(number, step, params)
+        if number == last:
+            raise Breaking
+        return answer
+
+    with pytest.raises(Breaking):
+        steps.execute(deployment.plan(), perform)
+
+
+@pytest.mark.parametrize("beginning", ["nothing", "gimel 1.5"])
+def test_a_deploy_that_breaks_after_any_step_goes_on_with_the_next(account, gimel_at, beginning):
+    if beginning == "gimel 1.5":
+        gimel15.lay_out(account)
+    whole = calls(gimel_at().plan())
+    for done in range(len(whole)):
+        assert calls(gimel_at().plan()) == whole[done:], f"after step {done}"
+        apply_until(gimel_at(), 1)
+    assert calls(gimel_at().plan()) == []
+    broken = named(account.state())
+    apply(gimel_at(), gimel_at().plan_removal())
+    apply(gimel_at())
+    assert broken == named(account.state())
+
+
+def calls(plan: Plan) -> list[tuple[str, str]]:
+    return [(step.service, step.call) for step in plan.steps]
+
+
+def test_a_change_that_breaks_at_any_step_and_is_run_again_ends_as_if_it_had_not(account, gimel_at):
+    apply(gimel_at())
+    small = comparable(account.state())
+    for last in range(1, 14):
+        apply_until(gimel_at(memory_mb=512 + last, throttle={"rate": 9, "burst": 9}), last)
+        apply(gimel_at())
+        assert comparable(account.state()) == small, f"after step {last}"
+
+
+def test_a_failure_says_which_step_why_and_what_to_try(account, gimel_at):
+    step = Step("create role x", "iam", "create_role", {"RoleName": "x", "AssumeRolePolicyDocument": "{}"})
+    aws = gimel_at().aws
+    with Stubber(aws.client("iam")) as stub:
+        stub.add_client_error("create_role", "AccessDenied", "you may not")
+        with pytest.raises(GimelError) as caught:
+            aws.perform(7, step, step.params)
+    assert "step 7, create role x, failed" in str(caught.value)
+    assert "you may not" in str(caught.value)
+    assert "gimel permissions" in caught.value.hint
+    assert "run the same command again" in caught.value.hint
+
+
+def stubbed(slept: list[float]) -> Aws:
+    return Aws(sleep=slept.append)
+
+
+CREATE = Step(
+    "create function f", "lambda", "create_function", {"FunctionName": "f", "Role": "r", "Code": {"ZipFile": b""}}
+)
+
+
+def test_a_role_not_known_everywhere_yet_is_waited_for():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    with Stubber(aws.client("lambda")) as stub:
+        said = "The role defined for the function cannot be assumed by Lambda."
+        for _ in range(3):
+            stub.add_client_error("create_function", "InvalidParameterValueException", said)
+        stub.add_response("create_function", {"FunctionArn": "arn"}, CREATE.params)
+        assert aws.perform(1, CREATE, CREATE.params)["FunctionArn"] == "arn"
+        stub.assert_no_pending_responses()
+    assert len(slept) == 3
+
+
+def test_another_invalid_parameter_is_not_waited_for():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    with Stubber(aws.client("lambda")) as stub:
+        stub.add_client_error("create_function", "InvalidParameterValueException", "Unsupported runtime")
+        with pytest.raises(GimelError, match="Unsupported runtime"):
+            aws.perform(1, CREATE, CREATE.params)
+    assert slept == []
+
+
+def test_waiting_for_a_role_ends():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    with Stubber(aws.client("lambda")) as stub:
+        for _ in range(100):
+            stub.add_client_error("create_function", "InvalidParameterValueException", "cannot be assumed")
+        with pytest.raises(GimelError, match="assumed"):
+            aws.perform(1, CREATE, CREATE.params)
+    assert 60 <= sum(slept) <= 120
+
+
+def test_an_update_in_progress_is_waited_for():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    params = {"FunctionName": "f", "MemorySize": 128}
+    step = Step("update f", "lambda", "update_function_configuration", params)
+    with Stubber(aws.client("lambda")) as stub:
+        said = "The operation cannot be performed at this time. An update is in progress for resource: f"
+        stub.add_client_error("update_function_configuration", "ResourceConflictException", said)
+        stub.add_response("update_function_configuration", {"MemorySize": 128}, params)
+        aws.perform(1, step, params)
+    assert len(slept) == 1
+
+
+def test_what_is_gone_already_may_be_deleted():
+    aws = stubbed([])
+    step = Step("delete f", "lambda", "delete_function", {"FunctionName": "f"}, tolerates=steps.MISSING)
+    with Stubber(aws.client("lambda")) as stub:
+        stub.add_client_error("delete_function", "ResourceNotFoundException", "no such function")
+        assert aws.perform(1, step, step.params) == {}
+
+
+def test_every_update_of_a_function_is_waited_for_before_the_next_call(account, gimel_at):
+    apply(gimel_at())
+    account.calls.clear()
+    apply(gimel_at(architecture="x86_64", memory_mb=512))
+    order = [call for service, call, params in account.calls if params.get("FunctionName") == "gimel-track"]
+    start = order.index("UpdateFunctionCode")
+    assert order[start : start + 6] == [
+        "UpdateFunctionCode",
+        "GetFunction",
+        "UpdateFunctionConfiguration",
+        "GetFunction",
+        "PublishVersion",
+        "GetFunctionConfiguration",
+    ]
+    assert order[start + 6] == "UpdateAlias"
+    for _, call, params in account.calls:
+        assert "Publish" not in params, call
+
+
+def test_every_alias_moves_only_after_every_version_is_published(account, gimel_at):
+    calls = [step.call for step in gimel_at().plan().steps]
+    assert max(i for i, call in enumerate(calls) if call == "publish_version") < calls.index("create_alias")
+
+
+def test_errors_of_aws_while_looking_are_told_in_words(gimel_at, account):
+    deployment = gimel_at()
+    deployment.aws.account  # noqa: B018 - asked before the stub is in the way
+    with Stubber(deployment.aws.client("lambda")) as stub:
+        stub.add_client_error("list_functions", "AccessDeniedException", "no")
+        with pytest.raises(GimelError, match="AWS does not tell what is there"):
+            deployment.plan()
+
+
+def test_client_errors_are_not_swallowed_by_the_search_for_missing_things(gimel_at, account):
+    deployment = gimel_at()
+    deployment.aws.account  # noqa: B018 - asked before the stub is in the way
+    with Stubber(deployment.aws.client("iam")) as stub:
+        stub.add_client_error("get_role", "ServiceFailure", "down", http_status_code=400)
+        with pytest.raises(GimelError, match="down") as caught:
+            deployment.plan()
+    assert isinstance(caught.value.__cause__, ClientError)

@@ -1,0 +1,144 @@
+"""Versions: published together, moved together, pruned, and rolled back together."""
+
+from __future__ import annotations
+
+import pytest
+
+from gimel.errors import GimelError
+from gimel.ops.wanted import release_of
+from tests.aws.account import apply, told
+
+NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
+
+
+def live(account) -> dict[str, dict]:
+    client = account.client("lambda")
+    found = {}
+    for name in NAMES:
+        version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        found[name] = client.get_function_configuration(FunctionName=name, Qualifier=version)
+        del found[name]["ResponseMetadata"]
+    return found
+
+
+def memories(account) -> list[int]:
+    return [configuration["MemorySize"] for configuration in live(account).values()]
+
+
+def releases(account) -> set[str | None]:
+    return {release_of(configuration["Description"]) for configuration in live(account).values()}
+
+
+def versions(account, name: str = "gimel-track") -> list[int]:
+    listed = account.client("lambda").list_versions_by_function(FunctionName=name)["Versions"]
+    return sorted({int(item["Version"]) for item in listed if item["Version"].isdigit()})
+
+
+def test_rollback_moves_every_function_to_the_version_before(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    before = live(account)
+    apply(gimel_at(memory_mb=512))
+    assert memories(account) == [512] * 4
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert live(account) == before
+
+
+def test_a_change_of_one_function_makes_a_release_of_all_so_that_they_go_back_together(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    first = releases(account)
+    apply(gimel_at(memory_mb=512))
+    apply(gimel_at(memory_mb=512, functions={"gimel-track": {"memory_mb": 1024}}))
+    assert len(releases(account)) == 1
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [512] * 4
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert releases(account) == first
+
+
+def test_a_deploy_that_broke_off_is_no_release_to_go_back_to(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    broken = gimel_at(memory_mb=300).plan()
+    published = next(i for i, step in enumerate(broken.steps, 1) if step.call == "publish_version")
+    apply(gimel_at(), type(broken)(broken.steps[:published], broken.known))
+    apply(gimel_at(memory_mb=512))
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [256] * 4
+
+
+def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    apply(gimel_at(memory_mb=512))
+    (newest,) = releases(account)
+    apply(gimel_at(), gimel_at().plan_rollback())
+    apply(gimel_at(), gimel_at().plan_rollback(newest))
+    assert memories(account) == [512] * 4
+    with pytest.raises(GimelError, match="of release nonsense"):
+        gimel_at().plan_rollback("nonsense")
+
+
+def test_deploying_after_a_rollback_goes_forward_and_says_so(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    apply(gimel_at(memory_mb=512))
+    apply(gimel_at(), gimel_at().plan_rollback())
+    plan = gimel_at(memory_mb=512).plan()
+    assert told(plan)[0] == "move live of gimel-track from 1 to 2"
+    assert len(plan.steps) == 4
+    assert any("a rollback is in force" in note for note in plan.notes)
+
+
+def test_a_function_younger_than_the_release_stays(account, gimel_at):
+    extra = {
+        "lambda": {"FunctionName": "cart", "Handler": "gimel.track"},
+        "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},
+    }
+    apply(gimel_at())
+    apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
+    plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
+    assert plan.notes == ("cart has no earlier version, and stays",)
+    apply(gimel_at(), plan)
+    assert memories(account) == [256] * 4
+
+
+def test_nothing_deployed_or_one_release_only_is_told_in_words(account, gimel_at):
+    with pytest.raises(GimelError, match="nothing to roll back"):
+        gimel_at().plan_rollback()
+    apply(gimel_at())
+    with pytest.raises(GimelError, match="earlier release"):
+        gimel_at().plan_rollback()
+
+
+def test_the_newest_five_versions_are_kept(account, gimel_at):
+    for memory in range(256, 264):
+        apply(gimel_at(memory_mb=memory))
+        assert told(gimel_at(memory_mb=memory).plan()) == []
+    assert versions(account) == [4, 5, 6, 7, 8]
+    assert memories(account) == [263] * 4
+
+
+def test_few_versions_are_all_kept(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    apply(gimel_at(memory_mb=257))
+    assert versions(account) == [1, 2]
+
+
+def test_a_version_with_an_alias_is_never_deleted(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    account.client("lambda").create_alias(FunctionName="gimel-track", FunctionVersion="1", Name="canary")
+    for memory in range(257, 264):
+        apply(gimel_at(memory_mb=memory))
+    assert versions(account) == [1, 4, 5, 6, 7, 8]
+    assert told(gimel_at(memory_mb=263).plan()) == []
+
+
+def test_the_version_that_a_rollback_left_live_survives_the_next_deploy(account, gimel_at):
+    for memory in range(256, 261):
+        apply(gimel_at(memory_mb=memory))
+    (oldest,) = (release for number, release in releases_of(gimel_at) if number == 1)
+    apply(gimel_at(), gimel_at().plan_rollback(oldest))
+    apply(gimel_at(memory_mb=300))
+    assert 1 in versions(account)
+    assert memories(account) == [300] * 4
+
+
+def releases_of(gimel_at):
+    return gimel_at().observe().functions["gimel-track"].releases.items()

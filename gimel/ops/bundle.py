@@ -110,6 +110,10 @@ def wheel(requirement: str) -> Path:
     found = next(iter(sorted(folder.glob(pattern))), None)
     if found:
         return found
+    return _download(requirement, pattern, folder)
+
+
+def _download(requirement: str, pattern: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]

@@ -210,16 +210,17 @@ def _alias(name: str, found: Function | None, version: str | Late) -> Iterator[S
 
 
 def prune(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """Delete all but the newest versions, and never one that an alias points at."""
+    """Delete all but the newest versions, and never one that an alias points at, or is about to."""
     for function in wanted.functions:
         found = observed.functions.get(function.name)
         if found is None:
             continue
-        new = 1 if version_as_wanted(wanted, function, found) is None else 0
+        target = version_as_wanted(wanted, function, found)
+        spared = {int(version) for version in found.aliases.values() if version.isdigit()} | {target}
         numbers = sorted(found.versions)
-        stale = numbers[: max(0, len(numbers) + new - KEPT_VERSIONS)]
-        for number in stale:
-            if str(number) not in found.aliases.values():
+        too_many = max(0, len(numbers) + (target is None) - KEPT_VERSIONS)
+        for number in numbers[:too_many]:
+            if number not in spared:
                 params = {"FunctionName": function.name, "Qualifier": str(number)}
                 does = f"delete version {number} of {function.name}"
                 yield Step(does, "lambda", "delete_function", params, tolerates=MISSING)

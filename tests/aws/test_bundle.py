@@ -1,0 +1,209 @@
+"""The zip: the same every time, small, without secrets, and complete."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from gimel.errors import GimelError
+from gimel.ops import bundle, settings, wanted
+from gimel.ops.wanted import Account
+from tests.parts import ROOT
+
+LOCAL = f"python{sys.version_info.major}.{sys.version_info.minor}"
+OTHER = next(runtime for runtime in settings.RUNTIMES if runtime != LOCAL and runtime != "python3.10")
+CONFIG = {"redis": {"host": "redis.example.com"}}
+HERE = Account("123456789012", "eu-west-1", "aws")
+
+
+@pytest.fixture(scope="module")
+def built() -> bundle.Bundle:
+    os.environ["GIMEL_CACHE"] = str(ROOT / ".cache" / "wheels")
+    return bundle.build(CONFIG, LOCAL)
+
+
+def names(data: bytes) -> list[str]:
+    return ZipFile(io.BytesIO(data)).namelist()
+
+
+def wanted_of(tmp_path: Path, content: dict) -> wanted.Wanted:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    return wanted.build(*settings.load(path), HERE)
+
+
+def config_in(data: bytes) -> dict:
+    return json.loads(ZipFile(io.BytesIO(data)).read("config.json"))
+
+
+def test_another_process_elsewhere_builds_the_same_bytes(built, tmp_path):
+    program = f"from gimel.ops import bundle; print(bundle.build({CONFIG!r}, {LOCAL!r}).sha256)"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.stdout.strip() == built.sha256, done.stderr
+
+
+def test_it_is_under_one_and_a_half_megabytes(built):
+    assert len(built.data) < 1_500_000
+    assert len(bundle.build(CONFIG, OTHER).data) < 700_000
+
+
+def test_it_has_gimel_without_ops_and_redis_and_the_configuration(built):
+    found = names(built.data)
+    assert {"gimel/__init__.py", "gimel/handlers.py", "redis/__init__.py", "config.json"} <= set(found)
+    tops = {name.partition("/")[0] for name in found}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"gimel", "redis", "config.json"}
+    assert not [name for name in found if "/ops/" in name]
+
+
+def test_what_a_cold_start_imports_is_compiled_for_the_runtime_and_never_checked(built):
+    archive = ZipFile(io.BytesIO(built.data))
+    tag = sys.implementation.cache_tag
+    content = archive.read(f"gimel/__pycache__/handlers.{tag}.pyc")
+    # PEP 552: flags 0b01 say that the source's hash is in the file and is not to be compared.
+    assert int.from_bytes(content[4:8], "little") == 0b01
+    assert f"redis/__pycache__/client.{tag}.pyc" in archive.namelist()
+
+
+def test_for_another_minor_version_there_are_only_sources():
+    other = bundle.build(CONFIG, OTHER)
+    assert not other.compiled
+    assert not [name for name in names(other.data) if name.endswith(".pyc")]
+
+
+def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
+    ZipFile(io.BytesIO(built.data)).extractall(tmp_path)
+    program = (
+        "import gimel, sys; print(callable(gimel.track), len([n for n in sys.modules if n.startswith('boto')])); "
+        "print(gimel.handlers.__cached__)"
+    )
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"}
+    command = [sys.executable, "-S", "-B", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.stdout.split()[:2] == ["True", "0"], done.stderr
+
+
+def test_the_python_310_runtime_gets_what_redis_needs_there():
+    assert any(name.startswith("async_timeout/") for name in names(bundle.build(CONFIG, "python3.10").data))
+
+
+def test_a_cached_wheel_needs_no_network(built, monkeypatch):
+    def no_network(*ignored: object, **options: object) -> None:
+        raise AssertionError("pip was called")
+
+    monkeypatch.setattr(bundle, "_download", no_network)
+    assert bundle.build(CONFIG, OTHER).data
+
+
+def test_without_network_and_cache_it_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(GimelError, match="redis==.* could not be downloaded") as caught:
+        bundle.build(CONFIG, OTHER)
+    assert "connect once, or put its wheel into" in caught.value.hint
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_wheel_is_downloaded_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "cache"))
+    (requirement,) = bundle.requirements(LOCAL if LOCAL != "python3.10" else OTHER)
+    kept = next((ROOT / ".cache" / "wheels").glob("redis-*.whl"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(kept.parent))
+    assert bundle.wheel(requirement).read_bytes() == kept.read_bytes()
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    assert bundle.wheel(requirement).parent == tmp_path / "cache"
+
+
+def test_the_configuration_carries_everything_but_secrets_and_what_only_the_laptop_needs(tmp_path):
+    content = {
+        "//": "a comment",
+        "redis": {"host": "redis.example.com", "password": "open sesame", "// db": "none", "timeout_s": 0.5},
+        "cors_origins": ["https://www.example.com"],
+        "allowed_experiments": ["button"],
+        "extra_wiring": [],
+        "aws": {"memory_mb": 512},
+    }
+    built = wanted_of(tmp_path, content)
+    assert config_in(built.bundle.data) == {
+        "redis": {"host": "redis.example.com", "timeout_s": 0.5},
+        "cors_origins": ["https://www.example.com"],
+        "allowed_experiments": ["button"],
+    }
+    assert b"open sesame" not in built.bundle.data
+
+
+@pytest.mark.parametrize(
+    ("url", "left", "environment"),
+    [
+        ("rediss://gimel:p%40ss@r.example.com:6380/1", "rediss://gimel@r.example.com:6380/1", "p@ss"),
+        ("redis://:word@r.example.com", "redis://r.example.com", "word"),
+        ("redis://r.example.com:6379/0", "redis://r.example.com:6379/0", None),
+    ],
+)
+def test_the_password_of_a_url_goes_into_the_environment(tmp_path, url, left, environment):
+    built = wanted_of(tmp_path, {"redis": {"url": url}})
+    assert config_in(built.bundle.data)["redis"] == {"url": left}
+    expected = {} if environment is None else {"GIMEL_REDIS_PASSWORD": environment}
+    assert built.functions[0].configuration["Environment"] == {"Variables": expected}
+
+
+def test_a_url_of_the_environment_is_deployed_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIMEL_REDIS_URL", "redis://:word@elsewhere.example.com")
+    built = wanted_of(tmp_path, {"redis": {"host": "here.example.com", "password": "other"}})
+    assert config_in(built.bundle.data)["redis"] == {"url": "redis://elsewhere.example.com"}
+    assert built.functions[0].configuration["Environment"]["Variables"] == {"GIMEL_REDIS_PASSWORD": "word"}
+
+
+@pytest.mark.parametrize(
+    ("password", "action", "resource"),
+    [
+        ("ssm:/gimel/redis", "ssm:GetParameter", "arn:aws:ssm:eu-west-1:123456789012:parameter/gimel/redis"),
+        (
+            "secret:gimel",
+            "secretsmanager:GetSecretValue",
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gimel-??????",
+        ),
+        ("secret:arn:aws:secretsmanager:a:1:secret:b-123456", "secretsmanager:GetSecretValue", None),
+    ],
+)
+def test_a_reference_stays_and_the_role_may_read_that_and_nothing_else(tmp_path, password, action, resource):
+    built = wanted_of(tmp_path, {"redis": {"host": "r.example.com", "password": password}})
+    assert config_in(built.bundle.data)["redis"]["password"] == password
+    assert built.functions[0].configuration["Environment"] == {"Variables": {}}
+    _, statement = json.loads(built.role_policy)["Statement"]
+    assert statement["Action"] == [action]
+    assert statement["Resource"] == [resource or password.removeprefix("secret:")]
+
+
+def test_the_certificate_comes_along_and_is_found_beside_the_configuration(tmp_path):
+    from gimel import config
+
+    (tmp_path / "ca.pem").write_text("a certificate")
+    redis = {"host": "r.example.com", "tls": True, "tls_ca_file": "ca.pem"}
+    data = wanted_of(tmp_path, {"redis": redis}).bundle.data
+    folder = tmp_path / "task"
+    ZipFile(io.BytesIO(data)).extractall(folder)
+    found = config.load(folder / "config.json").redis.tls_ca_file
+    assert found == str(folder.resolve() / "redis-ca.pem")
+    assert Path(found).read_text() == "a certificate"
+
+
+@pytest.mark.parametrize(
+    ("redis", "said"),
+    [
+        ({"url": "unix:///tmp/redis.sock"}, "cannot reach a Unix socket"),
+        ({"host": "ENTER YOUR REDIS HOST"}, "is still 'ENTER YOUR REDIS HOST'"),
+        ({"host": "r", "tls_ca_file": "nowhere.pem"}, "tls_ca_file cannot be read"),
+    ],
+)
+def test_a_redis_that_lambda_cannot_use_is_refused(tmp_path, redis, said):
+    with pytest.raises(GimelError, match=said):
+        wanted_of(tmp_path, {"redis": redis})

@@ -29,7 +29,7 @@ from .wanted import STAGE, Account
 OPTIONS = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=10, read_timeout=70)
 
 ROLE_PATIENCE_S = 90
-WAIT_S = 2
+WAIT_S = 1
 """Between two tries, and between two looks at what is being waited for."""
 
 WAITED_FOR_S = {"published_version_active": 600}

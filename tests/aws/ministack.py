@@ -1,0 +1,66 @@
+"""ministack: a local AWS that really runs the zip, in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.parts import CACHE, free_port, missing, wait_for
+
+FOLDER = CACHE / "ministack"
+
+
+def binary() -> Path:
+    """The program, installed on first use: functions see its packages, so it shares none with these tests.
+
+    boto3 is there because Lambda's own runtimes have it.
+    """
+    found = FOLDER / "bin" / "ministack"
+    if not found.is_file() or not list(FOLDER.glob("lib/*/site-packages/boto3")):
+        steps = (
+            [sys.executable, "-m", "venv", str(FOLDER)],
+            [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet", "ministack>=1.4", "boto3"],
+        )
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True)
+            if done.returncode:
+                missing(f"ministack cannot be installed: {(done.stderr.strip() or done.stdout).splitlines()[-1:]}")
+    return found
+
+
+class Ministack:
+    """A running one, on a free port of 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "ministack.log"
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([str(binary())], cwd=folder, env=environ, stdout=log, stderr=log)
+        wait_for(self._answers, "ministack")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()

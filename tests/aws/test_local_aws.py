@@ -1,0 +1,163 @@
+"""On a local AWS that runs the zip: the real Alephbet in Chromium sends events to the URL that deploy.py prints."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.aws.ministack import Ministack
+from tests.parts import ROOT, wait_for
+
+browser_fixtures = importlib.import_module("tests.browser.conftest")
+browser, shop = browser_fixtures.browser, browser_fixtures.shop
+
+QUEUE = 'JSON.parse(JSON.parse(localStorage.getItem("alephbet") || "{}")["_alephbet_queue"] || "[]").length'
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    server = Ministack(tmp_path_factory.mktemp("ministack"))
+    yield server
+    server.stop()
+
+
+class Person:
+    """Someone at a shell, with a config.json, who types commands and reads what they say."""
+
+    def __init__(self, folder: Path, ministack: Ministack, redis_port: int) -> None:
+        self.folder = folder
+        self.redis = {"host": "127.0.0.1", "port": redis_port}
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "GIMEL_CACHE": str(ROOT / ".cache" / "wheels"),
+            "AWS_ENDPOINT_URL": ministack.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        }
+
+    def configure(self, **aws: object) -> None:
+        (self.folder / "config.json").write_text(json.dumps({"redis": self.redis, "aws": aws}))
+
+    def types(self, *command: str, answer: str = "") -> str:
+        done = self.tries(*command, answer=answer)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def tries(self, *command: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        program = [str(ROOT / "deploy.py")] if command[0] == "deploy.py" else ["-m", "gimel.ops.cli", command[0]]
+        return subprocess.run(
+            [sys.executable, *program, *command[1:]],
+            cwd=self.folder,
+            env=self.environ,
+            input=answer,
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.fixture
+def person(tmp_path, ministack, redis_server) -> Person:
+    made = Person(tmp_path, ministack, redis_server.port)
+    made.configure()
+    return made
+
+
+def url_in(output: str) -> str:
+    return next(line.split()[-1] for line in output.splitlines() if line.startswith("Track URL:"))
+
+
+def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, str], str]:
+    request = urllib.request.Request(url, method=method, headers={"x-api-key": key} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, dict(answer.headers), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+
+
+def test_from_deploy_to_a_report_of_what_a_browser_sent_and_back_to_nothing(person, browser, shop, redis_server):
+    output = person.types("deploy.py", "--yes")
+    track = url_in(output)
+    base = track.removesuffix("/track")
+    assert f'new AlephBet.AlephbetAdapter("{track}"' in output
+    assert person.types("snippet") in output
+
+    page = browser.new_context().new_page()
+    page.goto(shop(track))
+    variant = page.evaluate("document.body.dataset.variant")
+    page.evaluate("buy.complete(); buy.complete(); view.complete(); view.complete()")
+    wait_for(lambda: page.evaluate(QUEUE) == 0, "an empty queue")
+    page.context.close()
+
+    key = person.types("api-key").strip()
+    report = json.loads(person.types("report", "--url", base, "--api-key", key, "--format", "json"))
+    (item,) = report
+    reached = {
+        (goal["goal"], result["label"]): (result["successes"], result["trials"])
+        for goal in item["goals"]
+        for result in goal["results"]
+    }
+    assert reached["buy", variant] == (1, 1)
+    assert reached["page: view 100%", variant] == (2, 1)
+
+    assert "no changes" in person.types("deploy.py", "--yes")
+    status, headers, _ = ask(f"{base}/experiments", method="OPTIONS")
+    assert (status, headers["Access-Control-Allow-Headers"]) == (204, "content-type, x-api-key")
+    assert ask(f"{base}/delete?experiment=button+color", key, "DELETE")[0] == 200
+    assert json.loads(ask(f"{base}/experiments", key)[2])[1:] == []
+
+    redis_server.client().set("kept", "yes")
+    refused = person.tries("destroy", "--name", "another")
+    assert (refused.returncode, ask(track)[0]) == (1, 400)
+    person.types("destroy", answer="gimel\n")
+    assert ask(track)[0] == 404
+    assert redis_server.client().get("kept") == "yes"
+    assert "nothing of it is there" in person.types("destroy")
+
+
+def test_a_changed_version_goes_live_and_back_over_http(person, redis_server):
+    person.configure(name="shop")
+    track = url_in(person.types("deploy.py", "--yes"))
+    event = f"{track}?experiment=e&uuid=1&variant=red&event=participate"
+    assert ask(event)[0] == 200
+
+    config = {"redis": person.redis, "allowed_experiments": ["another"], "aws": {"name": "shop"}}
+    (person.folder / "config.json").write_text(json.dumps(config))
+    assert url_in(person.types("deploy.py", "--yes")) == track
+    assert "X-Gimel-Ignored" in ask(event)[1]
+
+    person.types("rollback", "--yes")
+    assert "X-Gimel-Ignored" not in ask(event)[1]
+    assert "a rollback is in force" in person.types("deploy.py", "--dry-run")
+    person.types("destroy", "--name", "shop")
+
+
+def test_the_password_is_read_from_the_parameter_store_at_cold_start(person, tmp_path, ministack):
+    import boto3
+
+    from tests.parts import RedisServer
+
+    (tmp_path / "guarded").mkdir()
+    server = RedisServer(tmp_path / "guarded", "--requirepass", "open sesame").start()
+    try:
+        ssm = boto3.client("ssm", endpoint_url=ministack.url)
+        ssm.put_parameter(Name="/gimel/redis", Value="open sesame", Type="SecureString")
+        person.redis = {"host": "127.0.0.1", "port": server.port, "password": "ssm:/gimel/redis"}
+        person.configure(name="guarded")
+        track = url_in(person.types("deploy.py", "--yes"))
+        assert ask(f"{track}?experiment=e&uuid=1&variant=red&event=participate")[0] == 200
+        person.types("destroy", "--name", "guarded")
+    finally:
+        server.stop()

@@ -75,11 +75,11 @@ class Aws:
     @cached_property
     def account(self) -> Account:
         """Whose credentials these are, and where they are used. Raises GimelError where there are none that work."""
+        client = self.client("apigateway")
         try:
             identity = self.client("sts").get_caller_identity()
         except (ClientError, BotoCoreError) as error:
             raise failure("AWS does not say whose credentials these are", error) from error
-        client = self.client("apigateway")
         return Account(identity["Account"], client.meta.region_name, client.meta.partition)
 
     def api_url(self, api: str) -> str:

@@ -105,7 +105,7 @@ def test_a_cached_wheel_needs_no_network(built, monkeypatch):
 def test_without_network_and_cache_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(GimelError, match="redis==.* could not be downloaded") as caught:
+    with pytest.raises(GimelError, match="could not be downloaded for the zip") as caught:
         bundle.build(CONFIG, OTHER)
     assert "connect once, or put its wheel into" in caught.value.hint
     assert list((tmp_path / "empty").iterdir()) == []

@@ -106,7 +106,7 @@ def test_without_a_role_for_the_gateways_logs_there_is_no_access_log_but_a_note(
 
 
 def test_the_key_opens_the_stage_through_a_usage_plan(deployed):
-    (plan,), (key,), (api,) = (list(deployed[kind].values()) for kind in ("plans", "keys", "apis"))
+    (plan,), (key,) = (list(deployed[kind].values()) for kind in ("plans", "keys"))
     assert plan["apiStages"] == [{"apiId": next(iter(deployed["apis"])), "stage": "prod"}]
     assert plan["keys"] == [key["id"]]
     assert key["enabled"]
@@ -132,7 +132,10 @@ def test_the_role_may_write_its_own_logs_and_nothing_else(deployed):
 
 def test_logs_are_kept_for_a_month(deployed):
     assert set(deployed["groups"].values()) == {30}
-    assert set(deployed["groups"]) == {*(f"/aws/lambda/{name}" for name in deployed["functions"]), "/aws/apigateway/gimel"}
+    assert set(deployed["groups"]) == {
+        *(f"/aws/lambda/{name}" for name in deployed["functions"]),
+        "/aws/apigateway/gimel",
+    }
 
 
 def test_functions_end_before_the_gateway_gives_up(deployed):

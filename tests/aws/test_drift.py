@@ -142,7 +142,10 @@ def wider_role(account: Account) -> None:
 
 
 def wider_trust(account: Account) -> None:
-    anyone = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}
+    anyone = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}],
+    }
     account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=json.dumps(anyone))
 
 

@@ -1,0 +1,125 @@
+"""The generated policy has what is called, and nothing that is not."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+import pytest
+from botocore.session import Session
+
+from gimel.ops import permissions
+from tests.aws import gimel15, test_drift
+from tests.aws.account import Account, apply
+from tests.aws.test_settings import entry
+
+DRIFTS = (
+    test_drift.removed_route,
+    test_drift.extra_method,
+    test_drift.no_access_log,
+    test_drift.disabled_key,
+    test_drift.plan_without_stage,
+    test_drift.wider_role,
+    test_drift.wider_trust,
+    test_drift.untagged,
+)
+
+
+@pytest.fixture
+def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every call of a long life: a Gimel 1.5 upgraded, drifted, mended, changed, rolled back and removed."""
+    gimel15.lay_out(account, times=7)
+    account.calls.clear()
+    apply(gimel_at(functions={"gimel-track": {"reserved_concurrency": 2}}))
+    for drift in DRIFTS:
+        drift(account)
+    apply(gimel_at())
+    apply(gimel_at(memory_mb=512, tags={"team": "web"}))
+    apply(gimel_at(), gimel_at().plan_rollback())
+    gimel_at().key_value(gimel_at().require_api()[1])
+    apply(gimel_at(), gimel_at().plan_removal())
+    apply(gimel_at({"extra_wiring": [entry(name="gimel-track")]}))
+    apply(gimel_at())
+    return [call for call in account.calls if call[0] != "sts"]
+
+
+def needed(service: str, call: str, params: dict[str, Any]) -> tuple[str, str]:
+    """The action and resource that AWS checks for a call."""
+    if service != "apigateway":
+        return f"{service}:{call}", ""
+    http = Session().get_service_model("apigateway").operation_model(call).http
+    path = http["requestUri"].partition("?")[0]
+    for part in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
+        member = next(name for name, shape in SHAPES[call].members.items() if shape.serialization.get("name") == part)
+        path = path.replace("{" + part + "}", str(params[member]))
+    return f"apigateway:{http['method']}", f"arn:aws:apigateway:eu-west-1::{path}"
+
+
+class _Shapes(dict):
+    def __missing__(self, call: str) -> Any:
+        self[call] = Session().get_service_model("apigateway").operation_model(call).input_shape
+        return self[call]
+
+
+SHAPES = _Shapes()
+
+
+def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
+    return any(
+        action in statement["Action"]
+        and (not resource or any(fnmatch.fnmatch(resource, pattern) for pattern in statement["Resource"]))
+        for statement in policy["Statement"]
+    )
+
+
+def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls, gimel_at):
+    policy = permissions.policy(gimel_at().names)
+    made = {needed(*call) for call in calls}
+    refused = sorted(one for one in made if not allows(policy, *one))
+    assert refused == []
+    granted = {action for action in permissions.actions(policy) if not action.startswith("apigateway:")}
+    unseen = {f"{service}:{call}" for service, found in permissions.IMPLIED.items() for call in found}
+    unseen.update(permissions.ACCESS_LOG, permissions.ACCESS_LOG_UPDATE)
+    assert granted - unseen - {action for action, _ in made} == set()
+
+
+def test_nothing_but_looking_is_allowed_everywhere(gimel_at, account):
+    policy = permissions.policy(gimel_at().names)
+    everywhere = [statement for statement in policy["Statement"] if statement["Resource"] == ["*"]]
+    assert {statement["Sid"] for statement in everywhere} == {"Look", "AccessLog"}
+    look = next(statement for statement in everywhere if statement["Sid"] == "Look")
+    assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in look["Action"])
+
+
+def test_it_is_for_the_names_of_one_deployment(account, gimel_at):
+    text = str(permissions.policy(gimel_at(name="shop").names))
+    assert "function:gimel-shop-*" in text
+    assert "role/gimel-shop" in text
+
+
+def test_the_simulator_is_asked_about_the_role_behind_a_session():
+    asked = set()
+
+    class Iam:
+        def simulate_principal_policy(self, PolicySourceArn: str, ActionNames: list[str], **ignored: Any) -> Any:
+            asked.add(PolicySourceArn)
+            decisions = {"iam:CreateRole": "implicitDeny"}
+            return {
+                "EvaluationResults": [
+                    {"EvalActionName": name, "EvalDecision": decisions.get(name, "allowed")} for name in ActionNames
+                ]
+            }
+
+    from gimel.ops.wanted import Account as Place
+    from gimel.ops.wanted import Names
+
+    place = Place("1", "eu-west-1", "aws")
+    policy = permissions.policy(Names("gimel", place))
+    arn = "arn:aws:sts::1:assumed-role/admin/me"
+    assert permissions.missing(Iam(), arn, place, policy) == ["iam:CreateRole"]
+    assert asked == {"arn:aws:iam::1:role/admin"}
+
+
+def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
+    policy = permissions.policy(gimel_at().names)
+    assert allows(policy, "apigateway:PUT", "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway")

@@ -1,0 +1,113 @@
+"""What preflight says about accounts and about Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from gimel import config
+from gimel.ops import preflight
+from gimel.ops.preflight import Level
+from tests.parts import RedisServer, free_port
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Preflight's findings about a redis-server that was started with these options."""
+
+    def look(*options: str, in_vpc: bool = False, **settings: object) -> dict[Level, list[str]]:
+        folder = tmp_path / "redis"
+        folder.mkdir(exist_ok=True)
+        server = RedisServer(folder, *options).start()
+        try:
+            wanted = config.RedisSettings(host="127.0.0.1", port=server.port, **settings)
+            return by_level(preflight.check_redis(config.Config(redis_settings=wanted), in_vpc))
+        finally:
+            server.stop()
+
+    return look
+
+
+def by_level(findings) -> dict[Level, list[str]]:
+    found = {level: [] for level in Level}
+    for finding in findings:
+        found[finding.level].append(finding.what)
+    return found
+
+
+def test_a_redis_that_keeps_its_data_is_sound(look):
+    found = look()
+    assert (found[Level.ERROR], found[Level.UNKNOWN]) == ([], [])
+    assert found[Level.WARNING] == ["127.0.0.1 is, on Lambda, the function itself"]
+    assert "Redis keeps an append-only file" in found[Level.GOOD]
+
+
+def test_an_eviction_policy_that_may_evict_is_a_danger(look):
+    assert (
+        "Redis may drop counts when memory is short (allkeys-lru)"
+        in look("--maxmemory-policy", "allkeys-lru")[Level.WARNING]
+    )
+
+
+def test_a_policy_that_evicts_only_what_expires_is_none(look):
+    assert any("volatile-lru spares counts" in what for what in look("--maxmemory-policy", "volatile-lru")[Level.GOOD])
+
+
+def test_no_persistence_is_a_danger(look):
+    assert "Redis keeps nothing: a restart loses all counts" in look("--appendonly", "no")[Level.WARNING]
+
+
+def test_only_snapshots_are_a_small_danger(look):
+    found = look("--appendonly", "no", "--save", "3600 1")[Level.WARNING]
+    assert any("only now and then (save 3600 1)" in what for what in found)
+
+
+def test_settings_that_are_not_told_are_unknown(look):
+    found = look("--appendonly", "no", "--rename-command", "CONFIG", "")
+    assert found[Level.UNKNOWN] == ["Redis does not tell whether it keeps its data"]
+
+
+def test_a_version_without_what_is_used_is_an_error():
+    finding = preflight._version("2.8.8", config.RedisSettings())
+    assert (finding.level, finding.cure) == (Level.ERROR, "upgrade it to 2.8.9 or later")
+    assert preflight._version("2.8.9", config.RedisSettings()).level is Level.GOOD
+    assert preflight._version("5.0.14", config.RedisSettings(username="gimel")).level is Level.ERROR
+
+
+def test_a_wrong_password_is_an_error(look):
+    (what,) = look("--requirepass", "open sesame", password="wrong")[Level.ERROR]
+    assert "refuses the password" in what
+
+
+@pytest.mark.parametrize(("in_vpc", "level"), [(True, Level.UNKNOWN), (False, Level.WARNING)])
+def test_a_redis_out_of_reach_may_be_a_private_one(in_vpc, level):
+    wanted = config.RedisSettings(host="127.0.0.1", port=free_port())
+    (finding,) = preflight.check_redis(config.Config(redis_settings=wanted), in_vpc)
+    assert finding.level is level
+    assert "cannot be reached from here" in finding.what
+    assert "private one" in finding.cure
+
+
+def test_no_redis_configured_is_an_error():
+    (finding,) = preflight.check_redis(config.Config(), False)
+    assert finding.level is Level.ERROR
+
+
+def test_no_credentials_and_no_region_are_errors_that_say_what_to_do(gimel_at, monkeypatch, account):
+    from gimel.ops.aws import Aws
+    from gimel.ops.deployment import Deployment
+
+    found = gimel_at()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    bare = Deployment(found.config, found.settings, found.raw, Aws())
+    (finding,) = preflight.check_account(bare)
+    assert (finding.level, finding.cure) == (Level.ERROR, "run `aws configure`, or set AWS_PROFILE")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    (finding,) = preflight.check_account(Deployment(found.config, found.settings, found.raw, Aws()))
+    assert (finding.level, finding.cure) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
+
+
+def test_rights_that_cannot_be_checked_are_said_to_be_unknown(gimel_at, account):
+    levels = [finding.level for finding in preflight.check_account(gimel_at())]
+    assert levels == [Level.GOOD, Level.UNKNOWN]

@@ -1,0 +1,95 @@
+"""The `aws` section and extra_wiring: what is wrong is told, all at once and with the cure."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gimel.errors import ConfigError
+from gimel.ops import settings, wiring
+from tests.parts import ROOT
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"memory": 256}, "aws.memory: unknown key; did you mean memory_mb?"),
+        ({"memory_mb": 64}, "aws.memory_mb: must be a whole number from 128 to 10240, not 64"),
+        ({"timeout_s": 29}, "aws.timeout_s: must be whole seconds from 1 to 28"),
+        ({"runtime": "python3.8"}, "aws.runtime: must be one of python3.10"),
+        ({"architecture": "arm"}, "aws.architecture: must be arm64 or x86_64"),
+        ({"name": "Shop"}, "aws.name: must be lowercase"),
+        ({"name": "shop-delete"}, "not ending in delete"),
+        ({"vpc": {"subnet_ids": ["subnet-1"]}}, "aws.vpc: needs both subnet_ids and security_group_ids"),
+        ({"runtime": "python3.11", "snap_start": True}, "aws.snap_start: needs a runtime of python3.12"),
+        ({"throttle": {"rate": 0}}, "aws.throttle.rate: must be requests per second, above 0"),
+        ({"log_retention_days": 31}, "aws.log_retention_days: must be one of 1, 3, 5"),
+        ({"functions": {"gimel-track": {"memory": 1}}}, "aws.functions.gimel-track.memory: unknown key"),
+        ({"tags": {"aws:x": "y"}}, "aws.tags: must be an object of texts"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_cure(section, said):
+    with pytest.raises(ConfigError) as caught:
+        settings.read(section)
+    assert said in caught.value.message
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"redis": {"host": "r"}, "aws": {"memory_mb": 1, "timeout_s": 99}}))
+    with pytest.raises(ConfigError) as caught:
+        settings.load(path)
+    assert str(path) in caught.value.message
+    assert "memory_mb" in caught.value.message
+    assert "timeout_s" in caught.value.message
+
+
+def test_the_default_runtime_is_that_of_this_python():
+    import sys
+
+    local = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    assert settings.default_runtime() == (local if local in settings.RUNTIMES else settings.RUNTIMES[-1])
+
+
+def test_the_template_names_every_key_of_the_section_and_is_accepted():
+    text = (ROOT / "config.json.template").read_text()
+    section = json.loads(text)["aws"]
+    named = {key.removeprefix("// ") for key in section}
+    assert named >= settings.KEYS
+    settings.read(section)
+
+
+def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", verb: str = "GET") -> dict:
+    method = {"httpMethod": verb, "apiKeyRequired": False}
+    return {
+        "lambda": {"FunctionName": name, "Handler": handler},
+        "api_gateway": {"pathPart": part, "method": method},
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"lambda": {}}, r"extra_wiring\[0\] is not right"),
+        (entry(handler="shop.track"), "there is no handler shop.track"),
+        (entry(verb="DELETE"), "gimel.track does not answer DELETE: use GET or POST"),
+        (entry(part="a/b"), "no single part of a path"),
+        (entry(name="gimel-track", handler="gimel.all"), "gimel-track runs gimel.track"),
+        (entry(part="experiments"), "/experiments is taken by gimel-all-experiments"),
+        (entry(name="a b"), "no function's name"),
+    ],
+)
+def test_extra_wiring_that_cannot_work_is_refused(wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        wiring.wire([wrong])
+
+
+def test_the_same_route_twice_is_one():
+    assert wiring.wire([entry(), entry()]).routes == wiring.wire([entry()]).routes
+
+
+def test_no_two_deployments_share_a_function_name():
+    names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments"]
+    made = [wiring.name_in(name, endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
+    assert len(made) == len(set(made))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import boto3
+import pytest
+import redis
+from moto import mock_aws
+
+from gimel import config, connection, passwords
+from tests.parts import ROOT, RedisServer
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    server = RedisServer(tmp_path, "--requirepass", "open sesame").start()
+    yield server
+    server.stop()
+
+
+def settings(server: RedisServer, password: str) -> config.RedisSettings:
+    return config.RedisSettings(host="127.0.0.1", port=server.port, password=password)
+
+
+def test_a_password_is_read_from_the_parameter_store(guarded):
+    boto3.client("ssm").put_parameter(Name="/gimel/redis", Value="open sesame", Type="SecureString")
+    assert connection.connect(settings(guarded, "ssm:/gimel/redis")).ping()
+
+
+@pytest.mark.parametrize("secret", ["open sesame", '{"username": "default", "password": "open sesame"}'])
+def test_a_password_is_read_from_a_secret(guarded, secret):
+    arn = boto3.client("secretsmanager").create_secret(Name="gimel", SecretString=secret)["ARN"]
+    assert connection.connect(settings(guarded, f"secret:{arn}")).ping()
+    assert connection.connect(settings(guarded, "secret:gimel")).ping()
+
+
+def test_a_url_may_leave_its_password_to_a_reference(guarded):
+    boto3.client("ssm").put_parameter(Name="/gimel/redis", Value="open sesame", Type="SecureString")
+    found = config.RedisSettings(url=guarded.url, password="ssm:/gimel/redis")
+    assert connection.connect(found).ping()
+
+
+def test_a_changed_password_is_found_when_the_connection_is_made_anew(guarded):
+    client = boto3.client("ssm")
+    client.put_parameter(Name="/p", Value="open sesame", Type="SecureString")
+    found = connection.connect(settings(guarded, "ssm:/p"))
+    assert found.ping()
+    redis.Redis(port=guarded.port, password="open sesame").config_set("requirepass", "new")
+    client.put_parameter(Name="/p", Value="new", Type="SecureString", Overwrite=True)
+    found.connection_pool.disconnect()
+    assert found.ping()
+
+
+def test_a_parameter_that_is_not_there_is_an_outage_that_says_which(guarded):
+    with pytest.raises(redis.AuthenticationError, match="no password from ssm:/nothing"):
+        connection.connect(settings(guarded, "ssm:/nothing")).ping()
+
+
+def test_the_environments_password_wins(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"redis": {"host": "r", "password": "old"}}')
+    assert config.load(path, {"GIMEL_REDIS_PASSWORD": "new"}).redis.password == "new"
+
+
+def test_boto3_is_not_imported_for_a_plain_password():
+    program = "import gimel, sys; from gimel import config, connection; "
+    program += "connection.connect(config.RedisSettings(password='p')); print('boto3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_what_is_a_reference():
+    assert passwords.is_reference("ssm:/a")
+    assert passwords.is_reference("secret:b")
+    assert not passwords.is_reference("secrets")
+    assert not passwords.is_reference(None)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from gimel.errors import GimelError
 
-from . import permissions, preflight, steps
+from . import preflight, steps
 from .deployment import Deployment
 from .preflight import Finding, Level
 from .snippet import snippet
@@ -81,7 +81,9 @@ def rollback(config_file: Path | None, release: str | None, dry_run: bool, form:
     """Move every function back to the version before."""
     deployment = Deployment.load(config_file)
     plan = deployment.plan_rollback(release)
-    _carry_out(deployment, plan, f"{deployment.names.base}: back", dry_run, form, yes)
+    _carry_out(
+        deployment, plan, f"roll {deployment.names.base} back in {deployment.aws.account.region}", dry_run, form, yes
+    )
 
 
 @click.command()
@@ -142,8 +144,7 @@ def api_key(config_file: Path | None) -> None:
 @config_option
 def permissions_command(config_file: Path | None) -> None:
     """Print the policy of what you must be allowed to do."""
-    deployment = Deployment.load(config_file)
-    click.echo(json.dumps(permissions.policy(deployment.names, bool(deployment.settings.subnet_ids)), indent=2))
+    click.echo(json.dumps(Deployment.load(config_file).permissions, indent=2))
 
 
 COMMANDS = (deploy, rollback, destroy, preflight_command, snippet_command, api_key, permissions_command)

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gimel.config import Config
 from gimel.errors import GimelError
 
-from . import plan, plan_undo, settings, wanted
+from . import permissions, plan, plan_undo, settings, wanted
 from .aws import Aws, failure
 from .observe import observe
 from .observed import Observed
@@ -47,13 +47,20 @@ class Deployment:
         """What everything is called."""
         return Names(self.settings.name, self.aws.account)
 
+    @property
+    def functions(self) -> set[str]:
+        """The names of the functions that it is to have. Raises ConfigError."""
+        return {self.names.function(function.name) for function in wire(self.raw.get("extra_wiring") or ()).functions}
+
+    @property
+    def permissions(self) -> dict[str, Any]:
+        """The policy of what a person needs to deploy it."""
+        return permissions.policy(self.names, bool(self.settings.subnet_ids), self.functions)
+
     def observe(self) -> Observed:
         """What there is now. Raises GimelError."""
-        functions = {
-            self.names.function(function.name) for function in wire(self.raw.get("extra_wiring") or ()).functions
-        }
         try:
-            return observe(self.aws.client, self.names, functions)
+            return observe(self.aws.client, self.names, self.functions)
         except (ClientError, BotoCoreError) as error:
             raise failure("AWS does not tell what is there", error) from error
 

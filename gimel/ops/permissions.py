@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .wanted import Account, Names
@@ -82,9 +82,13 @@ ACCESS_LOG = (
 ACCESS_LOG_UPDATE = ("logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:UpdateLogDelivery")
 
 
-def policy(names: Names, in_vpc: bool = False) -> dict[str, Any]:
-    """What deploy, rollback and destroy need for one deployment, and nothing else."""
-    statements = list(_statements(names))
+def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) -> dict[str, Any]:
+    """What deploy, rollback and destroy need for one deployment, and nothing else.
+
+    `functions` are the names that the functions have; most fit one pattern, those of extra wiring may not.
+    """
+    patterns = [f"{names.base}-*", *(name for name in sorted(functions) if not name.startswith(f"{names.base}-"))]
+    statements = list(_statements(names, patterns))
     if in_vpc:
         statements.append(_allow("Network", list(VPC), ["*"]))
     return {"Version": "2012-10-17", "Statement": statements}
@@ -95,14 +99,14 @@ def actions(document: Mapping[str, Any]) -> list[str]:
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
-def _statements(names: Names) -> Iterator[dict[str, Any]]:
+def _statements(names: Names, patterns: list[str]) -> Iterator[dict[str, Any]]:
     account = names.account
     resources = {
-        "F": ("Functions", [account.arn("lambda", f"function:{names.base}-*")]),
+        "F": ("Functions", [account.arn("lambda", f"function:{pattern}") for pattern in patterns]),
         "L": (
             "Logs",
             [
-                account.arn("logs", f"log-group:/aws/lambda/{names.base}-*"),
+                *(account.arn("logs", f"log-group:/aws/lambda/{pattern}") for pattern in patterns),
                 account.arn("logs", f"log-group:{names.access_log_group}"),
                 account.arn("logs", f"log-group:{names.access_log_group}:*"),
             ],

@@ -56,7 +56,7 @@ def check_account(deployment: Deployment) -> Iterator[Finding]:
     yield Finding(Level.GOOD, f"credentials of account {account.id}, region {account.region}")
     try:
         arn = deployment.aws.client("sts").get_caller_identity()["Arn"]
-        wanted = permissions.policy(deployment.names, bool(deployment.settings.subnet_ids))
+        wanted = deployment.permissions
         denied = permissions.missing(deployment.aws.client("iam"), arn, account, wanted)
     except (ClientError, BotoCoreError, NotImplementedError):
         yield Finding(Level.UNKNOWN, "IAM does not tell whether your rights suffice", "`gimel permissions` lists them")

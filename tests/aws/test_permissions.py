@@ -73,7 +73,7 @@ def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
 
 
 def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls, gimel_at):
-    policy = permissions.policy(gimel_at().names)
+    policy = gimel_at().permissions
     made = {needed(*call) for call in calls}
     refused = sorted(one for one in made if not allows(policy, *one))
     assert refused == []
@@ -84,7 +84,7 @@ def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls,
 
 
 def test_nothing_but_looking_is_allowed_everywhere(gimel_at, account):
-    policy = permissions.policy(gimel_at().names)
+    policy = gimel_at().permissions
     everywhere = [statement for statement in policy["Statement"] if statement["Resource"] == ["*"]]
     assert {statement["Sid"] for statement in everywhere} == {"Look", "AccessLog"}
     look = next(statement for statement in everywhere if statement["Sid"] == "Look")
@@ -95,6 +95,12 @@ def test_it_is_for_the_names_of_one_deployment(account, gimel_at):
     text = str(permissions.policy(gimel_at(name="shop").names))
     assert "function:gimel-shop-*" in text
     assert "role/gimel-shop" in text
+
+
+def test_functions_of_extra_wiring_are_in_it_under_their_own_names(account, gimel_at):
+    policy = gimel_at({"extra_wiring": [entry(name="cart")]}).permissions
+    assert allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:cart")
+    assert not allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:other")
 
 
 def test_the_simulator_is_asked_about_the_role_behind_a_session():
@@ -121,5 +127,5 @@ def test_the_simulator_is_asked_about_the_role_behind_a_session():
 
 
 def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
-    policy = permissions.policy(gimel_at().names)
+    policy = gimel_at().permissions
     assert allows(policy, "apigateway:PUT", "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway")

@@ -267,9 +267,17 @@ def _experiments(parent: _Section) -> dict[str, ExperimentSettings]:
 def _completed(settings: RedisSettings, path: Path | None, environ: Mapping[str, str]) -> RedisSettings:
     """With the password of the environment, and PEM files looked for beside the configuration file."""
     folder = path.resolve().parent if path else Path.cwd()
-    files = {name: getattr(settings, name) for name in ("tls_ca_file", "tls_cert_file", "tls_key_file")}
-    found = {name: str(folder / file) for name, file in files.items() if file}
-    return replace(settings, password=environ.get("GIMEL_REDIS_PASSWORD") or settings.password, **found)
+
+    def beside(file: str | None) -> str | None:
+        return str(folder / file) if file else None
+
+    return replace(
+        settings,
+        password=environ.get("GIMEL_REDIS_PASSWORD") or settings.password,
+        tls_ca_file=beside(settings.tls_ca_file),
+        tls_cert_file=beside(settings.tls_cert_file),
+        tls_key_file=beside(settings.tls_key_file),
+    )
 
 
 def _url_or_problem(name: str, url: str, problems: list[str]) -> str:

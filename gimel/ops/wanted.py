@@ -20,7 +20,9 @@ from .settings import MAX_TIMEOUT_S, AwsSettings
 STAGE = "prod"
 LIVE = "live"
 KEPT_VERSIONS = 5
-PEM = "redis-ca.pem"
+FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
+"""What comes along in the zip, under these names."""
+
 SECRET_VARIABLES = {"GIMEL_REDIS_PASSWORD"}
 
 ACCESS_LOG_FORMAT = wiring.as_text(
@@ -161,8 +163,11 @@ def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account
         replace(function, configuration={**function.configuration, "Description": description(settings.name, release)})
         for function in functions
     )
+    notes = list(wired.notes)
+    if "tls_key_file" in section:
+        notes.append("the zip holds redis.tls_key_file: whoever may read the functions' code may read that key")
     policy = _policy(redis_settings, settings, names, [function.name for function in functions])
-    return Wanted(account, settings, wired, described, built, policy, wired.notes)
+    return Wanted(account, settings, wired, described, built, policy, tuple(notes))
 
 
 def description(deployment: str, release: str) -> str:
@@ -182,41 +187,37 @@ def is_of(deployment: str, text: str) -> bool:
 
 
 def _usable(settings: RedisSettings) -> RedisSettings:
-    url = settings.url or ""
-    if url.startswith("unix:"):
+    if settings.unix_socket or (settings.url or "").startswith("unix:"):
         raise ConfigError("Lambda cannot reach a Unix socket", "give redis.host, or a URL with a host")
-    host = urlsplit(url).hostname if url else settings.host
-    if " " in (host or ""):
-        raise ConfigError(f"redis.host is still {host!r}", "write the name of your Redis host")
     return settings
 
 
 def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:
     """The redis section for the zip, what goes into the environment instead, and files that come along."""
+    default = RedisSettings()
+    section = {key: value for key, value in vars(settings).items() if value != getattr(default, key)}
     environment, files = {}, {}
-    section = {
-        key: value
-        for key, value in vars(settings).items()
-        if value is not None and value != getattr(RedisSettings(), key)
-    }
+    password = section.get("password")
     if settings.url:
-        section["url"], password = _without_password(settings.url)
-        section.setdefault("password", password)
-    if passwords.is_reference(section.get("password")):
-        pass
-    elif section.get("password"):
-        environment["GIMEL_REDIS_PASSWORD"] = section.pop("password")
+        section["url"], in_url = _without_password(settings.url)
+        password = password or in_url
     else:
-        section.pop("password", None)
-    if settings.tls_ca_file:
-        section["tls_ca_file"] = PEM
-        try:
-            files[PEM] = Path(settings.tls_ca_file).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"redis.tls_ca_file cannot be read ({error.strerror})", "name a PEM file") from None
-    if not section.keys() - {"password"}:
         section["host"] = settings.host
+    if password and not passwords.is_reference(password):
+        environment["GIMEL_REDIS_PASSWORD"] = password
+        section.pop("password", None)
+    for key, name in FILES.items():
+        if key in section:
+            files[name] = _content(key, section[key])
+            section[key] = name
     return section, environment, files
+
+
+def _content(key: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"redis.{key} cannot be read ({error.strerror})", "name a PEM file") from None
 
 
 def _without_password(url: str) -> tuple[str, str | None]:

@@ -200,10 +200,25 @@ def test_the_certificate_comes_along_and_is_found_beside_the_configuration(tmp_p
     ("redis", "said"),
     [
         ({"url": "unix:///tmp/redis.sock"}, "cannot reach a Unix socket"),
-        ({"host": "ENTER YOUR REDIS HOST"}, "is still 'ENTER YOUR REDIS HOST'"),
+        ({"unix_socket": "/tmp/redis.sock"}, "cannot reach a Unix socket"),
+        ({"host": "ENTER YOUR REDIS HOST"}, "redis.host: must be"),
         ({"host": "r", "tls_ca_file": "nowhere.pem"}, "tls_ca_file cannot be read"),
     ],
 )
 def test_a_redis_that_lambda_cannot_use_is_refused(tmp_path, redis, said):
     with pytest.raises(GimelError, match=said):
         wanted_of(tmp_path, {"redis": redis})
+
+
+def test_statistics_and_precision_reach_the_functions(tmp_path):
+    content = {"redis": {"host": "r"}, "precision": 4, "experiments": {"button": {"baseline": "blue"}}}
+    assert config_in(wanted_of(tmp_path, content).bundle.data) == content
+
+
+def test_a_clients_key_comes_along_and_that_is_said(tmp_path):
+    for name in ("client.crt", "client.key"):
+        (tmp_path / name).write_text(name)
+    redis = {"host": "r", "tls": True, "tls_cert_file": "client.crt", "tls_key_file": "client.key"}
+    built = wanted_of(tmp_path, {"redis": redis})
+    assert {"redis-client.pem", "redis-client-key.pem"} <= set(names(built.bundle.data))
+    assert any("tls_key_file" in note for note in built.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from gimel.ops import permissions
 from tests.aws import gimel15, test_drift
 from tests.aws.account import Account, apply
 from tests.aws.test_settings import entry
+from tests.parts import ROOT
 
 DRIFTS = (
     test_drift.removed_route,
@@ -129,3 +131,9 @@ def test_the_simulator_is_asked_about_the_role_behind_a_session():
 def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
     policy = gimel_at().permissions
     assert allows(policy, "apigateway:PUT", "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway")
+
+
+def test_the_documentation_lists_just_these_actions(account, gimel_at):
+    rows = re.findall(r"^\| `(\w+)` \| (\w[\w, ]+) \|$", (ROOT / "docs" / "deploying.md").read_text(), re.MULTILINE)
+    listed = {f"{service}:{action}" for service, actions in rows for action in actions.split(", ")}
+    assert listed == set(permissions.actions(gimel_at().permissions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -84,13 +85,12 @@ class Aws:
 
     def api_url(self, api: str) -> str:
         """The address of the API's stage: AWS', or an emulator's where the session points at one."""
-        region = self.account.region
-        resolver = self.session._session.get_component("endpoint_resolver")
-        suffix = resolver.construct_endpoint("apigateway", region)["dnsSuffix"]
-        endpoint = self.client("apigateway").meta.endpoint_url
-        if not str(urlsplit(endpoint).hostname).endswith(suffix):
+        region, endpoint = self.account.region, self.client("apigateway").meta.endpoint_url
+        # The partition's domain, from the very address that is being used: apigateway.cn-north-1.amazonaws.com.cn
+        found = re.fullmatch(rf"apigateway(?:-fips)?\.{region}\.(.+)", urlsplit(endpoint).hostname or "")
+        if not found:
             return f"{endpoint}/restapis/{api}/{STAGE}/_user_request_"
-        return f"https://{api}.execute-api.{region}.{suffix}/{STAGE}"
+        return f"https://{api}.execute-api.{region}.{found[1]}/{STAGE}"
 
     def perform(self, number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Do a step and wait for it. Raises GimelError, saying which step failed and what to try."""

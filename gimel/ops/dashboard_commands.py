@@ -20,6 +20,7 @@ from gimel.events import DEFAULT_NAMESPACE, read_namespace
 
 from . import demo as stories
 from . import embedded, local, remote
+from .deployment import Deployment
 from .forward import Forwarder
 
 HOST = "127.0.0.1"
@@ -94,9 +95,11 @@ def use_stories(stack: ExitStack) -> str:
     return "made-up experiments, gone when this ends"
 
 
-def find_deployment(config_file: Path | None) -> tuple[str, str | None]:
+def find_deployment(config_file: Path | None) -> tuple[str, str]:
     """Address and key of the API that the configuration describes, with this machine's AWS credentials.
 
-    Raises ConfigError where none is found.
+    Raises GimelError where none is deployed, or AWS does not tell.
     """
-    raise ConfigError("no API is named", "give its address with --url, and its key with --api-key or GIMEL_API_KEY")
+    deployment = Deployment.load(config_file)
+    url, key = deployment.require_api()
+    return url, deployment.key_value(key)

@@ -1,0 +1,23 @@
+"""`gimel dashboard` finds what `gimel deploy` made."""
+
+from __future__ import annotations
+
+import pytest
+from tests.aws.account import apply
+
+from gimel.errors import GimelError
+from gimel.ops.dashboard_commands import find_deployment
+
+
+def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
+    apply(gimel_at())
+    url, key = find_deployment(tmp_path / "config.json")
+    assert url.startswith("https://")
+    (known,) = account.session.client("apigateway").get_api_keys(includeValues=True)["items"]
+    assert key == known["value"]
+
+
+def test_without_a_deployment_it_is_said_how_to_make_one(account, gimel_at, tmp_path):
+    gimel_at()
+    with pytest.raises(GimelError, match="run `gimel deploy`"):
+        find_deployment(tmp_path / "config.json")

@@ -33,7 +33,7 @@ import redis
 from .config import EXACT, Precision
 from .errors import StoreUnavailable
 from .events import Event
-from .stats import Count, hyperloglog_error
+from .stats import Count, hyperloglog_error, unrounded
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -151,10 +151,11 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
     keys = [(name, key) for name, found in zip(names, members) for key in found if key.count(b":") >= MIN_COLONS]
     values: list[int] = _pipeline(client, keys, lambda pipe, item: _size(pipe, item[1]))
-    found: dict[str, dict[tuple[str, str], list[tuple[int, float]]]] = {name: {} for name in names}
+    found: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {name: {} for name in names}
     for (name, key), value in zip(keys, values):
-        error = 0.0 if _kind(key) == b"exact" else value * hyperloglog_error(value)
-        found[name].setdefault(goal_and_variant(key), []).append((value, error))
+        exact = _kind(key) == b"exact"
+        part = (value, 0.0) if exact else (unrounded(value), value * hyperloglog_error(value))
+        found[name].setdefault(goal_and_variant(key), []).append(part)
     counts: dict[str, Counts] = {name: {} for name in names}
     for name, parts_of in found.items():
         for (goal, variant), parts in parts_of.items():
@@ -166,9 +167,9 @@ def _size(pipe: Any, key: bytes) -> object:
     return pipe.execute_command("SCARD" if _kind(key) == b"exact" else "PFCOUNT", key)
 
 
-def _total(parts: Sequence[tuple[int, float]]) -> Count:
-    """The sum of readings that each have an absolute standard error of their own, independent of the others'."""
-    value = sum(reading for reading, _ in parts)
+def _total(parts: Sequence[tuple[float, float]]) -> Count:
+    """The sum of estimates that each have an absolute standard error of their own, independent of the others'."""
+    value = round(sum(estimate for estimate, _ in parts))
     return Count(value, sqrt(sum(error**2 for _, error in parts)) / value if value else 0.0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import expm1, hypot, inf, isfinite, sqrt
+from math import expm1, hypot, inf, isfinite, log1p, sqrt
 
 from gimel.tails import (
     binomial_tails,
@@ -22,6 +22,9 @@ from gimel.tails import (
 
 REGISTERS = 16384
 """Registers of one Redis HyperLogLog."""
+
+UNROUNDED_BELOW = REGISTERS // 16
+"""Below this reading a HyperLogLog's estimate depends on nothing but how many registers are taken."""
 
 EXACT_BELOW = 100
 """Below this expectation in the rarest cell of a 2 x 2 table, tails are summed exactly."""
@@ -103,6 +106,20 @@ def hyperloglog_error(n: float, shards: int = 1) -> float:
     if load > 3:
         return plateau
     return min(plateau, sqrt((expm1(load) - load) / (REGISTERS * shards)) / load)
+
+
+def unrounded(reading: int) -> float:
+    """What PFCOUNT rounded to this whole number, so that the readings of many HyperLogLogs add up without bias.
+
+    While few of the m registers are taken, the estimate is linear counting's, m ln(m / (m - k)) for k of them
+    (Whang, Vander-Zanden & Taylor 1990, eq. 3), and the reading tells k. Rounded, it skips a number here and
+    there, and where all shards of two variants lie about such a gap, their difference is stretched by 3 %.
+    From UNROUNDED_BELOW on, shards differ by more than the gaps, and the reading is taken as it is.
+    """
+    if reading >= UNROUNDED_BELOW:
+        return float(reading)
+    taken = round(-REGISTERS * expm1(-reading / REGISTERS))
+    return -REGISTERS * log1p(-taken / REGISTERS)
 
 
 def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:

@@ -1,14 +1,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gimel.report import experiment_report
 from gimel.stats import Count, hyperloglog_error
-
-settings.register_profile("unhurried", deadline=None, derandomize=True)
-settings.load_profile("unhurried")
 
 FIGURES = [
     "rate",

@@ -3,7 +3,7 @@ from math import inf, log, sqrt
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gimel.sequential import (
@@ -15,9 +15,6 @@ from gimel.sequential import (
     visitors_per_variant,
 )
 from gimel.stats import Count, Proportion, difference_interval, hyperloglog_error
-
-settings.register_profile("unhurried", deadline=None, derandomize=True)
-settings.load_profile("unhurried")
 
 GBSTATS = json.loads((Path(__file__).parent / "reference" / "gbstats.json").read_text())
 

@@ -1,16 +1,17 @@
 import json
 from itertools import product
-from math import inf, isclose, sqrt
+from math import floor, inf, isclose, log1p, sqrt
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from gimel.stats import (
     EXACT_BELOW,
+    REGISTERS,
     Count,
     Proportion,
     bonferroni,
@@ -20,11 +21,9 @@ from gimel.stats import (
     p_value,
     rate_interval,
     sample_ratio_p_value,
+    unrounded,
     uplift_interval,
 )
-
-settings.register_profile("unhurried", deadline=None, derandomize=True)
-settings.load_profile("unhurried")
 
 REFERENCE = Path(__file__).parent / "reference"
 ABBA = json.loads((REFERENCE / "abba.json").read_text())
@@ -371,3 +370,16 @@ def _pooled_z(variant, control):
     n1, n0 = variant.trials.value, control.trials.value
     pooled = (variant.reached + control.reached) / (n1 + n0)
     return abs(variant.rate - control.rate) / sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
+
+
+class TestUnrounded:
+    def test_a_few_visitors_are_read_as_they_are(self):
+        assert [round(unrounded(reading)) for reading in range(100)] == list(range(100))
+
+    def test_it_gives_back_what_was_rounded(self):
+        for taken in range(900):
+            estimate = -REGISTERS * log1p(-taken / REGISTERS)
+            assert unrounded(floor(estimate + 0.5)) == pytest.approx(estimate)
+
+    def test_a_large_reading_stays(self):
+        assert unrounded(123_456) == 123_456

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -11,9 +11,6 @@ from gimel.tails import (
     normal_tail,
     z_of_tail,
 )
-
-settings.register_profile("unhurried", deadline=None, derandomize=True)
-settings.load_profile("unhurried")
 
 
 @pytest.mark.parametrize("z", [-3.0, 0.0, 0.5, 1.96, 8.0, 30.0])

@@ -16,6 +16,7 @@ from .hyperloglog import (
     HIGHEST_RANK,
     REGISTERS,
     Ints,
+    added,
     estimate,
     places_and_ranks,
     random_hashes,
@@ -111,7 +112,7 @@ def simulate_one_uuid(
             reached.add(hashes[:successes], shards[:successes])
             row += [everyone.histograms(), reached.histograms()]
         rows.append(row)
-    n0, s0, n1, s1 = estimate(np.array(rows)).sum(axis=-1).T
+    n0, s0, n1, s1 = added(estimate(np.array(rows))).T
     return Readings(precision, n0, s0, n1, s1)
 
 
@@ -138,7 +139,7 @@ def simulate_looks(
     if precision == EXACT:
         n0, s0, n1, s1 = np.array(totals)
     else:
-        n0, s0, n1, s1 = estimate(np.array(histograms)).sum(axis=-1)
+        n0, s0, n1, s1 = added(estimate(np.array(histograms)))
     return Readings(precision, n0, s0, n1, s1)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-REGISTERS = 16384
+from gimel.stats import REGISTERS, UNROUNDED_BELOW
+
 INDEX_BITS = 14
 HIGHEST_RANK = 64 - INDEX_BITS + 1
 REDIS_SEED = 0xADC83B19
@@ -112,7 +113,15 @@ def sample_counts(random: np.random.Generator, items: npt.ArrayLike, shards: int
             histograms[..., rank] = occupied
             free = free - occupied
     histograms[..., 0] = free
-    return estimate(histograms).sum(axis=-1)  # type: ignore[no-any-return]
+    return added(estimate(histograms))
+
+
+def added(readings: Ints) -> Ints:
+    """The counter of which these are the shards' readings along the last axis, as `gimel.counters` adds them up."""
+    taken = np.rint(-REGISTERS * np.expm1(-readings / REGISTERS))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimates = np.where(readings < UNROUNDED_BELOW, -REGISTERS * np.log1p(-taken / REGISTERS), readings)
+    return np.rint(estimates.sum(axis=-1)).astype(np.int64)
 
 
 def _occupied(random: np.random.Generator, balls: Ints, cells: Ints) -> Ints:

@@ -19,7 +19,7 @@ from tests.calls import make_rest_event
 from tests.parts import RedisServer
 
 from .experiments import Counter
-from .hyperloglog import estimate, redis_hash
+from .hyperloglog import added, estimate, redis_hash
 
 
 @contextmanager
@@ -81,4 +81,4 @@ def _count(uuids: list[str], precision: int) -> int:
     if uuids:
         shards = np.array([int.from_bytes(digest(one), "big") % precision for one in uuids], dtype=np.int64)
         counter.add(redis_hash(uuids), shards)
-    return int(estimate(counter.histograms()).sum())
+    return int(added(estimate(counter.histograms())))

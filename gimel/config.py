@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from redis.connection import parse_url
 
+from .checks import Section, flag, json_object, list_of, positive, read_file, text, whole
 from .errors import ConfigError
 
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
@@ -123,16 +121,16 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     Raises ConfigError, naming the file and everything that is wrong with it.
     """
     found = find(path, environ)
-    raw = _read(found) if found else {}
+    raw = read_file(found) if found else {}
     url = environ.get("GIMEL_REDIS_URL")
-    section = _Section(raw, KEYS)
+    section = Section(raw, KEYS)
     redis_settings = None if url else _redis(section)
     if redis_settings:
         redis_settings = _completed(redis_settings, found, environ)
     if url:
         redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
-    section.take("extra_wiring", "a list of objects", _list_of(dict))
-    section.take("aws", "an object", _object)
+    section.take("extra_wiring", "a list of objects", list_of(dict))
+    section.take("aws", "an object", json_object)
     config = Config(
         redis_settings=redis_settings,
         cors_origins=section.take("cors_origins", '"*" or a list such as ["https://example.com"]', _origins, ("*",)),
@@ -165,58 +163,15 @@ def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     return next((place for place in places if place.is_file()), None)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})", "check its permissions") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}", "mend it, or start again with `gimel configure`") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold one JSON object", "see config.json.template")
-    return raw
-
-
-class _Section:
-    """An object of the file being read: hands out checked values and notes every problem."""
-
-    def __init__(
-        self, raw: Mapping[str, Any], known: set[str], prefix: str = "", problems: list[str] | None = None
-    ) -> None:
-        # Keys that begin with // are comments.
-        self.raw = {key: value for key, value in raw.items() if not key.startswith("//")}
-        self.prefix = prefix
-        self.problems: list[str] = [] if problems is None else problems
-        for key in self.raw.keys() - known:
-            close = difflib.get_close_matches(key, known, 1)
-            cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
-            self.problems.append(f"{prefix}{key}: unknown key; {cure}")
-
-    def take(self, key: str, wanted: str, read: Callable[[Any], Any], default: Any = None, secret: bool = False) -> Any:
-        """The value of `key`, or `default` where it is missing or null; `read` gives None for a wrong one.
-
-        A wrong value is repeated to the reader unless it may hold a secret.
-        """
-        value = self.raw.get(key)
-        if value is None:
-            return default
-        result = read(value)
-        if result is None:
-            found = "" if secret else f", not {json.dumps(value, ensure_ascii=False)[:60]}"
-            self.problems.append(f"{self.prefix}{key}: must be {wanted}{found}")
-            return default
-        return result
-
-
-def _redis(parent: _Section) -> RedisSettings | None:
-    raw = parent.take("redis", "an object with host, port and password", _object, secret=True)
+def _redis(parent: Section) -> RedisSettings | None:
+    raw = parent.take("redis", "an object with host, port and password", json_object, secret=True)
     if raw is None:
         return None
     renamed = {OLD_REDIS_NAMES.get(key, key): value for key, value in raw.items() if key not in OLD_REDIS_IGNORED}
     if "ssl_cert_reqs" in renamed:
         renamed["tls_verify"] = renamed.pop("ssl_cert_reqs") not in (None, "none")
-    section = _Section(renamed, set(RedisSettings.__dataclass_fields__), "redis.", parent.problems)
-    url = section.take("url", f"a Redis URL: {URL_SCHEMES}", _text, secret=True)
+    section = Section(renamed, set(RedisSettings.__dataclass_fields__), "redis.", parent.problems)
+    url = section.take("url", f"a Redis URL: {URL_SCHEMES}", text, secret=True)
     if url:
         url = _url_or_problem("redis.url", url, section.problems)
         doubled = sorted(section.raw.keys() & IN_URL)
@@ -227,23 +182,23 @@ def _redis(parent: _Section) -> RedisSettings | None:
     return RedisSettings(
         url=url,
         host=section.take("host", "the name or address of a host", _host, "localhost"),
-        unix_socket=section.take("unix_socket", "the path of a socket", _text),
-        port=section.take("port", "a whole number from 1 to 65535", _whole(1, 65535), 6379),
-        db=section.take("db", "a whole number from 0", _whole(0, 2**31), 0),
+        unix_socket=section.take("unix_socket", "the path of a socket", text),
+        port=section.take("port", "a whole number from 1 to 65535", whole(1, 65535), 6379),
+        db=section.take("db", "a whole number from 0", whole(0, 2**31), 0),
         username=section.take("username", "text", _text_or_empty, secret=True) or None,
         password=section.take("password", "text", _secret) or None,
-        tls=section.take("tls", switch, _bool, False),
-        tls_verify=section.take("tls_verify", switch, _bool, True),
-        tls_ca_file=section.take("tls_ca_file", "the path of a PEM file", _text),
-        tls_cert_file=section.take("tls_cert_file", "the path of a PEM file", _text),
-        tls_key_file=section.take("tls_key_file", "the path of a PEM file", _text),
-        connect_timeout_s=section.take("connect_timeout_s", seconds, _positive, 1.0),
-        timeout_s=section.take("timeout_s", seconds, _positive, 1.0),
+        tls=section.take("tls", switch, flag, False),
+        tls_verify=section.take("tls_verify", switch, flag, True),
+        tls_ca_file=section.take("tls_ca_file", "the path of a PEM file", text),
+        tls_cert_file=section.take("tls_cert_file", "the path of a PEM file", text),
+        tls_key_file=section.take("tls_key_file", "the path of a PEM file", text),
+        connect_timeout_s=section.take("connect_timeout_s", seconds, positive, 1.0),
+        timeout_s=section.take("timeout_s", seconds, positive, 1.0),
     )
 
 
-def _experiments(parent: _Section) -> dict[str, ExperimentSettings]:
-    raw = parent.take("experiments", "an object with an object for each experiment", _object, {})
+def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
+    raw = parent.take("experiments", "an object with an object for each experiment", json_object, {})
     found = {}
     for name in raw:
         if name.startswith("//"):
@@ -252,9 +207,9 @@ def _experiments(parent: _Section) -> dict[str, ExperimentSettings]:
         if not isinstance(raw[name], dict):
             parent.problems.append(f'{prefix}: must be an object such as {{"baseline": "blue"}}')
             continue
-        section = _Section(raw[name], {"baseline", "weights", "precision"}, f"{prefix}.", parent.problems)
+        section = Section(raw[name], {"baseline", "weights", "precision"}, f"{prefix}.", parent.problems)
         found[name] = ExperimentSettings(
-            baseline=section.take("baseline", "the name of the control variant", _text),
+            baseline=section.take("baseline", "the name of the control variant", text),
             weights=section.take("weights", 'numbers above 0 by variant, such as {"blue": 1, "red": 3}', _weights),
             precision=section.take("precision", PRECISION_WANTED, _precision),
         )
@@ -302,33 +257,6 @@ def _host(value: object) -> str | None:
     return value if isinstance(value, str) and value and not set(value) & set(" /:@?#") else None
 
 
-def _bool(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _whole(low: int, high: int) -> Callable[[object], int | None]:
-    def read(value: object) -> int | None:
-        if isinstance(value, str) and value.isdecimal():
-            value = int(value)
-        return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
-
-    return read
-
-
-def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if 0 < value < inf else None
-
-
-def _object(value: object) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
 def _precision(value: object) -> Precision | None:
     return next((one for one in PRECISIONS if one == value and not isinstance(value, (bool, float))), None)
 
@@ -336,28 +264,24 @@ def _precision(value: object) -> Precision | None:
 def _weights(value: object) -> dict[str, float] | None:
     if not isinstance(value, dict) or not value:
         return None
-    weights = {name: _positive(weight) for name, weight in value.items() if not name.startswith("//")}
+    weights = {name: positive(weight) for name, weight in value.items() if not name.startswith("//")}
     return {name: weight for name, weight in weights.items() if weight} if all(weights.values()) else None
 
 
-def _list_of(kind: type) -> Callable[[object], list[Any] | None]:
-    return lambda value: value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None
-
-
 def _names(value: object) -> frozenset[str] | None:
-    names = _list_of(str)(value)
+    names = list_of(str)(value)
     return None if names is None else frozenset(names)
 
 
 def _origins(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
         value = [value]
-    origins = _list_of(str)(value)
+    origins = list_of(str)(value)
     if not origins or not all(origin == "*" or _is_origin(origin) for origin in origins):
         return None
     return tuple(origins)
 
 
-def _is_origin(text: str) -> bool:
-    scheme, separator, host = text.partition("://")
+def _is_origin(origin: str) -> bool:
+    scheme, separator, host = origin.partition("://")
     return bool(separator) and scheme in {"http", "https"} and bool(host) and not set(host) & set("/ ?#\r\n")

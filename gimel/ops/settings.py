@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gimel import config
-from gimel.config import _list_of, _object, _positive, _Section, _text, _whole
+from gimel.checks import Section, json_object, list_of, positive, read_file, text, whole
 from gimel.errors import ConfigError
 
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
@@ -116,7 +116,7 @@ def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, dict[str
     Raises ConfigError, naming everything that is wrong.
     """
     loaded = config.load(path)
-    raw = config._read(loaded.path) if loaded.path else {}
+    raw = read_file(loaded.path) if loaded.path else {}
     try:
         settings = read(raw.get("aws") or {})
     except ConfigError as error:
@@ -126,17 +126,17 @@ def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, dict[str
 
 def read(raw: dict[str, Any]) -> AwsSettings:
     """Check an `aws` section. Raises ConfigError, naming everything that is wrong."""
-    section = _Section(raw, KEYS, "aws.")
+    section = Section(raw, KEYS, "aws.")
     take, wrong = section.take, section.problems
     common = _function(section, FunctionSettings())
     functions: dict[str, FunctionSettings] = {}
-    for name, own in take("functions", "an object of functions, such as gimel-track", _object, {}).items():
+    for name, own in take("functions", "an object of functions, such as gimel-track", json_object, {}).items():
         if not isinstance(own, dict):
             wrong.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
         else:
             known = {"memory_mb", "timeout_s", "reserved_concurrency"}
-            functions[name] = _function(_Section(own, known, f"aws.functions.{name}.", wrong), common)
-    vpc = _Section(take("vpc", "an object", _object, {}), {"subnet_ids", "security_group_ids"}, "aws.vpc.", wrong)
+            functions[name] = _function(Section(own, known, f"aws.functions.{name}.", wrong), common)
+    vpc = Section(take("vpc", "an object", json_object, {}), {"subnet_ids", "security_group_ids"}, "aws.vpc.", wrong)
     default = AwsSettings()
     settings = AwsSettings(
         name=take(
@@ -158,7 +158,7 @@ def read(raw: dict[str, Any]) -> AwsSettings:
             default.log_retention_days,
         ),
         access_log=take("access_log", "true or false", _flag, default.access_log),
-        kms_key_arn=take("kms_key_arn", "the ARN of a key", _text),
+        kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
         tags=take("tags", "an object of texts", _tags, {}),
     )
     if bool(settings.subnet_ids) != bool(settings.security_group_ids):
@@ -170,24 +170,24 @@ def read(raw: dict[str, Any]) -> AwsSettings:
     return settings
 
 
-def _function(section: _Section, default: FunctionSettings) -> FunctionSettings:
+def _function(section: Section, default: FunctionSettings) -> FunctionSettings:
     timeout = f"whole seconds from 1 to {MAX_TIMEOUT_S} (API Gateway gives up after 29)"
     return replace(
         default,
-        memory_mb=section.take("memory_mb", "a whole number from 128 to 10240", _whole(128, 10240), default.memory_mb),
-        timeout_s=section.take("timeout_s", timeout, _whole(1, MAX_TIMEOUT_S), default.timeout_s),
+        memory_mb=section.take("memory_mb", "a whole number from 128 to 10240", whole(128, 10240), default.memory_mb),
+        timeout_s=section.take("timeout_s", timeout, whole(1, MAX_TIMEOUT_S), default.timeout_s),
         reserved_concurrency=section.take(
-            "reserved_concurrency", "a whole number from 0", _whole(0, 100_000), default.reserved_concurrency
+            "reserved_concurrency", "a whole number from 0", whole(0, 100_000), default.reserved_concurrency
         ),
     )
 
 
-def _throttle(parent: _Section, key: str, default: Throttle) -> Throttle:
-    raw = parent.take(key, "an object with rate and burst", _object, {})
-    section = _Section(raw, {"rate", "burst"}, f"aws.{key}.", parent.problems)
+def _throttle(parent: Section, key: str, default: Throttle) -> Throttle:
+    raw = parent.take(key, "an object with rate and burst", json_object, {})
+    section = Section(raw, {"rate", "burst"}, f"aws.{key}.", parent.problems)
     return Throttle(
-        section.take("rate", "requests per second, above 0", _positive, default.rate),
-        section.take("burst", "a whole number from 1", _whole(1, 100_000), default.burst),
+        section.take("rate", "requests per second, above 0", positive, default.rate),
+        section.take("burst", "a whole number from 1", whole(1, 100_000), default.burst),
     )
 
 
@@ -206,7 +206,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _texts(value: object) -> tuple[str, ...] | None:
-    texts = _list_of(str)(value)
+    texts = list_of(str)(value)
     return None if texts is None else tuple(texts)
 
 

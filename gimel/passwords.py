@@ -22,8 +22,12 @@ def is_reference(password: str | None) -> bool:
     return bool(password) and str(password).startswith((SSM, SECRET))
 
 
+class NoPassword(redis.AuthenticationError):
+    """What is referred to cannot be read."""
+
+
 class Referred(redis.CredentialProvider):
-    """Looks the password up each time redis-py connects. Raises redis.AuthenticationError where it cannot."""
+    """Looks the password up each time redis-py connects. Raises NoPassword where it cannot."""
 
     def __init__(self, reference: str, username: str | None = None) -> None:
         self.reference = reference
@@ -34,7 +38,7 @@ class Referred(redis.CredentialProvider):
         try:
             username, password = _look_up(self.reference)
         except Exception as error:  # botocore's own tree, which is not imported before it is needed
-            raise redis.AuthenticationError(f"no password from {self.reference}: {error}") from error
+            raise NoPassword(f"no password from {self.reference}: {error}") from error
         username = self.username or username
         return (username, password) if username else (password,)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -60,7 +61,8 @@ class Aws:
     def session(self) -> boto3.Session:
         """The session. Raises GimelError where the profile does not exist."""
         try:
-            return self._session or boto3.Session()
+            # As other SDKs do; boto3 itself reads only AWS_DEFAULT_REGION.
+            return self._session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
         except ProfileNotFound as error:
             raise GimelError(str(error), "set AWS_PROFILE to one that `aws configure list-profiles` shows") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ MARKS = {
     Level.GOOD: "[green]ok[/]",
     Level.UNKNOWN: "[blue]?[/] ",
     Level.WARNING: "[yellow]![/] ",
-    Level.ERROR: "[red]no[/]",
+    Level.ERROR: "[red]x[/] ",
 }
 
 
@@ -56,13 +57,14 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
     if not _carry_out(deployment, plan, what, dry_run, form, yes) or form == "json":
         return
     url, key = deployment.require_api()
+    own = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
     out.print()
     for title, value in (
         ("Track URL:", f"{url}/track"),
         ("Report URL:", f"{url}/experiments"),
-        ("API key:", "gimel api-key"),
+        ("API key:", own),
         ("or:", f"aws apigateway get-api-key --api-key {key} --include-value --query value --output text"),
-        ("Report:", f"gimel report --url {url} --api-key $(gimel api-key)"),
+        ("Report:", f"gimel report --url {url} --api-key $({own})"),
     ):
         out.print(f"{title:<12}{escape(value)}", soft_wrap=True)
     out.print("\nFor your page:\n")

@@ -69,6 +69,10 @@ def _is_mine(item: Mapping[str, Any], names: Names, wanted: set[str]) -> bool:
         return True
     if name in wanted and text.startswith("Gimel deployment "):
         raise GimelError(f"the function {name} belongs to {text.split(',')[0]}", "choose another aws.name")
+    # Every function of Gimel 1.x has the role that ours has.
+    if name in wanted and item.get("Role") != names.role_arn:
+        hint = "choose another aws.name, or another FunctionName in extra_wiring"
+        raise GimelError(f"there is a function {name} that Gimel did not make", hint)
     return name in wanted
 
 
@@ -187,7 +191,8 @@ def _key(client: Any, names: Names, api: Api | None, notes: list[str]) -> Key | 
     marked = [item for item in named if is_of(names.deployment, item.get("description") or "")]
     staged = [item for item in named if api and f"{api.id}/{STAGE}" in (item.get("stageKeys") or [])]
     unmarked = [item for item in named if not (item.get("description") or "").startswith("Gimel deployment ")]
-    candidates = marked or staged or unmarked
+    # A key of that name without an API of ours is somebody else's.
+    candidates = marked or staged or (unmarked if api else [])
     if not candidates:
         return None
     if len(candidates) > 1:

@@ -76,7 +76,7 @@ def role_after(wanted: Wanted, observed: Observed) -> Iterator[Step]:
 
 def is_other_region(base: str, policy: str) -> bool:
     """Whether a policy of our role is that of a deployment in some region."""
-    return re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,3}}(-[a-z]+)+-\d", policy) is not None
+    return re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,4}}(-[a-z]+)+-\d", policy) is not None
 
 
 def functions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
@@ -116,14 +116,16 @@ def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterat
     name = {"FunctionName": function.name}
     updated = ("function_updated_v2", name)
     changed = differences(function.configuration, found.latest)
-    if found.latest.get("CodeSha256") != wanted.bundle.sha256 or "Architectures" in changed:
-        code = {**name, "ZipFile": wanted.bundle.data, "Architectures": function.configuration["Architectures"]}
-        yield Step(f"update code of {function.name}", "lambda", "update_function_code", code, {}, *updated)
+    new_code = found.latest.get("CodeSha256") != wanted.bundle.sha256 or "Architectures" in changed
     changed.discard("Architectures")
     if changed:
+        # First, since AWS takes no new code for a function whose runtime it has retired.
         params = {**name, **_sendable(function.configuration, found.latest)}
         does = f"update {function.name}: {_told(function.configuration, found.latest, changed)}"
         yield Step(does, "lambda", "update_function_configuration", params, {}, *updated)
+    if new_code:
+        code = {**name, "ZipFile": wanted.bundle.data, "Architectures": function.configuration["Architectures"]}
+        yield Step(f"update code of {function.name}", "lambda", "update_function_code", code, {}, *updated)
 
 
 def _sendable(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

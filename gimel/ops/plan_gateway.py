@@ -215,7 +215,7 @@ def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] 
     }
     for key, (value, before) in settings.items():
         if before != value:
-            yield {"op": "replace", "path": f"/*/*/throttling/{key}", "value": f"{value:g}"}
+            yield {"op": "replace", "path": f"/*/*/throttling/{key}", "value": f"{value:.15g}"}
     log = stage.get("accessLogSettings") or {}
     if plan_functions.logs_access(wanted, observed):
         arn = wanted.names.log_group_arn(wanted.names.access_log_group)
@@ -263,7 +263,7 @@ def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
         patches: list[dict[str, Any]] = []
         for name, value in (("rateLimit", throttle.rate), ("burstLimit", throttle.burst)):
             if plan.throttle.get(name) != value:
-                patches.append({"op": "replace", "path": f"/throttle/{name}", "value": f"{value:g}"})
+                patches.append({"op": "replace", "path": f"/throttle/{name}", "value": f"{value:.15g}"})
         if not observed.api or f"{observed.api.id}:{STAGE}" not in plan.stages:
             patches.append({"op": "add", "path": "/apiStages", "value": Late(f"${{api}}:{STAGE}")})
         if patches:

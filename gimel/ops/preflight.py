@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gimel import config, connection
+from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
 
 from . import permissions
@@ -79,6 +79,9 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
         return
     try:
         info: dict[str, Any] = dict(client.info())
+    except passwords.NoPassword as error:
+        yield Finding(Level.UNKNOWN, str(error), "the functions read it with their own role; you need not be able to")
+        return
     except redis.AuthenticationError as error:
         yield Finding(Level.ERROR, f"Redis refuses the password: {error}", "mend redis.username and redis.password")
         return
@@ -100,6 +103,8 @@ def _dangers(client: Any, info: dict[str, Any], settings: config.RedisSettings) 
     yield _version(str(info.get("redis_version", "0")), settings)
     yield _eviction(str(info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or ""))
     yield _persistence(info, _setting(client, "save"))
+    if int(info.get("cluster_enabled", 0)):
+        yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not speak", "use one node, or a proxy")
     if settings.host in ("localhost", "127.0.0.1", "::1") and not settings.url:
         yield Finding(Level.WARNING, f"{settings.host} is, on Lambda, the function itself", "name the host of Redis")
 

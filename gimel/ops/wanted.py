@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import gimel
 from gimel import passwords
@@ -87,6 +87,10 @@ class Wanted:
         return f"{wiring.marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+LONGEST_NAME = 64
+"""Of a Lambda function, in characters."""
+
+
 @dataclass(frozen=True)
 class Names:
     """What the things of one deployment are called."""
@@ -156,6 +160,10 @@ def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account
         known = ", ".join(function.name for function in wired.functions)
         raise ConfigError(f"aws.functions: there is no {', '.join(sorted(unknown))}", f"known are {known}")
     functions = [_function(function, settings, names, environment) for function in wired.functions]
+    for function in functions:
+        if len(function.name) > LONGEST_NAME:
+            hint = "shorten aws.name, or FunctionName in extra_wiring"
+            raise ConfigError(f"{function.name} has more than the {LONGEST_NAME} characters that Lambda takes", hint)
     release = hashlib.sha256(
         wiring.as_text([built.sha256, [_public(function.configuration) for function in functions]]).encode()
     ).hexdigest()[:12]
@@ -222,8 +230,12 @@ def _content(key: str, path: str) -> bytes:
 
 def _without_password(url: str) -> tuple[str, str | None]:
     parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    in_query = next((value for name, value in query if name == "password"), None)
+    if in_query is not None:
+        parts = parts._replace(query=urlencode([(name, value) for name, value in query if name != "password"]))
     if parts.password is None:
-        return url, None
+        return (url if in_query is None else urlunsplit(parts)), in_query
     user = f"{quote(unquote(parts.username))}@" if parts.username else ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{user}{host}")), unquote(parts.password)

@@ -19,7 +19,7 @@ def type_(account, gimel_at, tmp_path, monkeypatch):
     """Types a command in a folder with a config.json. Its exit code, stdout and stderr."""
     gimel_at()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(aws_module.boto3, "Session", lambda: account.session)
+    monkeypatch.setattr(aws_module.boto3, "Session", lambda **options: account.session)
     # redis.example.com must not be looked up here.
     monkeypatch.setattr("gimel.ops.preflight.check_redis", lambda *ignored: iter(()))
 

@@ -141,11 +141,11 @@ def test_every_update_of_a_function_is_waited_for_before_the_next_call(account, 
     account.calls.clear()
     apply(gimel_at(architecture="x86_64", memory_mb=512))
     order = [call for service, call, params in account.calls if params.get("FunctionName") == "gimel-track"]
-    start = order.index("UpdateFunctionCode")
+    start = order.index("UpdateFunctionConfiguration")
     assert order[start : start + 6] == [
-        "UpdateFunctionCode",
-        "GetFunction",
         "UpdateFunctionConfiguration",
+        "GetFunction",
+        "UpdateFunctionCode",
         "GetFunction",
         "PublishVersion",
         "GetFunctionConfiguration",

@@ -125,3 +125,30 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [text for item in value.values() for text in _texts(item)]
     return [text for item in value for text in _texts(item)] if isinstance(value, (list, tuple)) else []
+
+
+def extra(name: str) -> dict[str, Any]:
+    """A row of extra wiring."""
+    path = {"pathPart": "cart", "method": {"httpMethod": "GET", "apiKeyRequired": False}}
+    return {"lambda": {"FunctionName": name, "Handler": "gimel.track"}, "api_gateway": path}
+
+
+def test_a_function_of_a_wanted_name_that_gimel_did_not_make_is_refused(account, gimel_at):
+    account.make_function("cart", Role=account.make_role("theirs"))
+    wiring = [extra("cart")]
+    with pytest.raises(GimelError, match="there is a function cart that Gimel did not make"):
+        gimel_at({"extra_wiring": wiring}).plan()
+
+
+def test_a_key_of_the_wanted_name_without_an_api_is_left_alone(account, gimel_at):
+    theirs = account.client("apigateway").create_api_key(name="gimel", description="partner, blocked", enabled=False)
+    apply(gimel_at())
+    assert account.client("apigateway").get_api_key(apiKey=theirs["id"])["enabled"] is False
+    apply(gimel_at(), gimel_at().plan_removal())
+    assert account.client("apigateway").get_api_key(apiKey=theirs["id"])["description"] == "partner, blocked"
+
+
+def test_a_name_too_long_for_lambda_is_refused_before_anything_is_made(account, gimel_at):
+    wiring = [extra("f" * 65)]
+    with pytest.raises(GimelError, match="more than the 64 characters"):
+        gimel_at({"extra_wiring": wiring}).plan()

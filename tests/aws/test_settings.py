@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gimel.errors import ConfigError
-from gimel.ops import settings, wiring
+from gimel.ops import settings, wanted, wiring
 from tests.parts import ROOT
 
 
@@ -93,3 +93,16 @@ def test_no_two_deployments_share_a_function_name():
     names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments"]
     made = [wiring.name_in(name, endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
     assert len(made) == len(set(made))
+
+
+@pytest.mark.parametrize(
+    ("url", "kept", "password"),
+    [
+        ("rediss://h:6379/0?password=open+sesame&db=2", "rediss://h:6379/0?db=2", "open sesame"),
+        ("redis://:open%20sesame@h?password=other", "redis://h", "open sesame"),
+        ("redis://u:p@h", "redis://u@h", "p"),
+        ("redis://h?db=1", "redis://h?db=1", None),
+    ],
+)
+def test_no_password_stays_in_a_url_wherever_it_stood(url, kept, password):
+    assert wanted._without_password(url) == (kept, password)

@@ -149,6 +149,5 @@ def test_a_key_of_the_wanted_name_without_an_api_is_left_alone(account, gimel_at
 
 
 def test_a_name_too_long_for_lambda_is_refused_before_anything_is_made(account, gimel_at):
-    wiring = [extra("f" * 65)]
     with pytest.raises(GimelError, match="more than the 64 characters"):
-        gimel_at({"extra_wiring": wiring}).plan()
+        gimel_at({"extra_wiring": [extra("f" * 40)]}, name="n" * 24).plan()

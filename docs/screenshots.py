@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser.conftest import QUIET
 from tests.browser.reading import address
+from tests.pages import QUIET
 from tests.parts import GimelServer, chromium_path
 
 FOLDER = Path(__file__).parent

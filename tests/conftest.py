@@ -12,6 +12,7 @@ import redis
 from hypothesis import settings
 
 from gimel import config, connection
+from tests.pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
 from tests.parts import GimelServer, RedisServer, free_port, missing
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -16,9 +15,6 @@ import pytest
 
 from tests.aws.ministack import Ministack
 from tests.parts import ROOT, wait_for
-
-browser_fixtures = importlib.import_module("tests.browser.conftest")
-browser, shop = browser_fixtures.browser, browser_fixtures.shop
 
 QUEUE = 'JSON.parse(JSON.parse(localStorage.getItem("alephbet") || "{}")["_alephbet_queue"] || "[]").length'
 

@@ -91,7 +91,7 @@ def experiment_report(
     labels = sorted({label for variants in counts.values() for label in variants})
     participants = counts.get(PARTICIPATE, {})
     trials = {label: participants.get(label, NOTHING) for label in labels}
-    control, notes = _control(labels, baseline)
+    control, notes = _control([label for label in labels if trials[label].value] or labels, labels, baseline)
     split = _split(trials, weights, notes)
     experiment = Experiment(labels, trials, control or "", split.alarm)
     return {
@@ -106,13 +106,14 @@ def experiment_report(
     }
 
 
-def _control(labels: Sequence[str], baseline: str | None) -> tuple[str | None, list[str]]:
+def _control(seen: Sequence[str], labels: Sequence[str], baseline: str | None) -> tuple[str | None, list[str]]:
+    """The configured control, else the first variant that somebody was seen to take part in."""
     if not labels:
         return None, []
     if baseline is None or baseline in labels:
-        return labels[0] if baseline is None else baseline, []
+        return seen[0] if baseline is None else baseline, []
     missing = f"the configured baseline {baseline} has not been seen"
-    return labels[0], [f"{missing}; the variants are compared with {labels[0]} instead"]
+    return seen[0], [f"{missing}; the variants are compared with {seen[0]} instead"]
 
 
 def _split(trials: Mapping[str, Count], weights: Mapping[str, float] | None, notes: list[str]) -> Split:

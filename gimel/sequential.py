@@ -116,6 +116,7 @@ def visitors_needed(
     where no number is enough, as the counters' own error hides the change, or where nobody has converted yet.
     """
     rate = control.rate or (variant.reached + control.reached) / (variant.trials.value + control.trials.value)
+    rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is no certainty
     change = rate * relative_change
     if change == 0:
         return None

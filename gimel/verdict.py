@@ -75,6 +75,8 @@ def compare(
     plausible = _largest_change(interval, control)
     if plausible is None:
         return because("collecting", f"collecting: nobody has reached this goal through {blue} yet", so_far)
+    if plausible > SOUGHT and variant.error + control.error == 0:
+        return because("collecting", "collecting: too few visitors to rule out a 10 % change", so_far)
     settled = _so_far(
         variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {LOOKS}"
     )
@@ -104,7 +106,10 @@ def summary(rivals: Sequence[Rival], control_label: str, control: Proportion) ->
         return Verdict("loser", f"{blue}, the control, beats {_names(losers)}", reason)
     if collecting:
         slowest = max(collecting, key=lambda rival: rival.needed or 0)
-        reason = f"{_names(collecting)} against {blue}: {slowest.verdict.reason}"
+        reason = f"{name(slowest.label)} against {blue}: {slowest.verdict.reason}"
+        others = [rival for rival in collecting if rival is not slowest]
+        if others:
+            reason += f"; {_names(others)} {'is' if len(others) == 1 else 'are'} still open too"
         if losers:
             reason += f"; {_names(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
         return Verdict("collecting", slowest.verdict.text, reason)

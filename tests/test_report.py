@@ -277,3 +277,26 @@ class TestEdges:
             assert item["verdict"]["state"] in STATES
             assert {result["verdict"]["state"] for result in item["results"]} <= STATES
             assert len(item["results"]) == len(answer["participants"])
+
+
+def test_a_stray_label_that_nobody_took_part_in_is_not_the_control():
+    counts = {
+        "participate": {"b": Count(10_000), "c": Count(10_000)},
+        "buy": {"aa": Count(1), "b": Count(500), "c": Count(700)},
+    }
+    assert experiment_report(counts)["control"] == "b"
+
+
+def test_twenty_visitors_who_all_convert_settle_nothing():
+    for visitors in (10, 20, 50, 200):
+        counts = {goal: {"a": Count(visitors), "b": Count(visitors)} for goal in ("participate", "buy")}
+        (goal,) = experiment_report(counts)["goals"]
+        assert goal["verdict"]["state"] == "collecting", goal["verdict"]
+
+
+def test_a_summary_gives_figures_only_of_the_variant_it_names():
+    trials = {"a": Count(1000), "b": Count(1000), "c": Count(10)}
+    counts = {"participate": trials, "buy": {"a": Count(50), "b": Count(90), "c": Count(0)}}
+    (goal,) = experiment_report(counts, weights={"a": 100, "b": 100, "c": 1})["goals"]
+    assert goal["verdict"]["reason"].startswith("c against a: so far 0 of 10 visitors")
+    assert goal["verdict"]["reason"].endswith("; b is still open too")

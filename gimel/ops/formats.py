@@ -45,8 +45,9 @@ def columns() -> list[str]:
         for column in ([f"{figure}_low", f"{figure}_high"] if figure in INTERVALS else [figure])
     ]
     said = ["verdict", "verdict_text", "verdict_reason", "goal_verdict", "goal_verdict_text", "goal_verdict_reason"]
-    split = ["control", "sample_ratio", "sample_ratio_p_value", "sample_ratio_text"]
-    return ["experiment", "goal", "kind", "variant", "participants", "successes", *figures, *said, *split]
+    split = ["control", "comparisons", "sample_ratio", "sample_ratio_p_value", "sample_ratio_text", "notes"]
+    counts = ["participants", "participants_counting_error", "expected_participants", "expected_share", "successes"]
+    return ["experiment", "goal", "kind", "variant", *counts, *figures, *said, *split]
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:
@@ -59,7 +60,11 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
             "sample_ratio": ratio.get("state"),
             "sample_ratio_p_value": ratio.get("p_value"),
             "sample_ratio_text": ratio.get("text"),
+            "comparisons": item.get("comparisons"),
+            "notes": "; ".join(item.get("notes", [])),
         }
+        taking_part = {one["label"]: one for one in item.get("participants", [])}
+        expected = {one["label"]: one for one in ratio.get("expected", [])}
         for goal in item["goals"] or [{"goal": None, "results": item.get("participants", [])}]:
             for result in goal["results"]:
                 row = {
@@ -68,6 +73,9 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "kind": goal.get("kind"),
                     "variant": result["label"],
                     "participants": result["trials"],
+                    "participants_counting_error": taking_part.get(result["label"], {}).get("counting_error"),
+                    "expected_participants": expected.get(result["label"], {}).get("trials"),
+                    "expected_share": expected.get(result["label"], {}).get("share"),
                     "successes": result.get("successes"),
                     **_said("verdict", result),
                     **_said("verdict", goal, "goal_"),

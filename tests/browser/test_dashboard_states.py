@@ -105,6 +105,13 @@ def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_
     expect(page.locator("#state")).to_contain_text("counts cannot be stored or read right now")
 
 
+def test_a_key_that_is_being_typed_is_not_wiped_by_the_refresh(serve, visit):
+    page = visit(serve("--api-key", "k").url, failing=True, stopped=True)
+    page.get_by_label("API key").fill("half a k")
+    page.clock.fast_forward(95_000)
+    expect(page.get_by_label("API key")).to_have_value("half a k")
+
+
 def test_a_key_is_asked_for_once_and_never_in_an_address(serve, visit):
     server = serve("--api-key", "s3cret key")
     visitors(server, "guarded", ALIKE)

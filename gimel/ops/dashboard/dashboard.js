@@ -49,13 +49,17 @@ async function read() {
 }
 
 function readIfVisible() {
-  if (document.visibilityState === "visible") read();
+  // Not while a key is being typed, which would be lost.
+  if (document.visibilityState === "visible" && !wantsKey()) read();
+}
+
+function wantsKey() {
+  return problem?.kind === "key" && Boolean(info?.needs_key);
 }
 
 function draw() {
   const kept = keep();
-  const wantsKey = problem?.kind === "key" && info?.needs_key;
-  const whole = wantsKey ? keyWanted(Boolean(key.get()), useKey)
+  const whole = wantsKey() ? keyWanted(Boolean(key.get()), useKey)
     : items === null ? (problem ? noAnswer(problem, read) : loading())
     : items.length === 0 && !view.experiment ? nothingTracked(view.namespace, info) : null;
   part("state").hidden = !whole;
@@ -64,7 +68,7 @@ function draw() {
   part("state").replaceChildren(...(whole ? [whole] : []));
   if (!whole) drawResults();
   else document.body.classList.remove("one");
-  drawFreshness(wantsKey);
+  drawFreshness();
   document.title = [view.experiment, view.namespace === "alephbet" ? "" : view.namespace, "Gimel"].filter(Boolean).join(" – ");
   kept();
 }
@@ -94,8 +98,8 @@ function drawList(found, item) {
     : nothingFound(view.search, () => { part("search").value = ""; search(); part("search").focus(); }));
 }
 
-function drawFreshness(wantsKey) {
-  const isOld = problem && items !== null && !wantsKey;
+function drawFreshness() {
+  const isOld = problem && items !== null && !wantsKey();
   const banner = part("banner");
   banner.hidden = !isOld;
   const text = isOld ? `${problem.message}. Shown is the last good answer, of ${clock(readAt)}. ${problem.hint || ""}` : "";

@@ -109,6 +109,8 @@ def as_csv(report: Report) -> str:
 
 
 def _inert(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # as a browser writes it
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ import pytest
 import redis
 
 from gimel.errors import ConfigError, GimelError
-from gimel.ops import embedded
+from gimel.ops import embedded, local
 from tests.calls import EVENT
 from tests.parts import ROOT, missing, wait_for
 
@@ -189,6 +190,50 @@ def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_pat
     assert second.returncode == 1
     assert "another Gimel server works in" in second.stderr
     assert send(server.url, 1)
+
+
+@pytest.fixture
+def ends_on_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    local.end_on_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(
+    ends_on_signals, binary, tmp_path, monkeypatch
+):
+    started = []
+
+    class Signalled(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(embedded.subprocess, "Popen", Signalled)
+    with pytest.raises(SystemExit):
+        embedded.EmbeddedRedis(tmp_path / "data", binary).__enter__()
+    (process,) = started
+    assert process.poll() is not None
+
+
+def test_a_signal_as_the_watch_begins_leaves_no_redis_behind(ends_on_signals, binary, tmp_path, monkeypatch):
+    server = embedded.EmbeddedRedis(tmp_path / "data", binary)
+    monkeypatch.setattr(server._watcher, "start", lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        server.__enter__()
+    assert not Path(f"/proc/{server.pid}").exists()
+
+
+def test_a_program_that_ends_without_leaving_it_takes_redis_along(binary, tmp_path):
+    program = "import sys; from pathlib import Path; from gimel.ops.embedded import EmbeddedRedis\n"
+    program += "print(EmbeddedRedis(Path(sys.argv[1]), sys.argv[2]).__enter__().pid)"
+    command = [sys.executable, "-c", program, str(tmp_path / "data"), binary]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=True)
+    assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import importlib.util
 import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -140,20 +142,22 @@ class EmbeddedRedis:
         try:
             self._end_orphan()
             self._start()
+            self._watcher.start()
         except BaseException:
-            self._kill()
+            self._end()
             self._lock.close()
             raise
-        self._watcher.start()
+        # A signal may end the program before whoever entered this can leave it.
+        atexit.register(self._end)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._kill()
+        self._end()
         self._watcher.join()
         self._kill()  # what the watcher may just have started
+        atexit.unregister(self._end)
         if self._lock:
             self._lock.close()
 
@@ -190,7 +194,7 @@ class EmbeddedRedis:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         # In a session of its own: Ctrl-C at the terminal must reach the server first, which then ends Redis.
-        with (self.folder / "redis.log").open("a") as early:
+        with (self.folder / "redis.log").open("a") as early, _signals_held():
             self._process = subprocess.Popen(
                 [self._binary, *arguments], start_new_session=True, stdout=early, stderr=early
             )
@@ -212,6 +216,10 @@ class EmbeddedRedis:
             except (GimelError, OSError) as error:
                 log.error("%s", error)
 
+    def _end(self) -> None:
+        self._stopping.set()
+        self._kill()
+
     def _kill(self) -> None:
         if self._process and self._process.poll() is None:
             self._process.terminate()
@@ -220,6 +228,27 @@ class EmbeddedRedis:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals that end the program wait, so that a process is not started and then forgotten."""
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread alone
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, frame: object) -> None:
+        held.append(number)
+
+    before = {ending: signal.signal(ending, hold) for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -61,7 +61,9 @@ CALLS: Mapping[str, Mapping[str, str]] = {
 }
 
 # What AWS checks besides, without a call of its own.
-IMPLIED = {"lambda": {"ListTags": "F"}, "iam": {"PassRole": "R"}}
+IMPLIED = {"lambda": {"ListTags": "F"}}
+PASS_ROLE = "iam:PassRole"
+PASSED_TO = {"iam:PassedToService": "lambda.amazonaws.com"}
 
 # IAM knows API Gateway's calls by their HTTP method and the path they go to.
 GATEWAY = {
@@ -87,8 +89,8 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
 
     `functions` are the names that the functions have; most fit one pattern, those of extra wiring may not.
     """
-    patterns = [f"{names.base}-*", *(name for name in sorted(functions) if not name.startswith(f"{names.base}-"))]
-    statements = list(_statements(names, patterns))
+    strangers = [name for name in sorted(functions) if not name.startswith(f"{names.base}-")]
+    statements = list(_statements(names, strangers))
     if in_vpc:
         statements.append(_allow("Network", list(VPC), ["*"]))
     return {"Version": "2012-10-17", "Statement": statements}
@@ -99,24 +101,22 @@ def actions(document: Mapping[str, Any]) -> list[str]:
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
-def _statements(names: Names, patterns: list[str]) -> Iterator[dict[str, Any]]:
+def _statements(names: Names, strangers: list[str]) -> Iterator[dict[str, Any]]:
     account = names.account
+    # Versions, aliases and what is in a log group stand behind a colon, which the end of the pattern covers.
+    functions = [f"{names.base}-*", *(found for name in strangers for found in (name, f"{name}:*"))]
+    groups = [names.access_log_group, f"{names.access_log_group}:*", *map(names.log_group, functions)]
     resources = {
-        "F": ("Functions", [account.arn("lambda", f"function:{pattern}") for pattern in patterns]),
-        "L": (
-            "Logs",
-            [
-                *(account.arn("logs", f"log-group:/aws/lambda/{pattern}") for pattern in patterns),
-                account.arn("logs", f"log-group:{names.access_log_group}"),
-                account.arn("logs", f"log-group:{names.access_log_group}:*"),
-            ],
-        ),
+        "F": ("Functions", [account.arn("lambda", f"function:{found}") for found in functions]),
+        "L": ("Logs", [names.log_group_arn(group) for group in groups]),
         "R": ("Role", [names.role_arn]),
         "*": ("Look", ["*"]),
     }
     for kind, (title, arns) in resources.items():
         found = [f"{service}:{call}" for service, calls in _all_calls() for call, need in calls.items() if need == kind]
         yield _allow(title, sorted(set(found)), arns)
+    passing = {"Condition": {"StringEquals": PASSED_TO}}
+    yield _allow("PassRole", [PASS_ROLE], [names.role_arn]) | passing
     yield _allow("AccessLog", sorted((*ACCESS_LOG, *ACCESS_LOG_UPDATE)), ["*"])
     for method, paths in GATEWAY.items():
         arns = [account.arn("apigateway", path, owned=False) for path in paths]
@@ -140,9 +140,16 @@ def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> 
     if ":assumed-role/" in arn:
         arn = account.arn("iam", f"role/{arn.split('/')[1]}", regional=False)
     denied: set[str] = set()
+    context = [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for key, value in PASSED_TO.items()
+    ]
     for statement in wanted["Statement"]:
         answer = iam.simulate_principal_policy(
-            PolicySourceArn=arn, ActionNames=statement["Action"], ResourceArns=statement["Resource"]
+            PolicySourceArn=arn,
+            ActionNames=statement["Action"],
+            ResourceArns=statement["Resource"],
+            ContextEntries=context if "Condition" in statement else [],
         )
         for result in answer["EvaluationResults"]:
             if result["EvalDecision"] != "allowed":

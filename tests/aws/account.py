@@ -19,6 +19,7 @@ from gimel.ops.steps import Plan
 LOADER = botocore.loaders.create_loader()
 READING = ("Get", "List", "Describe", "Simulate")
 ID = "123456789012"
+INTEGRATION = ("type", "uri", "credentials", "timeoutInMillis", "requestParameters", "connectionType")
 
 
 class Account:
@@ -76,7 +77,10 @@ class Account:
             "configuration": {key: found["Configuration"].get(key) for key in kept},
             "tags": found.get("Tags", {}),
             "reserved": found.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
-            "aliases": [alias["Name"] for alias in client.list_aliases(FunctionName=name)["Aliases"]],
+            "aliases": {
+                alias["Name"]: (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+                for alias in client.list_aliases(FunctionName=name)["Aliases"]
+            },
             "policy": {statement["Sid"]: statement.get("Condition") for statement in policy},
         }
 
@@ -90,16 +94,18 @@ class Account:
                     "key": found["apiKeyRequired"],
                     "parameters": found.get("requestParameters") or {},
                     "responses": sorted(found.get("methodResponses") or {}),
-                    **{key: found.get("methodIntegration", {}).get(key) for key in ("type", "uri", "credentials")},
+                    **{key: found.get("methodIntegration", {}).get(key) for key in INTEGRATION},
                 }
         responses = client.get_gateway_responses(restApiId=api)["items"]
         stages = {}
         for stage in client.get_stages(restApiId=api)["item"]:
             deployed = client.get_deployment(restApiId=api, deploymentId=stage["deploymentId"])
-            settings = stage.get("methodSettings", {}).get("*/*", {})
+            methods_of = stage.get("methodSettings", {})
+            settings = methods_of.get("*/*", {})
             stages[stage["stageName"]] = {
                 "deployed": deployed.get("description"),
                 "throttle": [settings.get("throttlingRateLimit"), settings.get("throttlingBurstLimit")],
+                "methods": sorted(methods_of),
                 "access log": stage.get("accessLogSettings"),
                 "tags": stage.get("tags", {}),
             }

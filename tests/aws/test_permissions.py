@@ -11,7 +11,7 @@ from botocore.session import Session
 
 from gimel.ops import permissions
 from tests.aws import gimel15, test_drift
-from tests.aws.account import Account, apply
+from tests.aws.account import ID, Account, apply
 from tests.aws.test_settings import entry
 from tests.parts import ROOT
 
@@ -40,21 +40,42 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     apply(gimel_at(), gimel_at().plan_rollback())
     gimel_at().key_value(gimel_at().require_api()[1])
     apply(gimel_at(), gimel_at().plan_removal())
-    apply(gimel_at({"extra_wiring": [entry(name="gimel-track")]}))
+    for name in ("gimel-track", "cart"):
+        apply(gimel_at({"extra_wiring": [entry(name=name)]}))
     apply(gimel_at())
     return [call for call in account.calls if call[0] != "sts"]
 
 
-def needed(service: str, call: str, params: dict[str, Any]) -> tuple[str, str]:
-    """The action and resource that AWS checks for a call."""
-    if service != "apigateway":
-        return f"{service}:{call}", ""
+def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, str]]:
+    """The actions that AWS checks for a call, each with its resource."""
+    if service == "lambda":
+        return _needed_by_lambda(call, params)
+    if service == "logs":
+        return [(f"logs:{call}", _log_group(call, params))]
+    if service == "iam":
+        return [(f"iam:{call}", f"arn:aws:iam::{ID}:role/{params['RoleName']}")]
     http = Session().get_service_model("apigateway").operation_model(call).http
     path = http["requestUri"].partition("?")[0]
     for part in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
         member = next(name for name, shape in SHAPES[call].members.items() if shape.serialization.get("name") == part)
         path = path.replace("{" + part + "}", str(params[member]))
-    return f"apigateway:{http['method']}", f"arn:aws:apigateway:eu-west-1::{path}"
+    return [(f"apigateway:{http['method']}", f"arn:aws:apigateway:eu-west-1::{path}")]
+
+
+def _needed_by_lambda(call: str, params: dict[str, Any]) -> list[tuple[str, str]]:
+    name = params.get("FunctionName")
+    parts = ["function", name, params["Qualifier"]] if "Qualifier" in params else ["function", name]
+    own = f"arn:aws:lambda:eu-west-1:{ID}:{':'.join(parts)}" if name else params.get("Resource", "*")
+    passed = [(permissions.PASS_ROLE, params["Role"])] if "Role" in params else []
+    return [(f"lambda:{call}", own), *passed]
+
+
+def _log_group(call: str, params: dict[str, Any]) -> str:
+    if call == "DescribeLogGroups":
+        return "*"
+    # Tags belong to the group itself, everything else to what is in it.
+    name = params.get("logGroupName")
+    return f"arn:aws:logs:eu-west-1:{ID}:log-group:{name}:*" if name else params["resourceArn"]
 
 
 class _Shapes(dict):
@@ -68,15 +89,14 @@ SHAPES = _Shapes()
 
 def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
     return any(
-        action in statement["Action"]
-        and (not resource or any(fnmatch.fnmatch(resource, pattern) for pattern in statement["Resource"]))
+        action in statement["Action"] and any(fnmatch.fnmatch(resource, pattern) for pattern in statement["Resource"])
         for statement in policy["Statement"]
     )
 
 
 def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls, gimel_at):
-    policy = gimel_at().permissions
-    made = {needed(*call) for call in calls}
+    policy = gimel_at({"extra_wiring": [entry(name="cart")]}).permissions
+    made = {one for call in calls for one in needed(*call)}
     refused = sorted(one for one in made if not allows(policy, *one))
     assert refused == []
     granted = {action for action in permissions.actions(policy) if not action.startswith("apigateway:")}
@@ -105,13 +125,23 @@ def test_functions_of_extra_wiring_are_in_it_under_their_own_names(account, gime
     assert not allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:other")
 
 
+def test_the_role_may_be_given_to_lambda_alone(account, gimel_at):
+    (passing,) = [one for one in gimel_at().permissions["Statement"] if permissions.PASS_ROLE in one["Action"]]
+    assert passing["Resource"] == [f"arn:aws:iam::{ID}:role/gimel"]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+
+
 def test_the_simulator_is_asked_about_the_role_behind_a_session():
     asked = set()
 
     class Iam:
-        def simulate_principal_policy(self, PolicySourceArn: str, ActionNames: list[str], **ignored: Any) -> Any:
+        def simulate_principal_policy(
+            self, PolicySourceArn: str, ActionNames: list[str], ContextEntries: list[dict[str, Any]], **ignored: Any
+        ) -> Any:
             asked.add(PolicySourceArn)
-            decisions = {"iam:CreateRole": "implicitDeny"}
+            known = [(entry["ContextKeyName"], entry["ContextKeyValues"]) for entry in ContextEntries]
+            to_lambda = ("iam:PassedToService", ["lambda.amazonaws.com"]) in known
+            decisions = {"iam:CreateRole": "implicitDeny", "iam:PassRole": "allowed" if to_lambda else "implicitDeny"}
             return {
                 "EvaluationResults": [
                     {"EvalActionName": name, "EvalDecision": decisions.get(name, "allowed")} for name in ActionNames

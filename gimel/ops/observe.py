@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from gimel.errors import GimelError
 
 from . import wiring
-from .observed import Api, Function, Key, Observed, Role, UsagePlan
+from .observed import Alias, Api, Function, Key, Observed, Role, UsagePlan
 from .steps import MISSING
 from .wanted import LIVE, STAGE, Names, is_of
 
@@ -113,11 +113,16 @@ def _function(client: Any, name: str) -> Function:
         name=name,
         latest=answer["Configuration"],
         versions=versions,
-        aliases={item["Name"]: item["FunctionVersion"] for item in aliases},
+        aliases={item["Name"]: _alias(item) for item in aliases},
         permissions=_permissions(client, name),
         tags=answer.get("Tags") or {},
         reserved_concurrency=(answer.get("Concurrency") or {}).get("ReservedConcurrentExecutions"),
     )
+
+
+def _alias(item: Mapping[str, Any]) -> Alias:
+    weights = (item.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    return Alias(item["FunctionVersion"], tuple(sorted(weights)))
 
 
 def _permissions(client: Any, name: str) -> dict[str, str]:

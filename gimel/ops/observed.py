@@ -20,13 +20,21 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Alias:
+    """The version that an alias points at, and others that get a share of its requests."""
+
+    version: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Function:
     """A function: `$LATEST` and every numbered version as Lambda describes them, aliases, permissions of `live`."""
 
     name: str
     latest: Mapping[str, Any]
     versions: Mapping[int, Mapping[str, Any]]
-    aliases: Mapping[str, str]
+    aliases: Mapping[str, Alias]
     permissions: Mapping[str, str]
     tags: Mapping[str, str]
     reserved_concurrency: int | None
@@ -34,8 +42,20 @@ class Function:
     @property
     def live(self) -> int | None:
         """The version that `live` points at; None without one."""
-        version = self.aliases.get(LIVE, "")
-        return int(version) if version.isdigit() else None
+        alias = self.aliases.get(LIVE)
+        return int(alias.version) if alias and alias.version.isdigit() else None
+
+    @property
+    def aliased(self) -> set[int]:
+        """The versions that requests to some alias go to."""
+        used = [version for alias in self.aliases.values() for version in (alias.version, *alias.others)]
+        return {int(version) for version in used if version.isdigit()}
+
+    @property
+    def is_in_vpc(self) -> bool:
+        """Whether it, or one of its versions, has network interfaces in a VPC."""
+        known = (self.latest, *self.versions.values())
+        return any((version.get("VpcConfig") or {}).get("SubnetIds") for version in known)
 
     @property
     def releases(self) -> dict[int, str | None]:

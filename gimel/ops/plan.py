@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import plan_functions, plan_gateway
+from . import plan_functions, plan_gateway, plan_role
 from .observed import Function, Observed
 from .steps import Plan, Step
 from .wanted import LIVE, Wanted
@@ -17,13 +17,13 @@ def deploy(wanted: Wanted, observed: Observed) -> Plan:
     api = list(plan_gateway.api(wanted, observed))
     steps = [
         *plan_functions.log_groups(wanted, observed),
-        *plan_functions.role_before(wanted, observed),
+        *plan_role.before(wanted, observed),
         *plan_functions.functions(wanted, observed),
         *api,
         *plan_gateway.permissions(wanted, observed),
         *plan_gateway.release(wanted, observed, bool(api)),
         *plan_gateway.key(wanted, observed),
-        *plan_functions.role_after(wanted, observed),
+        *plan_role.after(wanted, observed),
         *plan_functions.prune(wanted, observed),
         *_stale_functions(wanted, observed),
     ]
@@ -45,7 +45,7 @@ def _notes(wanted: Wanted, observed: Observed) -> list[str]:
     base = wanted.names.base
     if wanted.settings.access_log and not observed.gateway_may_log:
         notes.append("no access log: API Gateway has no role to write logs with in this region; see docs/deploying.md")
-    if observed.others_with_role and list(plan_functions.role_after(wanted, observed)):
+    if observed.others_with_role and list(plan_role.after(wanted, observed)):
         listed = ", ".join(observed.others_with_role)
         notes.append(f"role {base} loses rights that these functions, which are not Gimel's, may use: {listed}")
     role = observed.role

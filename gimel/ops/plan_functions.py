@@ -1,13 +1,11 @@
-"""Steps for role, log groups and functions."""
+"""Steps for functions and log groups."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import wiring
-from .observed import Function, Observed, Role
+from .observed import Function, Observed
 from .steps import MISSING, Late, Step
 from .wanted import KEPT_VERSIONS, LIVE, Wanted, WantedFunction
 
@@ -24,7 +22,7 @@ def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:
             made = {**params, "tags": wanted.tags}
             exists = ("ResourceAlreadyExistsException",)
             yield Step(f"create log group {group}", "logs", "create_log_group", made, tolerates=exists)
-        elif not _has(observed.log_group_tags.get(group, {}), wanted.tags):
+        elif not wanted.is_tagged(observed.log_group_tags.get(group, {})):
             tagged = {"resourceArn": wanted.names.log_group_arn(group), "tags": wanted.tags}
             yield Step(f"tag log group {group}", "logs", "tag_resource", tagged)
         if observed.log_groups.get(group) != days:
@@ -35,48 +33,6 @@ def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:
 def logs_access(wanted: Wanted, observed: Observed) -> bool:
     """Whether the API's accesses are to be logged, and can be."""
     return wanted.settings.access_log and observed.gateway_may_log
-
-
-def role_before(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """The role, with all that the new functions need; what a running Gimel 1.x needs besides stays for now."""
-    name, role = wanted.names.base, observed.role
-    params = {"RoleName": name}
-    tags = _tag_list(wanted.tags)
-    if role is None:
-        trust = wiring.as_text(wiring.TRUST)
-        text = wiring.marker(wanted.settings.name)
-        made = {**params, "AssumeRolePolicyDocument": trust, "Description": text, "Tags": tags}
-        yield Step(f"create role {name}", "iam", "create_role", made, waiter="role_exists", waiter_params=params)
-    elif not _has(role.tags, wanted.tags):
-        yield Step(f"tag role {name}", "iam", "tag_role", {**params, "Tags": tags})
-    if role is None or role.policies.get(wanted.names.policy) != wanted.role_policy:
-        document = {**params, "PolicyName": wanted.names.policy, "PolicyDocument": wanted.role_policy}
-        yield Step(f"let role {name} do what the functions need", "iam", "put_role_policy", document)
-
-
-def role_after(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """Takes away what only Gimel 1.x needed. Only when nothing runs through it any more."""
-    name, role = wanted.names.base, observed.role
-    if role is None:
-        return
-    params = {"RoleName": name}
-    for policy in sorted(set(role.policies) - {wanted.names.policy}):
-        if not is_other_region(wanted.names.base, policy):
-            gone = {**params, "PolicyName": policy}
-            does = f"take policy {policy} from role {name}"
-            yield Step(does, "iam", "delete_role_policy", gone, tolerates=MISSING)
-    for arn in role.attached:
-        gone = {**params, "PolicyArn": arn}
-        yield Step(f"take policy {arn} from role {name}", "iam", "detach_role_policy", gone, tolerates=MISSING)
-    trust = wiring.as_text(wiring.TRUST)
-    if role.trust != trust:
-        trusted = {**params, "PolicyDocument": trust}
-        yield Step(f"let only Lambda assume role {name}", "iam", "update_assume_role_policy", trusted)
-
-
-def is_other_region(base: str, policy: str) -> bool:
-    """Whether a policy of our role is that of a deployment in some region."""
-    return re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,4}}(-[a-z]+)+-\d", policy) is not None
 
 
 def functions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
@@ -165,7 +121,7 @@ def _told(wanted: Mapping[str, Any], found: Mapping[str, Any], changed: set[str]
 
 def _around(wanted: Wanted, function: WantedFunction, found: Function | None) -> Iterator[Step]:
     name = {"FunctionName": function.name}
-    if found and not _has(found.tags, wanted.tags):
+    if found and not wanted.is_tagged(found.tags):
         arn = wanted.account.arn("lambda", f"function:{function.name}")
         yield Step(f"tag {function.name}", "lambda", "tag_resource", {"Resource": arn, "Tags": wanted.tags})
     reserved = found.reserved_concurrency if found else None
@@ -204,11 +160,20 @@ def _publish(wanted: Wanted, function: WantedFunction) -> Step:
 def _alias(name: str, found: Function | None, version: str | Late) -> Iterator[Step]:
     params = {"FunctionName": name, "Name": LIVE, "FunctionVersion": version}
     shown = version if isinstance(version, str) else "the new version"
-    if found is None or LIVE not in found.aliases:
+    alias = found.aliases.get(LIVE) if found else None
+    if alias is None:
         yield Step(f"point {LIVE} of {name} at {shown}", "lambda", "create_alias", params)
-    elif found.aliases[LIVE] != version:
-        does = f"move {LIVE} of {name} from {found.aliases[LIVE]} to {shown}"
-        yield Step(does, "lambda", "update_alias", params)
+    elif alias.version != version:
+        yield move_alias(name, version, f"move {LIVE} of {name} from {alias.version} to {shown}")
+    elif alias.others:
+        yield move_alias(name, version, f"send all of {name} to {shown}, and none to {', '.join(alias.others)}")
+
+
+def move_alias(name: str, version: str | Late, does: str) -> Step:
+    """Point `live` of a function at one version, which takes all requests."""
+    whole: dict[str, Any] = {"AdditionalVersionWeights": {}}
+    params = {"FunctionName": name, "Name": LIVE, "FunctionVersion": version, "RoutingConfig": whole}
+    return Step(does, "lambda", "update_alias", params)
 
 
 def prune(wanted: Wanted, observed: Observed) -> Iterator[Step]:
@@ -218,7 +183,7 @@ def prune(wanted: Wanted, observed: Observed) -> Iterator[Step]:
         if found is None:
             continue
         target = version_as_wanted(wanted, function, found)
-        spared = {int(version) for version in found.aliases.values() if version.isdigit()} | {target}
+        spared = found.aliased | {target}
         numbers = sorted(found.versions)
         too_many = max(0, len(numbers) + (target is None) - KEPT_VERSIONS)
         for number in numbers[:too_many]:
@@ -240,26 +205,3 @@ def remove_log_group(group: str, observed: Observed) -> Iterator[Step]:
     if group in observed.log_groups:
         gone = {"logGroupName": group}
         yield Step(f"delete log group {group}", "logs", "delete_log_group", gone, tolerates=MISSING)
-
-
-def remove_role(role: Role, name: str, own_policy: str) -> Iterator[Step]:
-    """Delete the role; or only our policy, where deployments in other regions use the role too."""
-    params = {"RoleName": name}
-    elsewhere = [policy for policy in role.policies if policy != own_policy and is_other_region(name, policy)]
-    for policy in sorted(set(role.policies) - set(elsewhere)):
-        gone = {**params, "PolicyName": policy}
-        yield Step(f"delete policy {policy} of role {name}", "iam", "delete_role_policy", gone, tolerates=MISSING)
-    if elsewhere:
-        return
-    for arn in role.attached:
-        gone = {**params, "PolicyArn": arn}
-        yield Step(f"take policy {arn} from role {name}", "iam", "detach_role_policy", gone, tolerates=MISSING)
-    yield Step(f"delete role {name}", "iam", "delete_role", params, tolerates=MISSING)
-
-
-def _has(found: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return wanted.items() <= dict(found).items()
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

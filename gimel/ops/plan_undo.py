@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gimel.errors import GimelError
 
-from . import plan_functions
+from . import plan_functions, plan_role
 from .observed import Function, Observed
 from .steps import MISSING, Plan, Step
 from .wanted import LIVE, STAGE, Names, is_of
@@ -33,10 +33,9 @@ def rollback(observed: Observed, release: str | None = None) -> Plan:
     steps = []
     for function in old:
         version = str(earlier[function.name][target])
-        params = {"FunctionName": function.name, "Name": LIVE, "FunctionVersion": version}
         does = f"move {LIVE} of {function.name} from {function.live} to {version} (release {target})"
         if function.live != int(version):
-            steps.append(Step(does, "lambda", "update_alias", params))
+            steps.append(plan_functions.move_alias(function.name, version, does))
     notes = tuple(f"{function.name} has no earlier version, and stays" for function in functions if function not in old)
     return Plan(tuple(steps), notes=notes)
 
@@ -100,4 +99,10 @@ def _role(observed: Observed, names: Names, notes: list[str]) -> list[Step]:
         listed = ", ".join(observed.others_with_role)
         notes.append(f"role {names.base} stays, for other functions use it: {listed}")
         return []
-    return list(plan_functions.remove_role(role, names.base, names.policy))
+    if any(function.is_in_vpc for function in observed.functions.values()):
+        notes.append(
+            f"role {names.base} stays until Lambda has removed the functions' network interfaces with it, which can "
+            "take an hour; then run this again"
+        )
+        return []
+    return list(plan_role.remove(role, names))

@@ -67,6 +67,7 @@ class Wanted:
     functions: tuple[WantedFunction, ...]
     bundle: bundle.Bundle
     role_policy: str
+    role_policy_in_vpc: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,6 +79,10 @@ class Wanted:
     def tags(self) -> dict[str, str]:
         """The configured tags, and one that says whose this is."""
         return {**self.settings.tags, "gimel:deployment": self.settings.name}
+
+    def is_tagged(self, found: Mapping[str, str]) -> bool:
+        """Whether something bears all of these tags."""
+        return self.tags.items() <= dict(found).items()
 
     @property
     def api_digest(self) -> str:
@@ -174,8 +179,10 @@ def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account
     notes = list(wired.notes)
     if "tls_key_file" in section:
         notes.append("the zip holds redis.tls_key_file: whoever may read the functions' code may read that key")
-    policy = _policy(redis_settings, settings, names, [function.name for function in functions])
-    return Wanted(account, settings, wired, described, built, policy, tuple(notes))
+    in_vpc = _policy(redis_settings, settings, names, [function.name for function in functions], in_vpc=True)
+    policy = _policy(redis_settings, settings, names, [function.name for function in functions], in_vpc=False)
+    policy = in_vpc if settings.subnet_ids else policy
+    return Wanted(account, settings, wired, described, built, policy, in_vpc, tuple(notes))
 
 
 def description(deployment: str, release: str) -> str:
@@ -269,7 +276,9 @@ def _public(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in configuration.items() if key != "Environment"}
 
 
-def _policy(redis_settings: RedisSettings, settings: AwsSettings, names: Names, functions: list[str]) -> str:
+def _policy(
+    redis_settings: RedisSettings, settings: AwsSettings, names: Names, functions: list[str], in_vpc: bool
+) -> str:
     parameter = secret = None
     reference = redis_settings.password if passwords.is_reference(redis_settings.password) else None
     if reference and reference.startswith(passwords.SSM):
@@ -282,5 +291,4 @@ def _policy(redis_settings: RedisSettings, settings: AwsSettings, names: Names, 
             secret = names.account.arn("secretsmanager", f"secret:{secret}-??????")
     groups = [names.log_group_arn(names.log_group(function)) for function in functions]
     arns = [names.account.arn("lambda", f"function:{function}") for function in functions]
-    in_vpc = arns if settings.subnet_ids else []
-    return wiring.as_text(wiring.role_policy(groups, parameter, secret, settings.kms_key_arn, in_vpc))
+    return wiring.as_text(wiring.role_policy(groups, parameter, secret, settings.kms_key_arn, arns if in_vpc else []))

@@ -147,7 +147,15 @@ TRUST = {
     "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}],
 }
 
-NETWORK_ACTIONS = ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"]
+# Those of AWS' own policy AWSLambdaVPCAccessExecutionRole, version 3.
+NETWORK_ACTIONS = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
 
 
 def role_policy(
@@ -169,7 +177,7 @@ def role_policy(
     if key:
         statements.append(_allow(["kms:Decrypt"], [key]))
     if in_vpc:
-        # Lambda itself needs these three, and EC2 takes no narrower resource; the code of the functions is denied them.
+        # Lambda itself needs these, and EC2 takes no narrower resource; the code of the functions is denied them.
         statements.append(_allow(NETWORK_ACTIONS, ["*"]))
         own = {"ArnLike": {"lambda:SourceFunctionArn": list(in_vpc)}}
         statements.append({"Effect": "Deny", "Action": NETWORK_ACTIONS, "Resource": ["*"], "Condition": own})

@@ -1,0 +1,98 @@
+"""The role of the functions: what runs never lacks a right, and nothing keeps one for longer than it runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gimel.ops import steps
+from gimel.ops.deployment import Deployment
+from tests.aws.account import ID, Account, apply, told
+from tests.aws.test_drift import trust_in
+
+VPC = {"vpc": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
+NETWORK = "ec2:CreateNetworkInterface"
+
+
+def referring(gimel_at: Any, parameter: str) -> Deployment:
+    return gimel_at({"redis": {"host": "redis.example.com", "password": f"ssm:/{parameter}"}})
+
+
+def rights(account: Account) -> str:
+    return json.dumps(account.role("gimel")["policies"]["gimel-eu-west-1"])
+
+
+def test_a_new_password_reference_can_be_read_before_and_the_old_one_until_the_new_version_is_live(account, gimel_at):
+    apply(referring(gimel_at, "old"))
+    seen = []
+
+    def perform(number: int, step: steps.Step, params: Any) -> Any:
+        answer = deployment.aws.perform(number, step, params)
+        seen.append((step.call, "parameter/old" in rights(account), "parameter/new" in rights(account)))
+        return answer
+
+    deployment = referring(gimel_at, "new")
+    steps.execute(deployment.plan(), perform)
+    last_move = max(number for number, (call, _, _) in enumerate(seen) if call == "update_alias")
+    assert all(old and new for _, old, new in seen[: last_move + 1])
+    assert seen[-1][1:] == (False, True)
+    assert told(referring(gimel_at, "new").plan()) == []
+
+
+def test_a_run_that_breaks_off_between_widening_and_narrowing_narrows_in_the_next(account, gimel_at):
+    apply(referring(gimel_at, "old"))
+    deployment = referring(gimel_at, "new")
+    plan = deployment.plan()
+    widened = next(number for number, step in enumerate(plan.steps, 1) if step.call == "put_role_policy")
+    apply(deployment, type(plan)(plan.steps[:widened], plan.known))
+    apply(referring(gimel_at, "new"))
+    assert "parameter/old" not in rights(account)
+
+
+def test_lambda_may_assume_the_role_before_a_function_is_changed(account, gimel_at):
+    apply(gimel_at())
+    account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=trust_in("ec2.amazonaws.com"))
+    plan = told(gimel_at(memory_mb=512).plan())
+    assert plan[0] == "let Lambda assume role gimel"
+    assert plan[-1] == "let only Lambda assume role gimel"
+
+
+def test_network_rights_stay_for_as_long_as_a_version_in_the_vpc_is_kept(account, gimel_at):
+    apply(gimel_at(**VPC))
+    assert NETWORK in rights(account)
+    apply(gimel_at(memory_mb=300))
+    assert NETWORK in rights(account)
+    assert told(gimel_at(memory_mb=300).plan()) == []
+    for memory in range(301, 307):
+        apply(gimel_at(memory_mb=memory))
+    assert NETWORK not in rights(account)
+
+
+def test_the_role_outlives_functions_in_a_vpc_and_goes_with_the_next_removal(account, gimel_at):
+    apply(gimel_at(**VPC))
+    plan = gimel_at(**VPC).plan_removal()
+    assert any("until Lambda has removed the functions' network interfaces" in note for note in plan.notes)
+    apply(gimel_at(**VPC), plan)
+    state = account.state()
+    assert (list(state.pop("roles")), any(state.values())) == (["gimel"], False)
+    apply(gimel_at(**VPC), gimel_at(**VPC).plan_removal())
+    assert not any(account.state().values())
+
+
+def test_the_role_in_a_vpc_has_the_rights_that_aws_lists_and_denies_them_to_the_code(account, gimel_at):
+    apply(gimel_at(**VPC))
+    *_, allowed, denied = json.loads(json.dumps(account.role("gimel")["policies"]["gimel-eu-west-1"]["Statement"]))
+    assert allowed["Effect"] == "Allow"
+    assert denied["Effect"] == "Deny"
+    # AWS' managed policy AWSLambdaVPCAccessExecutionRole, version 3
+    listed = {
+        "ec2:CreateNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+    }
+    assert set(allowed["Action"]) == set(denied["Action"]) == listed
+    functions = denied["Condition"]["ArnLike"]["lambda:SourceFunctionArn"]
+    assert f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track" in functions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ from .wiring import Route
 
 API = Late("${api}")
 DEPLOYMENT = "deployment"
+
+INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET", "responseTransferMode": "BUFFERED"}
+"""What API Gateway itself fills in."""
+
+ALL_METHODS = "*/*"
 
 
 def known(observed: Observed) -> dict[str, str]:
@@ -115,7 +121,12 @@ def _is_plain(method: Mapping[str, Any], needs_key: bool) -> bool:
 
 def _is_proxy(integration: Mapping[str, Any], uri: str) -> bool:
     wanted = {"type": "AWS_PROXY", "httpMethod": "POST", "uri": uri}
-    return not integration.get("credentials") and wanted.items() <= dict(integration).items()
+    extras = ("credentials", "requestParameters", "requestTemplates", "cacheKeyParameters", "contentHandling")
+    return (
+        wanted.items() <= dict(integration).items()
+        and not any(integration.get(extra) for extra in extras)
+        and all(integration.get(key) in (None, value) for key, value in INTEGRATION_DEFAULTS.items())
+    )
 
 
 def _remove_stale(wanted: Wanted, observed: Observed) -> Iterator[Step]:
@@ -139,8 +150,9 @@ def permissions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     routes: dict[str, dict[str, str]] = {}
     for route in wanted.wiring.routes:
         name = wanted.names.function(route.function)
-        sid = f"gimel-{''.join(char if char.isalnum() else '_' for char in route.path.lstrip('/'))}"
-        routes.setdefault(name, {})[sid] = wanted.account.arn("execute-api", f"${{api}}/{STAGE}/*{route.path}")
+        routes.setdefault(name, {})[_statement(route.path)] = wanted.account.arn(
+            "execute-api", f"${{api}}/{STAGE}/*{route.path}"
+        )
     for name, sources in sorted(routes.items()):
         found = observed.functions.get(name)
         granted = dict(found.permissions) if found else {}
@@ -153,6 +165,15 @@ def permissions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
         for sid in sorted(granted):
             if sid.startswith("gimel-") and sid not in sources:
                 yield _revoke(name, sid)
+
+
+def _statement(path: str) -> str:
+    """The id of the statement that lets API Gateway call a function for this path."""
+    part = path.lstrip("/")
+    if "." not in part:
+        return f"gimel-{part}"
+    # Statements take no dots, and no two paths may end up with the same one.
+    return f"gimel-{part.replace('.', '-')}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def _grant(name: str, sid: str, source: str) -> Step:
@@ -198,7 +219,7 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
     if patches:
         told = ", ".join(str(patch["path"]).strip("/").replace("*/*/", "") for patch in patches)
         yield _call(f"set up stage {STAGE}: {told}", "update_stage", **name, patchOperations=patches)
-    if stage and not wanted.tags.items() <= dict(stage.get("tags") or {}).items():
+    if stage and not wanted.is_tagged(stage.get("tags") or {}):
         path = f"/restapis/${{api}}/stages/{STAGE}"
         arn = Late(wanted.account.arn("apigateway", path, owned=False))
         tagged = {"resourceArn": arn, "tags": wanted.tags}
@@ -207,7 +228,8 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
 
 def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
     stage = stage or {}
-    found = (stage.get("methodSettings") or {}).get("*/*") or {}
+    methods = stage.get("methodSettings") or {}
+    found = methods.get(ALL_METHODS) or {}
     throttle = wanted.settings.throttle
     settings = {
         "rateLimit": (throttle.rate, found.get("throttlingRateLimit")),
@@ -215,7 +237,9 @@ def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] 
     }
     for key, (value, before) in settings.items():
         if before != value:
-            yield {"op": "replace", "path": f"/*/*/throttling/{key}", "value": f"{value:.15g}"}
+            yield {"op": "replace", "path": f"/{ALL_METHODS}/throttling/{key}", "value": f"{value:.15g}"}
+    # Settings of a single method, which outrank those of all. Their names are escaped as paths of patches are.
+    yield from ({"op": "remove", "path": f"/{method}"} for method in sorted(set(methods) - {ALL_METHODS}))
     log = stage.get("accessLogSettings") or {}
     if plan_functions.logs_access(wanted, observed):
         arn = wanted.names.log_group_arn(wanted.names.access_log_group)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.apigateway.models import Stage
 from moto.awslambda.models import LambdaFunction, LambdaStorage
 
 from gimel.ops import bundle, wanted
@@ -17,6 +18,7 @@ from tests.parts import CACHE
 
 _update_code = LambdaFunction.update_function_code
 _publish = LambdaStorage.publish_version
+_patch_stage = Stage.apply_operations
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             storage._arns = {**known, made.function_arn: made}
         return made
 
+    def patch_stage(stage: Stage, operations: list[dict[str, str]]) -> Stage:
+        # AWS takes the settings of a single method away; moto passes over that.
+        for one in operations:
+            if one["op"] == "remove":
+                stage.method_settings.pop(one["path"].lstrip("/"), None)
+        return _patch_stage(stage, operations)
+
+    monkeypatch.setattr(Stage, "apply_operations", patch_stage)
     monkeypatch.setattr(LambdaStorage, "publish_version", publish)
     monkeypatch.setattr(LambdaFunction, "update_function_code", update_code)
     with mock_aws(config={"lambda": {"use_docker": False}}):

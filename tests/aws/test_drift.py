@@ -42,6 +42,21 @@ def removed_alias(account: Account) -> None:
     account.client("lambda").delete_alias(FunctionName="gimel-track", Name="live")
 
 
+def shared_alias(account: Account) -> None:
+    client = account.client("lambda")
+    client.update_function_configuration(FunctionName="gimel-track", Description="an experiment by hand")
+    version = client.publish_version(FunctionName="gimel-track")["Version"]
+    client.update_function_configuration(
+        FunctionName="gimel-track", Description=live_configuration(account)["Description"]
+    )
+    weights = {"AdditionalVersionWeights": {version: 0.1}}
+    client.update_alias(FunctionName="gimel-track", Name="live", RoutingConfig=weights)
+
+
+def live_configuration(account: Account) -> dict[str, Any]:
+    return account.client("lambda").get_function_configuration(FunctionName="gimel-track", Qualifier="1")
+
+
 def removed_permission(account: Account) -> None:
     account.client("lambda").remove_permission(FunctionName="gimel-track", StatementId="gimel-track", Qualifier="live")
 
@@ -84,6 +99,31 @@ def method_without_key(account: Account) -> None:
     client.delete_method(**where, httpMethod="DELETE")
     client.put_method(**where, httpMethod="DELETE", authorizationType="NONE", apiKeyRequired=False)
     client.put_integration(**where, httpMethod="DELETE", type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
+
+
+def integrate(account: Account, **changed: Any) -> None:
+    uri = account.only("apis")["methods"]["GET /track"]["uri"]
+    proxy = {"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": uri}
+    account.client("apigateway").put_integration(
+        **resource(account, "/track"), httpMethod="GET", **{**proxy, **changed}
+    )
+
+
+def impatient_integration(account: Account) -> None:
+    integrate(account, timeoutInMillis=50)
+
+
+def integration_through_a_link(account: Account) -> None:
+    integrate(account, connectionType="VPC_LINK", connectionId="link")
+
+
+def integration_with_a_parameter(account: Account) -> None:
+    integrate(account, requestParameters={"integration.request.header.x": "'y'"})
+
+
+def a_method_of_its_own_throttling(account: Account) -> None:
+    patch = [{"op": "replace", "path": "/~1track/GET/throttling/rateLimit", "value": "1"}]
+    account.client("apigateway").update_stage(restApiId=api_of(account), stageName="prod", patchOperations=patch)
 
 
 def other_deployment(account: Account) -> None:
@@ -141,12 +181,21 @@ def wider_role(account: Account) -> None:
     client.attach_role_policy(RoleName="gimel", PolicyArn=made)
 
 
+def trust_in(service: str) -> str:
+    allowed = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+
+
 def wider_trust(account: Account) -> None:
     anyone = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}],
     }
     account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=json.dumps(anyone))
+
+
+def trust_without_lambda(account: Account) -> None:
+    account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=trust_in("ec2.amazonaws.com"))
 
 
 def removed_log_group(account: Account) -> None:
@@ -157,7 +206,10 @@ def logs_kept_for_ever(account: Account) -> None:
     account.client("logs").delete_retention_policy(logGroupName="/aws/lambda/gimel-track")
 
 
-DRIFTS = [value for value in list(globals().values()) if getattr(value, "__module__", "") == __name__][2:]
+HELPERS = (api_of, resource, live_configuration, integrate, trust_in)
+DRIFTS = [
+    value for value in list(globals().values()) if getattr(value, "__module__", "") == __name__ and value not in HELPERS
+]
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.__name__)

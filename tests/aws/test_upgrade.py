@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -157,6 +158,23 @@ def test_extra_wiring_of_gimel_1_adds_a_path_to_the_same_function(account, gimel
     apply(gimel_at())
     assert "/kcart" not in account.state()["apis"][old.api]["paths"]
     assert sorted(account.state()["functions"]["gimel-track"]["policy"]) == ["gimel-track"]
+
+
+def test_paths_that_look_alike_are_allowed_each_for_itself(account, gimel_at):
+    parts = ["k-cart", "k_cart", "k.cart"]
+    extras = [
+        {
+            "lambda": {"FunctionName": "gimel-track", "Handler": "gimel.track"},
+            "api_gateway": {"pathPart": part, "method": {"httpMethod": "GET"}},
+        }
+        for part in parts
+    ]
+    apply(gimel_at({"extra_wiring": extras}))
+    granted = account.state()["functions"]["gimel-track"]["policy"]
+    paths = {condition["ArnLike"]["AWS:SourceArn"].rpartition("/")[2] for condition in granted.values()}
+    assert paths == {"track", *parts}
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,100}", sid) for sid in granted)
+    assert told(gimel_at({"extra_wiring": extras}).plan()) == []
 
 
 def test_a_function_of_its_own_comes_and_goes_with_extra_wiring(account, gimel_at):

@@ -8,7 +8,7 @@ differences where there are none. The inference that holds however often one loo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import expm1, hypot, inf, isfinite, log1p, sqrt
 
 from gimel.tails import (
@@ -65,27 +65,23 @@ class Proportion:
 
     successes: Count
     trials: Count
+    reached: int = field(init=False, repr=False, compare=False)
+    rate: float = field(init=False, repr=False, compare=False)
+    error_squared: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.trials.value == 0:
             raise ValueError("a rate needs at least one visitor")
-
-    @property
-    def reached(self) -> int:
-        return min(self.successes.value, self.trials.value)
-
-    @property
-    def rate(self) -> float:
-        return self.reached / self.trials.value
+        # Set once, as every figure of a report asks for them.
+        fix = object.__setattr__
+        fix(self, "reached", min(self.successes.value, self.trials.value))
+        fix(self, "rate", self.reached / self.trials.value)
+        fix(self, "error_squared", self.successes.error**2 + self.trials.error**2)
 
     @property
     def error(self) -> float:
         """The relative standard error that the two counters alone put into the rate."""
         return sqrt(self.error_squared)
-
-    @property
-    def error_squared(self) -> float:
-        return self.successes.error * self.successes.error + self.trials.error * self.trials.error
 
 
 def hyperloglog_error(n: float, shards: int = 1) -> float:
@@ -177,9 +173,8 @@ def p_value(variant: Proportion, control: Proportion) -> float:
     Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234;
     Agresti 2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric.
     From an expectation of EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003,
-    3.1), from which it does not differ any more. In either, z shrinks by sqrt(sampling / (sampling +
-    counting)), the variances of the difference under the pooled rate p: p (1 - p) (1/n1 + 1/n0), and p^2
-    times the counters' four relative variances.
+    3.1), from which it does not differ any more. The counters add to the variance of the difference under
+    the pooled rate p, p (1 - p) (1/n1 + 1/n0), p^2 times their four relative variances.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     sampling, counting = _null_variances(variant, control)
@@ -190,7 +185,7 @@ def p_value(variant: Proportion, control: Proportion) -> float:
         tail = min(tails.below, tails.above) + tails.at / 2
         if counting == 0:
             return min(1.0, 2 * tail)
-        z = z_of_tail(tail) * sqrt(sampling / (sampling + counting))
+        z = _with_counting(z_of_tail(tail), variant.rate - control.rate, sampling, counting)
     else:
         z = abs(variant.rate - control.rate) / sqrt(sampling + counting)
     return min(1.0, 2 * normal_tail(z))
@@ -202,7 +197,7 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
     With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
     other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
     are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. Large counts: the normal
-    approximation of the two posteriors. The counters' error shrinks z as in `p_value`.
+    approximation of the two posteriors. The counters' error enters as in `p_value`.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
@@ -211,10 +206,8 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
         sampling, counting = _null_variances(variant, control)
         if counting == 0:
             return chance
-        shrink = sqrt(sampling / (sampling + counting))
-        if chance < 0.5:
-            return normal_tail(z_of_tail(chance) * shrink)
-        return 1 - normal_tail(z_of_tail(tails.below) * shrink)
+        z = _with_counting(z_of_tail(min(chance, tails.below)), variant.rate - control.rate, sampling, counting)
+        return normal_tail(z if chance < 0.5 else -z)
     p1, p0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
     variance = p1 * (1 - p1) / (n1 + 3) + p0 * (1 - p0) / (n0 + 3)
     variance += p1 * p1 * variant.error_squared + p0 * p0 * control.error_squared
@@ -280,6 +273,18 @@ def _null_variances(variant: Proportion, control: Proportion) -> tuple[float, fl
     return sampling, pooled * pooled * (variant.error_squared + control.error_squared)
 
 
+def _with_counting(z: float, difference: float, sampling: float, counting: float) -> float:
+    """The z of a difference whose exact tail is that of z, if the counters add their variance.
+
+    In a tail that is longer than the normal one, the z is less than difference / sqrt(sampling): the sampling
+    variance is then that which explains it, (difference / z)^2.
+    """
+    if z == 0:
+        return 0.0
+    explained = max(sampling, (difference / z) ** 2)
+    return z * sqrt(explained / (explained + counting))
+
+
 def _rarest_cell(successes: int, n1: int, n0: int) -> float:
     total = n1 + n0
     return min(successes, total - successes) * min(n1, n0) / total
@@ -298,5 +303,5 @@ def _exact_split(counts: Sequence[Count], shares: Sequence[float], visitors: int
             z = z_of_tail(min(tails.below, tails.above) + tails.at / 2)
         else:
             z = abs(count.value - visitors * share) / sqrt(sampling)
-        smallest = min(smallest, 2 * normal_tail(z * sqrt(sampling / (sampling + extra))))
+        smallest = min(smallest, 2 * normal_tail(_with_counting(z, count.value - visitors * share, sampling, extra)))
     return bonferroni(smallest, len(counts) if len(counts) > 2 else 1)

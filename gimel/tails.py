@@ -30,7 +30,7 @@ def normal_tail(z: float) -> float:
 def z_of_tail(probability: float) -> float:
     """The z >= 0 which a standard normal variable exceeds with this probability (0 for one half and more).
 
-    A probability that has underflowed is taken for 1e-300: z is 37 then, and no decision hangs on more.
+    A probability that has underflowed is taken for 1e-300: z is 37 then.
     """
     return -_quantile(max(probability, SMALLEST_TAIL)) if probability < 0.5 else 0.0
 

@@ -1,8 +1,9 @@
 import json
 from itertools import product
-from math import floor, inf, isclose, log1p, sqrt
+from math import floor, hypot, inf, isclose, log1p, sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,6 +253,29 @@ class TestPValue:
         assert p_value(seen(51_500, 1_000_000), seen(50_000, 1_000_000)) < 1e-5
         assert p_value(seen(51_500, 1_000_000, 0.00813), seen(50_000, 1_000_000, 0.00813)) > 0.05
 
+    def test_far_in_a_long_tail_the_counters_error_is_no_excuse(self):
+        """91 % of 4,680 against all of 273,479: the difference is 5.5 times the standard error of the counters."""
+        variant, control = seen(4252, 4680, 0.0058), seen(273_479, 273_479, 0.0081)
+        expected = 2 * scipy_stats.norm.sf((1 - 4252 / 4680) / hypot(0.0058, 0.0058, 0.0081, 0.0081))
+        assert p_value(variant, control) < 2 * expected
+        assert chance_to_beat_control(variant, control) < expected
+        assert chance_to_beat_control(control, variant) > 1 - expected
+
+    @pytest.mark.parametrize(("trials", "other", "rate"), [(200, 20_000, 0.02), (200, 20_000, 0.98), (400, 400, 0.99)])
+    def test_equal_rates_rarely_differ_where_counters_err_in_an_exact_tail(self, trials, other, rate):
+        random = np.random.default_rng(6)
+        found = [
+            p_value(
+                seen(max(0, round(s * (1 + 0.006 * e1))), max(1, round(trials * (1 + 0.006 * e2))), 0.006),
+                seen(max(0, round(t * (1 + 0.006 * e3))), max(1, round(other * (1 + 0.006 * e4))), 0.006),
+            )
+            < 0.05
+            for s, t, (e1, e2, e3, e4) in zip(
+                random.binomial(trials, rate, 4000), random.binomial(other, rate, 4000), random.normal(size=(4000, 4))
+            )
+        ]
+        assert sum(found) / 4000 < 0.06
+
     def test_nobody_or_everybody_converting_is_no_evidence(self):
         assert p_value(seen(0, 10), seen(0, 1000)) == p_value(seen(10, 10), seen(1000, 1000, 0.01)) == 1.0
 
@@ -302,6 +326,11 @@ class TestSampleRatio:
         visitors = [1_000_000, 1_010_000]
         assert sample_ratio_p_value([Count(n) for n in visitors], [1, 1]) < 1e-9
         assert sample_ratio_p_value([Count(n, 0.00813) for n in visitors], [1, 1]) > 0.1
+
+    def test_a_split_turned_upside_down_is_no_counting_error(self):
+        """One in a thousand is expected, and nine in ten came: no counter errs like that."""
+        visitors = [Count(1000, 0.0055), Count(9000, 0.0061)]
+        assert sample_ratio_p_value(visitors, [999, 1]) < 1e-9
 
     def test_only_the_weights_proportions_matter(self):
         counts = [Count(8000), Count(1100), Count(1000)]

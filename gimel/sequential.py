@@ -7,9 +7,9 @@ stated confidence: whenever one stops, and for whatever reason, the last one is 
 
 from __future__ import annotations
 
-from math import ceil, exp, expm1, inf, isinf, log, sqrt
+from math import ceil, exp, expm1, hypot, inf, isinf, log, sqrt
 
-from gimel.stats import Count, Interval, Proportion
+from gimel.stats import Count, Interval, Proportion, difference_interval
 from gimel.tails import critical_value
 
 TYPICAL_CHANGE = 0.2
@@ -19,6 +19,9 @@ The confidence sequence is valid for any value. A smaller one sees small changes
 sooner, and large changes in small ones much later. At a rate of 20 % this is GrowthBook's default, which is
 tuned for 5,000 visitors.
 """
+
+COUNTED = 200
+"""The clock at which the boundary is lowest: nothing is gained by a higher multiple of the counters' error."""
 
 POWER = 0.8
 
@@ -57,26 +60,49 @@ def always_valid_interval(variant: Proportion, control: Proportion, alpha: float
     `boundary` standard errors about the difference, with one success and one failure added to either variant
     (Agresti & Caffo 2000, The American Statistician 54, 280-288), so that none or all converting is no
     certainty. The counters' error does not average out from look to look: its variance is added whole, and
-    the boundary, at 3 and more, covers the few independent values that it takes while an experiment grows.
+    the boundary, at 3 and more, covers the few independent values that it takes while an experiment grows. It
+    is not stretched by the boundary's height at the start, which is there for the sampling. Never narrower
+    than the interval for a single look, which is safer where one rate is 0 or 1.
     """
-    difference, error = _estimate(variant, control)
-    reach = boundary(information(variant, control), alpha) * error
-    return Interval(max(-1.0, difference - reach), min(1.0, difference + reach))
+    difference, sampling, counting = _estimate(variant, control)
+    clock = information(variant, control)
+    reach = hypot(boundary(clock, alpha) * sqrt(sampling), boundary(max(clock, COUNTED), alpha) * sqrt(counting))
+    once = difference_interval(variant, control, alpha)
+    return Interval(min(once.low, max(-1.0, difference - reach)), max(once.high, min(1.0, difference + reach)))
 
 
-def always_valid_p_value(variant: Proportion, control: Proportion) -> float:
-    """The smallest alpha at which `always_valid_interval` excludes 0.
+def always_valid_p_value(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
+    """The smallest alpha at which the confidence sequence excludes 0. Below `alpha` exactly where
+    `always_valid_interval` at `alpha` does.
 
     Whenever one looks, it falls below 0.05 in at most 1 of 20 experiments whose rates are equal.
 
     The mixture's likelihood ratio turned over, sqrt(v r^2 + 1) exp(-z^2 / 2 v r^2 / (v r^2 + 1)); symbols as
     in `boundary` (Johari, Koomen, Pekelis & Walsh 2022, Operations Research 70, 1806-1821: the
-    mixture sequential probability ratio test).
+    mixture sequential probability ratio test). As the square of the boundary is slope (height - log alpha),
+    it is solved for alpha with the counters' part too.
     """
-    difference, error = _estimate(variant, control)
-    gathered = information(variant, control) * TYPICAL_CHANGE * TYPICAL_CHANGE
-    z = difference / error
-    return min(1.0, sqrt(gathered + 1) * exp(-0.5 * z * z * gathered / (gathered + 1)))
+    difference, sampling, counting = _estimate(variant, control)
+    clock = information(variant, control)
+    slope, height = _mixture(clock)
+    slope_counted, height_counted = _mixture(max(clock, COUNTED))
+    sampling *= slope
+    counting *= slope_counted
+    beyond = difference * difference - sampling * height - counting * height_counted
+    p = min(1.0, exp(-beyond / (sampling + counting)))
+    if p < alpha:
+        once = difference_interval(variant, control, alpha)
+        if once.low <= 0 <= once.high:
+            return alpha * (1 + 1e-12)  # times the number of comparisons it does not round to less than 0.05
+    return p
+
+
+def counting_share(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
+    """The part of the square of `always_valid_interval`'s width that the counters bring: no visitor lowers it."""
+    _, sampling, counting = _estimate(variant, control)
+    clock = information(variant, control)
+    counting *= (boundary(max(clock, COUNTED), alpha) / boundary(clock, alpha)) ** 2
+    return counting / (sampling + counting)
 
 
 def visitors_per_variant(
@@ -93,7 +119,8 @@ def visitors_per_variant(
     Fleiss, Levin & Paik (2003), 4.2, without continuity correction: (z_a sqrt(2 p q) + z_b sqrt(p q + p1
     q1))^2 / d^2, where d is the change, p1 = p + d, q = 1 - p. The counters' error is a floor, c =
     `counting_variance` (of the difference, in units of rate squared), that no visitor lowers: d^2 becomes d^2
-    - (z_a + z_b)^2 c, and the answer is infinite where nothing is left. `critical` is used in place of z_a.
+    - (z_a + z_b)^2 c, and the answer is infinite where nothing is left. `critical`, the z of a test whose
+    variance is not pooled, is used in place of z_a: then p q + p1 q1 stands in both places.
     Raises ValueError unless both rates lie in [0, 1] and change is not 0.
     """
     changed = rate + change
@@ -101,7 +128,8 @@ def visitors_per_variant(
         raise ValueError(f"from {rate!r} to {changed!r} is no change of a rate")
     z_a = critical_value(alpha) if critical is None else critical
     z_b = critical_value(2 * (1 - power))
-    spread = z_a * sqrt(2 * rate * (1 - rate)) + z_b * sqrt(rate * (1 - rate) + changed * (1 - changed))
+    apart = sqrt(rate * (1 - rate) + changed * (1 - changed))
+    spread = z_a * (sqrt(2 * rate * (1 - rate)) if critical is None else apart) + z_b * apart
     left = change * change - (z_a + z_b) ** 2 * counting_variance
     return spread * spread / left if left > 0 else inf
 
@@ -112,8 +140,9 @@ def visitors_needed(
     """How many more visitors each of the two needs, until the always-valid interval sees such a change at 80
     % power.
 
-    `visitors_per_variant` with the `boundary` of the moment when that many have come. 0 when they have; None
-    where no number is enough, as the counters' own error hides the change, or where nobody has converted yet.
+    `visitors_per_variant` with the `boundary` of the moment when that many have come. Of variants with n1 and
+    n0 visitors, it is their harmonic mean that counts. 0 when they have come; None where no number is enough,
+    as the counters' own error hides the change, or where nobody has converted yet.
     """
     rate = control.rate or (variant.reached + control.reached) / (variant.trials.value + control.trials.value)
     rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is no certainty
@@ -131,19 +160,25 @@ def visitors_needed(
         if isinf(needed):
             return None
         critical = boundary(clock * needed, alpha)
-    so_far = 2 / (1 / variant.trials.value + 1 / control.trials.value)
-    return max(0, ceil(needed - so_far))
+    n1, n0 = variant.trials.value, control.trials.value
+    return max(0, ceil((needed - n1 - n0 + hypot(needed, n1 - n0)) / 2))
 
 
-def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float]:
-    """The difference with one success and one failure added to either, and its standard error with the
-    counters'.
+def _mixture(clock: float) -> tuple[float, float]:
+    """The square of the boundary is slope (height - log alpha)."""
+    gathered = clock * TYPICAL_CHANGE * TYPICAL_CHANGE
+    return 2 * (gathered + 1) / gathered, log(gathered + 1) / 2
+
+
+def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float, float]:
+    """The difference with one success and one failure added to either, and the variances that sampling and
+    that counting bring.
     """
     m1, m0 = variant.trials.value + 2, control.trials.value + 2
     p1, p0 = (variant.reached + 1) / m1, (control.reached + 1) / m0
-    variance = p1 * (1 - p1) / m1 + p0 * (1 - p0) / m0
-    variance += variant.rate**2 * variant.error_squared + control.rate**2 * control.error_squared
-    return p1 - p0, sqrt(variance)
+    sampling = p1 * (1 - p1) / m1 + p0 * (1 - p0) / m0
+    counting = variant.rate**2 * variant.error_squared + control.rate**2 * control.error_squared
+    return p1 - p0, sampling, counting
 
 
 def _counts(*proportions: Proportion) -> list[Count]:

@@ -2,6 +2,7 @@ import json
 from math import inf, log, sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,17 +81,49 @@ class TestAlwaysValidInterval:
         assert reach[1] > 0.2 * 0.00813 * 2 * 3
         assert reach[1] > 0.9 * reach[0]
 
-    @given(*[st.integers(0, 10**6)] * 2, *[st.integers(1, 10**6)] * 2, st.floats(0, 0.05))
-    def test_it_excludes_zero_exactly_when_its_p_value_is_small(self, s1, s0, n1, n0, error):
+    @given(
+        *[st.integers(0, 10**6)] * 2,
+        *[st.integers(1, 10**6)] * 2,
+        st.floats(0, 0.05),
+        st.sampled_from([0.05 / comparisons for comparisons in (1, 2, 11, 19)]),
+    )
+    def test_it_excludes_zero_exactly_when_its_p_value_is_small(self, s1, s0, n1, n0, error, alpha):
         variant, control = seen(s1, n1, error), seen(s0, n0, error)
-        interval, p = always_valid_interval(variant, control), always_valid_p_value(variant, control)
-        if abs(p - 0.05) > 1e-9:
-            assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
+        interval, p = always_valid_interval(variant, control, alpha), always_valid_p_value(variant, control, alpha)
+        if abs(p / alpha - 1) > 1e-9:
+            assert (p < alpha) == (interval.low > 0 or interval.high < 0)
 
     @given(*[st.integers(0, 10**12)] * 2, *[st.integers(1, 10**12)] * 2, st.floats(0, 2), st.floats(1e-9, 0.5))
     def test_it_is_an_interval_of_differences_for_whatever_was_counted(self, s1, s0, n1, n0, error, alpha):
         interval = always_valid_interval(seen(s1, n1, error), seen(s0, n0, error), alpha)
         assert -1 <= interval.low <= interval.high <= 1
+
+    @given(
+        *[st.integers(0, 10**6)] * 2,
+        *[st.integers(1, 10**6)] * 2,
+        st.floats(0, 0.05),
+        st.sampled_from([0.05, 0.05 / 11]),
+    )
+    def test_it_is_never_narrower_than_that_of_a_single_look(self, s1, s0, n1, n0, error, alpha):
+        variant, control = seen(s1, n1, error), seen(s0, n0, error)
+        single, always = (f(variant, control, alpha) for f in (difference_interval, always_valid_interval))
+        assert always.low <= single.low <= single.high <= always.high
+
+    def test_what_a_single_look_does_not_show_is_no_winner(self):
+        """None of 1,456 against 0.54 % of very many: the smaller variant's variance is underrated, as it is made
+        of no success.
+        """
+        variant, control, alpha = seen(0, 1456), seen(4672, 858_683), 0.05 / 11
+        assert difference_interval(variant, control, alpha).high > 0
+        assert always_valid_interval(variant, control, alpha).high > 0
+        assert always_valid_p_value(variant, control, alpha) == pytest.approx(alpha)
+        assert always_valid_p_value(variant, control, alpha) >= alpha
+
+    def test_all_converting_is_not_stretched_by_the_counters_at_the_start(self):
+        """Where nobody fails the clock hardly moves, and the boundary stays at 50: the counters err as ever."""
+        interval = always_valid_interval(counted(10**6, 10**6), counted(10**6, 10**6))
+        assert boundary(information(seen(10**6, 10**6), seen(10**6, 10**6))) > 10
+        assert interval.high < 1.1 * boundary(200) * 0.00813 * 2
 
     def test_the_clock_is_about_half_of_one_variants_successes(self):
         assert information(seen(500, 10_000), seen(500, 10_000)) == pytest.approx(250 * 0.95, rel=0.01)
@@ -121,6 +154,26 @@ class TestVisitors:
         later = visitors_needed(seen(550, 11_000), seen(550, 11_000), 0.1)
         assert early - later == pytest.approx(10_000, abs=2)
         assert visitors_needed(seen(50_000, 1_000_000), seen(50_000, 1_000_000), 0.1) == 0
+
+    @pytest.mark.parametrize("rate", [0.02, 0.3, 0.7, 0.95])
+    def test_with_that_many_four_of_five_experiments_see_the_change(self, rate):
+        """At 95 % the change that it plans for is a decrease, as there is no room for an increase."""
+        start = seen(round(100 * rate), 100)
+        needed = 100 + visitors_needed(start, start, 0.1)
+        lift = 1.1 if rate < 0.9 else 0.9
+        random = np.random.default_rng(7)
+        variants, controls = random.binomial(needed, rate * lift, 2000), random.binomial(needed, rate, 2000)
+        found = [
+            always_valid_p_value(seen(s1, needed), seen(s0, needed)) < 0.05
+            for s1, s0 in zip(variants.tolist(), controls.tolist())
+        ]
+        assert 0.7 < sum(found) / 2000 < 0.85
+
+    def test_a_small_variant_beside_a_large_one_needs_no_more_than_it_lacks(self):
+        """The harmonic mean of 1,000 + x and 9,000 + x visitors is what two equal variants would need."""
+        needed = visitors_needed(seen(50, 1000), seen(450, 9000), 0.1)
+        equal = 1000 + visitors_needed(seen(50, 1000), seen(50, 1000), 0.1)
+        assert 2 / (1 / (1000 + needed) + 1 / (9000 + needed)) == pytest.approx(equal, abs=2)
 
     def test_a_small_counter_knows_the_error_it_will_have(self):
         """A HyperLogLog of 1,000 errs by 0.55 %, one of a million by 0.81 %: the plan reckons with the

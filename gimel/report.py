@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from math import isfinite, sqrt
 from typing import Any
 
-from gimel import verdict
+from gimel import sample_ratio, verdict
 from gimel.sequential import always_valid_interval, always_valid_p_value
 from gimel.stats import (
     Count,
@@ -18,135 +17,66 @@ from gimel.stats import (
     difference_interval,
     p_value,
     rate_interval,
-    sample_ratio_p_value,
     uplift_interval,
 )
+from gimel.variants import NOTHING, Variants, arranged, notes
 from gimel.verdict import Rival, Verdict
 
 PARTICIPATE = "participate"
 """The event of a visitor who enters the experiment: a variant's trials."""
 
 ALPHA = 0.05
-SPLIT_ALPHA = 0.001
 BEYOND_COUNTING_ERROR = 4
 """So many standard errors above the visitors, successes are repeated ones and no counting error."""
-
-NOTHING = Count(0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The sample-ratio check: whether visitors are split as they should be."""
-
-    p_value: float | None
-    labels: Sequence[str]
-    visitors: Sequence[Count]
-    shares: Sequence[float]
-    alarm: Verdict | None
-
-    def as_dict(self) -> dict[str, Any]:
-        everyone = sum(count.value for count in self.visitors)
-        if self.alarm:
-            state, text = "mismatch", self.alarm.text
-        elif self.p_value is None:
-            state, text = "not_tested", "there is no split of visitors to check yet"
-        else:
-            state, text = "as_expected", "the visitors are split as they should be"
-        return {
-            "state": state,
-            "p_value": self.p_value,
-            "expected": [
-                {"label": label, "share": share, "trials": everyone * share}
-                for label, share in zip(self.labels, self.shares)
-            ],
-            "text": text,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """What all goals of an experiment share."""
-
-    labels: Sequence[str]
-    trials: Mapping[str, Count]
-    control: str
-    alarm: Verdict | None
-
-    @property
-    def comparisons(self) -> int:
-        return max(1, len(self.labels) - 1)
 
 
 def experiment_report(
     counts: Mapping[str, Mapping[str, Count]],
     baseline: str | None = None,
     weights: Mapping[str, float] | None = None,
+    per_visitor: Collection[str] = (),
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
-    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control and
-    `weights` the configured weight of each variant. What each key means is in docs/statistics.md; a figure
-    that is undefined is None. Never raises for what counters can hold.
+    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control,
+    `weights` the configured weight of each variant, and `per_visitor` the goals that a visitor can reach more
+    than once. What each key means is in docs/statistics.md; a figure that is undefined is None. Never raises
+    for what counters can hold.
     """
-    labels = sorted({label for variants in counts.values() for label in variants})
     participants = counts.get(PARTICIPATE, {})
-    trials = {label: participants.get(label, NOTHING) for label in labels}
-    control, notes = _control([label for label in labels if trials[label].value] or labels, labels, baseline)
-    split = _split(trials, weights, notes)
-    experiment = Experiment(labels, trials, control or "", split.alarm)
+    labels = sorted({label for variants in counts.values() for label in variants})
+    goals = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
+    variants = arranged({label: participants.get(label, NOTHING) for label in labels}, baseline, weights)
+    split = sample_ratio.check(variants.trials, variants.weights)
     return {
         "participants": [
-            {"label": label, "trials": trials[label].value, "counting_error": trials[label].error} for label in labels
+            {"label": label, "trials": count.value, "counting_error": count.error}
+            for label, count in variants.trials.items()
         ],
-        "control": control,
-        "comparisons": experiment.comparisons,
+        "control": variants.control if labels else None,
+        "comparisons": variants.comparisons,
         "sample_ratio": split.as_dict(),
-        "notes": notes,
-        "goals": [_goal(goal, counts[goal], experiment) for goal in sorted(counts) if goal != PARTICIPATE],
+        "notes": list(notes(variants, baseline, per_visitor, goals)),
+        "goals": [
+            _goal(goal, successes, variants, goal in per_visitor, split.alarm) for goal, successes in goals.items()
+        ],
     }
 
 
-def _control(seen: Sequence[str], labels: Sequence[str], baseline: str | None) -> tuple[str | None, list[str]]:
-    """The configured control, else the first variant that somebody was seen to take part in."""
-    if not labels:
-        return None, []
-    if baseline is None or baseline in labels:
-        return seen[0] if baseline is None else baseline, []
-    missing = f"the configured baseline {baseline} has not been seen"
-    return seen[0], [f"{missing}; the variants are compared with {seen[0]} instead"]
-
-
-def _split(trials: Mapping[str, Count], weights: Mapping[str, float] | None, notes: list[str]) -> Split:
-    """Against the configured weights, of which a variant never seen has its share too; else against equal
-    ones.
-    """
-    if weights is None:
-        labels = [label for label, count in trials.items() if count.value]
-        expected = [1.0] * len(labels)
+def _goal(
+    goal: str, successes: Mapping[str, Count], variants: Variants, per_visitor: bool, alarm: Verdict | None
+) -> dict[str, Any]:
+    reached = {label: successes.get(label, NOTHING) for label in variants.trials}
+    repeated = per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.compared)
+    if repeated:
+        rows, conclusion = _per_visitor(reached, variants, per_visitor)
     else:
-        labels = sorted(label for label, weight in weights.items() if weight > 0 and isfinite(weight))
-        expected = [float(weights[label]) for label in labels]
-        strangers = [label for label, count in trials.items() if count.value and label not in labels]
-        if strangers:
-            notes.append(f"no weight is configured for {verdict.listed(strangers)}: the split is checked without it")
-    visitors = [trials.get(label, NOTHING) for label in labels]
-    everything = sum(expected)
-    shares = [weight / everything for weight in expected]
-    if len(labels) < 2 or not any(count.value for count in visitors):
-        return Split(None, labels, visitors, shares, None)
-    p = sample_ratio_p_value(visitors, expected)
-    alarm = verdict.do_not_trust(visitors, shares, labels) if p < SPLIT_ALPHA else None
-    return Split(p, labels, visitors, shares, alarm)
-
-
-def _goal(goal: str, successes: Mapping[str, Count], experiment: Experiment) -> dict[str, Any]:
-    reached = {label: successes.get(label, NOTHING) for label in experiment.labels}
-    repeated = any(_exceeds(count, experiment.trials[label]) for label, count in reached.items())
-    rows, conclusion = (_per_visitor if repeated else _proportions)(reached, experiment)
-    if experiment.alarm:
-        conclusion = experiment.alarm
+        rows, conclusion = _proportions(reached, variants)
+    if alarm:
+        conclusion = alarm
         for row in rows:
             row["verdict"] = conclusion.as_dict()
+            row["visitors_needed"] = None
     return {
         "goal": goal,
         "kind": "per_visitor" if repeated else "proportion",
@@ -162,29 +92,34 @@ def _exceeds(successes: Count, trials: Count) -> bool:
     return trials.value > 0 and successes.value > trials.value + allowed
 
 
-def _per_visitor(reached: Mapping[str, Count], experiment: Experiment) -> tuple[list[dict[str, Any]], Verdict]:
-    trials, control = experiment.trials, experiment.control
+def _per_visitor(
+    reached: Mapping[str, Count], variants: Variants, configured: bool
+) -> tuple[list[dict[str, Any]], Verdict]:
+    trials, control = variants.trials, variants.control
     rates = {label: reached[label].value / count.value for label, count in trials.items() if count.value}
-    conclusion = verdict.per_visitor(list(rates.items()))
     rows = []
     for label, count in reached.items():
         row = _row(label, count, trials[label])
         if label in rates:
             row["rate"] = rates[label]
             row["counting_error"] = sqrt(count.error**2 + trials[label].error ** 2)
-            row["verdict"] = (
-                verdict.CONTROL if label == control else verdict.per_visitor([(label, rates[label])])
-            ).as_dict()
-            if label != control and control in rates:
+            row["verdict"] = verdict.per_visitor([(label, rates[label])], configured).as_dict()
+            if label == control:
+                row["verdict"] = verdict.CONTROL.as_dict()
+            elif label not in variants.compared:
+                row["verdict"] = verdict.not_compared(label).as_dict()
+            elif control in rates:
                 row["difference"] = rates[label] - rates[control]
                 row["uplift"] = rates[label] / rates[control] - 1 if rates[control] else None
         rows.append(row)
-    return rows, conclusion
+    shown = [(label, rate) for label, rate in rates.items() if label in variants.compared]
+    return rows, verdict.per_visitor(shown, configured) if shown else _nobody(reached)
 
 
-def _proportions(reached: Mapping[str, Count], experiment: Experiment) -> tuple[list[dict[str, Any]], Verdict]:
-    trials, control = experiment.trials, experiment.control
+def _proportions(reached: Mapping[str, Count], variants: Variants) -> tuple[list[dict[str, Any]], Verdict]:
+    trials, control = variants.trials, variants.control
     against = Proportion(reached[control], trials[control]) if trials.get(control, NOTHING).value else None
+    comparisons = variants.comparisons
     rows, rivals = [], []
     for label, count in reached.items():
         row = _row(label, count, trials[label])
@@ -195,17 +130,19 @@ def _proportions(reached: Mapping[str, Count], experiment: Experiment) -> tuple[
             row["counting_error"] = own.error
             if label == control:
                 row["verdict"] = verdict.CONTROL.as_dict()
+            elif label not in variants.compared:
+                row["verdict"] = verdict.not_compared(label).as_dict()
             elif against is None:
                 row["verdict"] = verdict.no_control(control).as_dict()
             else:
-                rival = _compare(row, label, own, against, experiment)
+                rival = _compare(row, own, control, against, comparisons)
                 rivals.append(rival)
                 row["verdict"] = rival.verdict.as_dict()
         rows.append(row)
     if against is None and any(count.value for count in trials.values()):
         return rows, verdict.no_control(control)
     if against is None:
-        return rows, verdict.no_data("no visitors yet", _lost(sum(count.value for count in reached.values())))
+        return rows, _nobody(reached)
     if not rivals:
         return rows, verdict.no_data(
             f"nothing to compare: only {verdict.name(control)} has visitors so far",
@@ -214,13 +151,12 @@ def _proportions(reached: Mapping[str, Count], experiment: Experiment) -> tuple[
     return rows, verdict.summary(rivals, control, against)
 
 
-def _compare(row: dict[str, Any], label: str, own: Proportion, against: Proportion, experiment: Experiment) -> Rival:
+def _compare(row: dict[str, Any], own: Proportion, control: str, against: Proportion, comparisons: int) -> Rival:
     """Fills a row with its comparison to the control, corrected for the number of such comparisons."""
-    comparisons = experiment.comparisons
     alpha = ALPHA / comparisons
     single = p_value(own, against)
     interval = always_valid_interval(own, against, alpha)
-    rival = verdict.compare(label, own, experiment.control, against, interval, alpha)
+    rival = verdict.compare(row["label"], own, control, against, interval, alpha)
     row["difference"] = own.rate - against.rate
     row["difference_interval"] = _bounds(difference_interval(own, against, alpha))
     row["uplift"] = own.rate / against.rate - 1 if against.rate else None
@@ -229,7 +165,7 @@ def _compare(row: dict[str, Any], label: str, own: Proportion, against: Proporti
     row["unadjusted_p_value"] = single
     row["chance_to_beat_control"] = chance_to_beat_control(own, against)
     row["always_valid_interval"] = _bounds(interval)
-    row["always_valid_p_value"] = bonferroni(always_valid_p_value(own, against), comparisons)
+    row["always_valid_p_value"] = bonferroni(always_valid_p_value(own, against, alpha), comparisons)
     row["visitors_needed"] = rival.needed
     return rival
 
@@ -253,8 +189,12 @@ def _row(label: str, successes: Count, trials: Count) -> dict[str, Any]:
         "always_valid_interval": None,
         "always_valid_p_value": None,
         "visitors_needed": None,
-        "verdict": verdict.no_data("no visitors yet", _lost(successes.value)).as_dict(),
+        "verdict": _nobody({label: successes}).as_dict(),
     }
+
+
+def _nobody(reached: Mapping[str, Count]) -> Verdict:
+    return verdict.no_data("no visitors yet", _lost(sum(count.value for count in reached.values())))
 
 
 def _lost(successes: int) -> str:

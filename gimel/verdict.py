@@ -1,6 +1,7 @@
 """From figures to words: what a person who decides should read, and why.
 
-States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `no_data`.
+States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `not_compared`,
+`no_data`.
 A winner is declared by the always-valid interval alone, because people look every day.
 """
 
@@ -8,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, log10, sqrt
 
-from gimel.sequential import visitors_needed
-from gimel.stats import Count, Interval, Proportion
+from gimel.sequential import counting_share, visitors_needed
+from gimel.stats import Interval, Proportion
 
 SOUGHT = 0.10
 """The relative change that an experiment is asked to show, in `visitors_needed` and in the verdicts."""
@@ -54,11 +55,10 @@ def compare(
     """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at
     `alpha`.
     """
-    needed = visitors_needed(variant, control, SOUGHT, alpha)
     red, blue = name(label), name(control_label)
 
-    def because(verdict_state: str, text: str, reason: str) -> Rival:
-        return Rival(label, variant, interval, needed, Verdict(verdict_state, text, reason))
+    def because(state: str, text: str, reason: str, needed: int | None = None) -> Rival:
+        return Rival(label, variant, interval, needed, Verdict(state, text, reason))
 
     if interval.low > 0:
         return because("winner", f"{red} beats {blue}", _gap(red, variant, blue, control, interval))
@@ -69,18 +69,19 @@ def compare(
     )
     if variant.reached + control.reached == 0:
         return because("collecting", "collecting: nobody has reached this goal yet", so_far)
+    needed = visitors_needed(variant, control, SOUGHT, alpha)
     change, missing = _next_step(variant, control, interval, needed, alpha)
     if missing:
-        return because("collecting", _collecting(missing, change, control), so_far)
+        return because("collecting", _collecting(missing, change, control), so_far, needed)
     plausible = _largest_change(interval, control)
     if plausible is None:
-        return because("collecting", f"collecting: nobody has reached this goal through {blue} yet", so_far)
-    if plausible > SOUGHT and variant.error + control.error == 0:
-        return because("collecting", "collecting: too few visitors to rule out a 10 % change", so_far)
+        return because("collecting", f"collecting: nobody has reached this goal through {blue} yet", so_far, needed)
+    if plausible > SOUGHT and not _hidden(variant, control, interval, alpha):
+        return because("collecting", "collecting: too few visitors to rule out a 10 % change", so_far, needed)
     settled = _so_far(
         variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {LOOKS}"
     )
-    if plausible > SOUGHT and variant.error + control.error > 0:
+    if plausible > SOUGHT:
         settled += "; the counters' own error hides smaller changes, a higher precision shows them"
     return because("no_difference", f"no difference larger than {_up(plausible)} is plausible", settled)
 
@@ -125,6 +126,10 @@ def no_data(text: str, reason: str = "") -> Verdict:
     return Verdict("no_data", text, reason)
 
 
+def not_compared(label: str) -> Verdict:
+    return Verdict("not_compared", "not compared", f"{name(label)} has no weight in config.json")
+
+
 def no_control(label: str) -> Verdict:
     return no_data(
         f"{name(label)}, the control, has no visitors yet",
@@ -132,40 +137,24 @@ def no_control(label: str) -> Verdict:
     )
 
 
-def per_visitor(rates: Sequence[tuple[str, float]]) -> Verdict:
-    shown = listed([f"{name(label)} {rate:#.3g}".rstrip(".") for label, rate in rates])
+def per_visitor(rates: Sequence[tuple[str, float]], configured: bool) -> Verdict:
+    shown = listed([f"{name(label)} {each(rate)}" for label, rate in rates])
+    why = (
+        "configured as a goal that a visitor can reach more than once"
+        if configured
+        else "more successes than visitors: a visitor can reach this goal more than once, or some participants were"
+        " not counted"
+    )
     return Verdict(
         "per_visitor",
         f"per visitor: {shown}",
-        "a visitor can reach this goal more than once; the counts do not show how much visitors differ, so"
-        " no test is possible",
+        f"{why}; the counts do not show how much visitors differ, so no test is possible",
     )
 
 
-def do_not_trust(visitors: Sequence[Count], shares: Sequence[float], labels: Sequence[str]) -> Verdict:
-    if len(labels) <= LONGEST_LIST:
-        text = f"do not trust: the split {split(visitors)} should be {ratio(shares)}"
-    else:
-        everyone = sum(count.value for count in visitors)
-        worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
-        text = (
-            f"do not trust: {name(labels[worst])} has {visitors[worst].value:,} visitors and should have"
-            f" about {everyone * shares[worst]:,.0f}"
-        )
-    return Verdict(
-        "do_not_trust",
-        text,
-        "chance splits visitors like this less than 1 time in 1,000; some are lost or sent to the wrong"
-        " variant, so the rates cannot be compared: find the cause, or configure the weights that are meant",
-    )
-
-
-def split(visitors: Sequence[Count]) -> str:
-    return " / ".join(f"{count.value:,}" for count in visitors)
-
-
-def ratio(shares: Sequence[float]) -> str:
-    return " / ".join(f"{100 * share:.3g}" for share in shares)
+def each(rate: float) -> str:
+    """How often a visitor reaches a goal, to three digits."""
+    return f"{rate:,.{max(0, 2 - floor(log10(rate or 1)))}f}"
 
 
 def name(label: str) -> str:
@@ -203,6 +192,13 @@ def _next_step(
     return SOUGHT, None
 
 
+def _hidden(variant: Proportion, control: Proportion, interval: Interval, alpha: float) -> bool:
+    """Whether no number of visitors can rule out the change sought, as the counters' own error stays."""
+    share = counting_share(variant, control, alpha)
+    lasting = (interval.high - interval.low) / 2 * sqrt(share)
+    return share > 0.5 and abs(variant.rate - control.rate) + lasting > SOUGHT * control.rate
+
+
 def _collecting(missing: int, change: float, control: Proportion) -> str:
     visitors = about(missing, digits=2 if control.reached >= 10 else 1)
     return f"collecting: about {visitors} more visitors per variant to see a {change:.0%} change".replace("%", " %")
@@ -215,9 +211,11 @@ def _largest_change(interval: Interval, control: Proportion) -> float | None:
 def _gap(red: str, variant: Proportion, blue: str, control: Proportion, interval: Interval) -> str:
     near, far = sorted((abs(interval.low), abs(interval.high)))
     width = max(min(near, far - near), (far - near) / 30) / 2
+    least = points(near, width)
     return (
-        f"{percent(variant.rate, width)} against {percent(control.rate, width)}: {points(near, width)} to"
-        f" {points(far, width)} percentage points {'more' if interval.low > 0 else 'less'}, {LOOKS}"
+        f"{percent(variant.rate, width)} against {percent(control.rate, width)}:"
+        f" {f'{least} to' if least.strip('0.') else 'up to'} {points(far, width)} percentage points"
+        f" {'more' if interval.low > 0 else 'less'}, {LOOKS}"
     )
 
 
@@ -238,7 +236,8 @@ def percent(rate: float, width: float) -> str:
 
 
 def points(share: float, width: float, sign: str = "-") -> str:
-    return f"{100 * share:{sign},.{_decimals(width)}f}"
+    decimals = _decimals(width)
+    return f"{round(100 * share, decimals) + 0.0:{sign},.{decimals}f}"  # + 0.0: there is no -0
 
 
 def _decimals(width: float) -> int:

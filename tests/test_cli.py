@@ -8,11 +8,14 @@ from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import gimel
 from gimel import config
 from gimel.ops import cli, embedded, formats
 from gimel.ops.cli import main
+from gimel.report import experiment_report
+from gimel.stats import Count
 from tests.calls import EVENT
 from tests.parts import missing
 
@@ -67,6 +70,13 @@ def test_what_could_move_the_cursor_is_shown_as_a_sign(tracked, redis_server):
     output = run("report").stdout
     assert "evil\N{REPLACEMENT CHARACTER}[31mRED\N{REPLACEMENT CHARACTER}" in output
     assert "\x1b[31m" not in output
+
+
+def test_a_wrong_split_is_explained_before_any_goal_is_reached():
+    report = experiment_report({"participate": {"a": Count(5210), "b": Count(4790)}})
+    console = Console(file=io.StringIO(), width=300)
+    console.print(formats.as_text([{"experiment": "e", **report}]))
+    assert report["sample_ratio"]["reason"] in console.file.getvalue()
 
 
 @pytest.mark.parametrize("name", ["=1", "+1", "-1", "@a"])

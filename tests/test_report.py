@@ -30,11 +30,12 @@ STATES = {
     "do_not_trust",
     "per_visitor",
     "control",
+    "not_compared",
     "no_data",
 }
 
 
-def report(trials, shards=0, baseline=None, weights=None, **goals):
+def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), **goals):
     """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact
     counters.
     """
@@ -46,7 +47,7 @@ def report(trials, shards=0, baseline=None, weights=None, **goals):
         }
 
     counts = {goal: read(variants) for goal, variants in goals.items()}
-    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights)
+    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights, per_visitor)
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -146,6 +147,7 @@ class TestSampleRatio:
                 {"label": "red", "share": 0.5, "trials": 5000},
             ],
             "text": "the visitors are split as they should be",
+            "reason": "",
         }
 
     def test_an_uneven_split_is_not_to_be_trusted_whatever_else(self):
@@ -165,11 +167,6 @@ class TestSampleRatio:
         assert answer["sample_ratio"]["text"] == "do not trust: the split 900 / 0 should be 50 / 50"
         assert [result["label"] for result in answer["goals"][0]["results"]] == ["a"]
 
-    def test_a_variant_without_a_weight_is_left_out_and_noted(self):
-        answer = report({"a": 900, "b": 910, "x": 3}, weights={"a": 1, "b": 1, "off": 0})
-        assert answer["sample_ratio"]["state"] == "as_expected"
-        assert answer["notes"] == ["no weight is configured for x: the split is checked without it"]
-
     def test_the_counters_error_is_no_mismatch(self):
         assert report({"a": 10**6, "b": 1_012_000}, shards=1)["sample_ratio"]["state"] == "as_expected"
         assert report({"a": 10**6, "b": 1_012_000})["sample_ratio"]["state"] == "mismatch"
@@ -185,8 +182,171 @@ class TestSampleRatio:
             "do not trust: v05 has 1,300 visitors and should have about 1,025"
         )
 
+    def test_a_variant_with_next_to_no_visitors_is_caught_and_has_two_explanations(self):
+        answer = report({"blue": 5000, "red": 5010, "redd": 1}, buy={"blue": 100, "red": 110})
+        assert answer["sample_ratio"]["text"] == (
+            "do not trust: the split 5,000 / 5,010 / 1 should be 33.3 / 33.3 / 33.3"
+        )
+        assert answer["sample_ratio"]["reason"] == (
+            "chance splits visitors like this less than 1 time in 1,000. Either redd loses nearly all its visitors:"
+            " find the cause. Or redd is no variant of this experiment (misspelt, removed, or a stranger's): give"
+            " weights to the real variants in config.json, and all others are left out"
+        )
+        assert answer["goals"][0]["verdict"]["reason"] == answer["sample_ratio"]["reason"]
+
+    def test_several_of_them_are_named_together(self):
+        reason = report({"a": 1, "blue": 5000, "red": 5010, "redd": 2})["sample_ratio"]["reason"]
+        assert "Either a and redd lose nearly all their visitors" in reason
+        assert "Or a and redd are no variants of this experiment" in reason
+
+    @pytest.mark.parametrize(
+        ("weights", "cure"),
+        [
+            (
+                None,
+                "find the cause; if it is meant, or one of them is no variant any more, configure weights in"
+                " config.json",
+            ),
+            ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
+        ],
+    )
+    def test_the_cure_fits_what_is_configured(self, weights, cure):
+        assert report({"a": 5210, "b": 4790}, weights=weights)["sample_ratio"]["reason"].endswith(cure)
+
+    def test_a_configured_variant_with_next_to_no_visitors_is_no_stranger(self):
+        trials = {"a": 5000, "b": 5010, "c": 1}
+        reason = report(trials, weights=dict.fromkeys(trials, 1))["sample_ratio"]["reason"]
+        assert reason.endswith("find the cause, or correct the weights in config.json")
+
+
+class TestStrangers:
+    """Labels without a weight, where weights are configured."""
+
+    WEIGHTS = {"blue": 1, "red": 1}  # noqa: RUF012
+
+    def test_they_are_noted_and_left_out_of_everything(self):
+        without = report({"blue": 900, "red": 910}, buy={"blue": 50, "red": 70}, weights=self.WEIGHTS)
+        answer = report(
+            {"aaa": 3, "blue": 900, "red": 910},
+            buy={"aaa": 9, "blue": 50, "red": 70, "zzz": 2},
+            weights=self.WEIGHTS | {"off": 0},
+        )
+        assert answer["notes"] == [
+            "aaa and zzz have no weight in config.json, and are neither compared nor part of the split"
+        ]
+        for key in ("control", "comparisons", "sample_ratio"):
+            assert answer[key] == without[key]
+        (of_goal,), (expected,) = answer["goals"], without["goals"]
+        assert (of_goal["kind"], of_goal["verdict"]) == ("proportion", expected["verdict"])
+        assert [row(of_goal, label) for label in self.WEIGHTS] == [row(expected, label) for label in self.WEIGHTS]
+
+    def test_their_counts_are_shown_and_nothing_is_compared(self):
+        stranger = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
+        assert (stranger["successes"], stranger["trials"], stranger["rate"]) == (1, 4, 0.25)
+        assert stranger["difference"] is stranger["p_value"] is stranger["visitors_needed"] is None
+        assert stranger["verdict"] == {
+            "state": "not_compared",
+            "text": "not compared",
+            "reason": "x has no weight in config.json",
+        }
+
+    def test_they_do_not_make_a_goal_one_per_visitor(self):
+        of_goal = goal({"blue": 900, "red": 910, "x": 1}, {"blue": 40, "red": 50, "x": 99}, weights=self.WEIGHTS)
+        assert of_goal["kind"] == "proportion"
+
+    def test_of_a_goal_per_visitor_they_are_left_out_too(self):
+        trials, views = {"blue": 900, "red": 910, "x": 1}, {"blue": 1400, "red": 1500, "x": 99}
+        of_goal = goal(trials, views, weights=self.WEIGHTS)
+        assert of_goal["verdict"]["text"] == "per visitor: blue 1.56 and red 1.65"
+        assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
+        assert row(of_goal, "x")["difference"] is None
+
+    def test_one_that_is_asked_for_as_control_is_compared_with(self):
+        answer = report({"blue": 900, "red": 910, "x": 40}, buy={"blue": 50}, baseline="x", weights=self.WEIGHTS)
+        assert (answer["control"], answer["comparisons"]) == ("x", 2)
+        assert answer["notes"] == ["x, the control, has no weight in config.json: the split is checked without it"]
+        assert row(answer["goals"][0], "red")["p_value"] is not None
+
+    def test_weights_that_fit_nobody_leave_nobody_out(self):
+        answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, weights={"Blue": 1, "Red": 1})
+        assert answer["notes"] == [
+            "nobody takes part as Blue and Red, which config.json gives weights to, so the split is not checked:"
+            " write the names as the page does"
+        ]
+        assert answer["sample_ratio"]["state"] == "not_tested"
+        assert row(answer["goals"][0], "red")["p_value"] is not None
+
+
+class TestLostParticipants:
+    def test_a_variant_of_which_no_participant_was_counted_is_noted(self):
+        answer = report({"blue": 5000}, buy={"blue": 100, "red": 90})
+        assert answer["notes"] == [
+            "goals were reached through red, but no participant of it was counted: the participations are lost, or"
+            " it is no variant of this experiment"
+        ]
+
+    def test_several_are_named_once(self):
+        (note,) = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})["notes"]
+        assert note.startswith("goals were reached through x and y, but no participant of them was counted")
+
+    def test_they_are_not_counted_as_compared(self):
+        assert report({"b": 90, "c": 91}, buy={"x": 1})["comparisons"] == 1
+
+    def test_a_variant_without_anything_is_not_noted(self):
+        assert report({"b": 90, "c": 0}, buy={"b": 1, "c": 0})["notes"] == []
+
+
+class TestVisitorsNeeded:
+    def test_they_are_told_while_the_verdict_is_open(self):
+        assert row(goal({"a": 5000, "b": 5000}, {"a": 250, "b": 260}), "b")["visitors_needed"] > 50_000
+
+    @pytest.mark.parametrize(
+        ("reached", "state"), [(2960, "winner"), (2000, "loser"), (25_100, "no_difference"), (50_000, "no_difference")]
+    )
+    def test_they_are_null_once_it_is_settled(self, reached, state):
+        control = 2500 if reached < 25_000 else reached
+        of_variant = row(goal({"a": 50_000, "b": 50_000}, {"a": control, "b": reached}), "b")
+        assert (of_variant["verdict"]["state"], of_variant["visitors_needed"]) == (state, None)
+
+    def test_no_number_of_them_mends_a_wrong_split(self):
+        assert row(goal({"a": 5210, "b": 4790}, {"a": 250, "b": 260}), "b")["visitors_needed"] is None
+
 
 class TestPerVisitor:
+    def test_a_configured_goal_is_a_rate_per_visitor_whatever_its_counts(self):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 500, "blue": 900}, per_visitor=["buy"])
+        assert of_goal["kind"] == "per_visitor"
+        assert of_goal["verdict"] == {
+            "state": "per_visitor",
+            "text": "per visitor: blue 0.900 and red 0.500",
+            "reason": "configured as a goal that a visitor can reach more than once; the counts do not show how much"
+            " visitors differ, so no test is possible",
+        }
+        assert row(of_goal, "red")["p_value"] is None
+
+    def test_other_goals_stay_proportions(self):
+        goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
+        assert [(item["goal"], item["kind"]) for item in goals] == [("buy", "proportion"), ("view", "per_visitor")]
+
+    def test_a_configured_goal_that_nobody_reached_is_noted(self):
+        answer = report({"a": 100, "b": 100}, view={"a": 50}, per_visitor=["veiw", "view"])
+        assert answer["notes"] == ["nobody has reached veiw, which config.json names in per_visitor"]
+        assert report({"a": 100, "b": 100}, per_visitor=["view"])["notes"] == []
+
+    @pytest.mark.parametrize("trials", [{}, {"a": 0, "b": 0}])
+    def test_a_configured_goal_without_visitors_has_no_data(self, trials):
+        of_goal = goal(trials, {"a": 5, "b": 2}, per_visitor=["buy"])
+        assert (of_goal["verdict"]["state"], of_goal["verdict"]["text"]) == ("no_data", "no visitors yet")
+
+    def test_a_few_more_successes_than_exact_visitors_may_be_lost_participants(self):
+        """No proportion can be told from either, and the words name both."""
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1002, "blue": 990})
+        assert of_goal["kind"] == "per_visitor"
+        assert of_goal["verdict"]["reason"].startswith(
+            "more successes than visitors: a visitor can reach this goal more than once, or some participants were"
+            " not counted;"
+        )
+
     def test_more_successes_than_visitors_are_no_proportion(self):
         of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "blue": 900})
         red = row(of_goal, "red")
@@ -270,9 +430,10 @@ class TestEdges:
         ),
         st.one_of(st.none(), st.text(max_size=1)),
         st.one_of(st.none(), st.dictionaries(st.text(max_size=1), st.floats(allow_nan=True), max_size=3)),
+        st.sets(st.sampled_from(["buy", "", "other"])),
     )
-    def test_whatever_is_counted_has_a_report(self, counts, baseline, weights):
-        answer = json.loads(json.dumps(experiment_report(counts, baseline, weights), allow_nan=False))
+    def test_whatever_is_counted_has_a_report(self, counts, baseline, weights, per_visitor):
+        answer = json.loads(json.dumps(experiment_report(counts, baseline, weights, per_visitor), allow_nan=False))
         for item in answer["goals"]:
             assert item["verdict"]["state"] in STATES
             assert {result["verdict"]["state"] for result in item["results"]} <= STATES

@@ -1,6 +1,6 @@
 import pytest
 
-from gimel.verdict import about, listed, name
+from gimel.verdict import about, each, listed, name, points
 
 from .test_report import goal, row
 
@@ -31,7 +31,7 @@ def test_a_loser():
 def test_collecting_says_how_many_more():
     assert verdict_of({"red": 5_000, "blue": 5_000}, {"red": 1_550, "blue": 1_500}) == (
         "collecting",
-        "collecting: about 2,400 more visitors per variant to see a 10 % change",
+        "collecting: about 2,600 more visitors per variant to see a 10 % change",
         "31.0 % against 30.0 % so far; the difference may be anything from -1.8 to +3.8 percentage points",
     )
 
@@ -39,7 +39,7 @@ def test_collecting_says_how_many_more():
 def test_a_start_has_too_few_to_tell():
     assert verdict_of({"red": 11, "blue": 9}, {"red": 2}, "red") == (
         "collecting",
-        "collecting: about 30,000 more visitors per variant to see a 10 % change",
+        "collecting: about 40,000 more visitors per variant to see a 10 % change",
         "so far 2 of 11 visitors against 0 of 9: too few to tell",
     )
 
@@ -48,7 +48,7 @@ def test_enough_for_ten_percent_looks_for_five():
     state, text, _ = verdict_of({"red": 100_000, "blue": 100_000}, {"red": 5_250, "blue": 5_000})
     assert (state, text) == (
         "collecting",
-        "collecting: about 180,000 more visitors per variant to see a 5 % change",
+        "collecting: about 190,000 more visitors per variant to see a 5 % change",
     )
 
 
@@ -65,6 +65,31 @@ def test_what_the_counters_hide_is_said():
     state, text, reason = verdict_of({"red": 10**6, "blue": 10**6}, {"red": 52_100, "blue": 50_000}, shards=1)
     assert (state, text) == ("no_difference", "no difference larger than 11 % is plausible")
     assert reason.endswith("the counters' own error hides smaller changes, a higher precision shows them")
+
+
+@pytest.mark.parametrize("shards", [0, 1, 16])
+@pytest.mark.parametrize("visitors", [20, 41, 150])
+def test_few_visitors_are_not_blamed_on_the_counters(visitors, shards):
+    """The counters' own error is a small part of what is unknown: more visitors help."""
+    for reached in (visitors, visitors - 2):
+        state, text, _ = verdict_of(
+            {"red": visitors, "blue": visitors}, {"red": reached, "blue": visitors}, shards=shards
+        )
+        assert state == "collecting", text
+
+
+def test_a_great_many_who_all_convert_are_no_difference():
+    state, text, reason = verdict_of(dict.fromkeys("ab", 10**6), dict.fromkeys("ab", 10**6), shards=1)
+    assert (state, text) == ("no_difference", "no difference larger than 5.0 % is plausible")
+    assert reason.startswith("100 % against 100 %; the difference lies between -5 and +5 percentage points")
+
+
+def test_a_gap_that_is_hardly_above_zero_is_not_called_zero():
+    assert verdict_of({"a": 100_003, "b": 100_003}, {"a": 5043, "b": 5368}) == (
+        "winner",
+        "b beats a",
+        "5.368 % against 5.043 %: up to 0.650 percentage points more, however often one looks",
+    )
 
 
 def test_a_split_that_is_wrong_is_not_to_be_trusted():
@@ -113,6 +138,19 @@ def test_a_long_list_is_cut():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(list("abcdefg")) == "a, b, c and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(0, "0.00"), (0.0000123, "0.0000123"), (0.9, "0.900"), (1.7, "1.70"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_a_rate_per_visitor_has_three_digits(rate, words):
+    assert each(rate) == words
+
+
+def test_there_is_no_minus_zero():
+    assert points(-0.00001, 0.01) == "0.0"
+    assert points(-0.00001, 0.01, "+") == "+0.0"
 
 
 def test_a_variant_may_have_no_name():

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gimel.verdict import percent, points
+from gimel.verdict import each, percent, points
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
@@ -148,6 +148,8 @@ def _split(item: dict[str, Any]) -> list[Text]:
     lines = [Text(f"  participants: {shown}")]
     if ratio.get("state") == "mismatch":
         lines.append(Text(f"  {ratio['text']}", style=COLORS["mismatch"]))
+        if not item["goals"] and ratio.get("reason"):  # else each goal's verdict says it
+            lines.append(Text(f"  {ratio['reason']}", style="dim"))
     return lines + [Text(f"  {note}", style="yellow") for note in item.get("notes", [])]
 
 
@@ -178,7 +180,7 @@ def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
             label.append(" (control)", style="dim")
         cells: list[str | Text] = [label, f"{result['trials']:,}", f"{result['successes']:,}"]
         if per_visitor:
-            cells.append("–" if result.get("rate") is None else f"{result['rate']:#.3g}")
+            cells.append("–" if result.get("rate") is None else each(result["rate"]))
         else:
             cells += [_rate(result), *(["", ""] if control else [_uplift(result), _chance(result)])]
         table.add_row(*cells, style=COLORS.get(result.get("verdict", {}).get("state"), ""))

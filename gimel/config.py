@@ -44,11 +44,13 @@ PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """What is configured for one experiment: its control, its variants' shares of visitors, its precision."""
+    """What is configured for one experiment: its control, its variants' shares of visitors, its precision, and the
+    goals that a visitor can reach more than once."""
 
     baseline: str | None = None
     weights: Mapping[str, float] | None = None
     precision: Precision | None = None
+    per_visitor: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,12 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
         if not isinstance(raw[name], dict):
             parent.problems.append(f'{prefix}: must be an object such as {{"baseline": "blue"}}')
             continue
-        section = Section(raw[name], {"baseline", "weights", "precision"}, f"{prefix}.", parent.problems)
+        section = Section(raw[name], set(ExperimentSettings.__dataclass_fields__), f"{prefix}.", parent.problems)
         found[name] = ExperimentSettings(
             baseline=section.take("baseline", "the name of the control variant", text),
             weights=section.take("weights", 'numbers above 0 by variant, such as {"blue": 1, "red": 3}', _weights),
             precision=section.take("precision", PRECISION_WANTED, _precision),
+            per_visitor=section.take("per_visitor", 'a list of goals, such as ["page view"]', _names, frozenset()),
         )
         weights, baseline = found[name].weights, found[name].baseline
         if weights and baseline and baseline not in weights:

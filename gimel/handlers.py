@@ -58,7 +58,8 @@ def delete(request: Request) -> Answer:
 def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:
     settings = config.current().experiment(name)
     is_seen = isinstance(control, str) and any(control in variants for variants in counts.values())
-    return report.experiment_report(counts, str(control) if is_seen else settings.baseline, settings.weights)
+    baseline = str(control) if is_seen else settings.baseline
+    return report.experiment_report(counts, baseline, settings.weights, settings.per_visitor)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

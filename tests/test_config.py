@@ -130,9 +130,11 @@ def test_origins_and_experiments_are_read(tmp_path):
 
 
 def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
-    own = {"baseline": "blue", "weights": {"blue": 1, "red": 3.5}, "precision": "exact"}
+    own = {"baseline": "blue", "weights": {"blue": 1, "red": 3.5}, "precision": "exact", "per_visitor": ["page view"]}
     found = config.load(write(tmp_path / "c.json", {"precision": 16, "experiments": {"button": own}}), {})
-    assert found.experiment("button") == config.ExperimentSettings("blue", {"blue": 1.0, "red": 3.5}, "exact")
+    assert found.experiment("button") == config.ExperimentSettings(
+        "blue", {"blue": 1.0, "red": 3.5}, "exact", frozenset({"page view"})
+    )
     assert found.experiment("other") == config.ExperimentSettings()
     assert [found.precision_of(name) for name in ("button", "other")] == ["exact", 16]
     assert config.Config().precision_of("any") == 1
@@ -145,6 +147,10 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
         ({"precision": True}, "precision: must be"),
         ({"experiments": {"b": {"weights": {"red": 0}}}}, "experiments.b.weights: must be numbers above 0"),
         ({"experiments": {"b": {"wieghts": {}}}}, "experiments.b.wieghts: unknown key; did you mean weights?"),
+        (
+            {"experiments": {"b": {"per_visitor": "view"}}},
+            'experiments.b.per_visitor: must be a list of goals, such as ["page',
+        ),
         ({"experiments": {"b": []}}, "experiments.b: must be an object"),
         ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must name the baseline, x, too"),
     ],

@@ -45,14 +45,18 @@ def test_a_deletion_is_answered_null(fake):
 
 
 def test_an_experiments_own_settings_reach_its_report(fake):
-    settings = config.ExperimentSettings(baseline="red", weights={"red": 3, "blue": 1}, precision="exact")
+    settings = config.ExperimentSettings(
+        baseline="red", weights={"red": 3, "blue": 1}, precision="exact", per_visitor=frozenset({"view"})
+    )
     config.use(config.Config(experiments={EVENT["experiment"]: settings}))
     for number in range(40):
         gimel.track({**EVENT, "uuid": number, "variant": "red" if number % 4 else "blue"})
+    gimel.track({**EVENT, "event": "view"})
     (item,) = gimel.all({})[1:]
     assert item["control"] == "red"
     assert [one["share"] for one in item["sample_ratio"]["expected"]] == [0.25, 0.75]
     assert [one["counting_error"] for one in item["participants"]] == [0, 0]
+    assert [(goal["goal"], goal["kind"]) for goal in item["goals"]] == [("view", "per_visitor")]
 
 
 def test_another_control_is_that_of_the_experiments_that_have_it(fake):

@@ -82,6 +82,7 @@ STORIES = (
             "one column": Arm(3_310, {"page view": 2.4, "newsletter": 0.034}),
             "two columns": Arm(3_285, {"page view": 2.9, "newsletter": 0.031}),
         },
+        {"per_visitor": ["page view"]},
     ),
     # Several variants, one of them better and one worse.
     Story(

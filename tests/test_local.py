@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gimel.ops.local import App, is_loopback, proxy_event
+from gimel.ops.local import UNREAD_BYTES, App, is_loopback, proxy_event
 from gimel.ops.wiring import ENDPOINTS
 from tests.calls import EVENT
 from tests.parts import ROOT
@@ -76,6 +76,15 @@ def test_an_unknown_address_says_what_there_is(server):
 def test_a_body_that_lambda_would_not_take_is_a_413_with_cors(server):
     status, headers, _ = ask(f"{server.url}/track", "POST", b" " * (6 * 1024 * 1024 + 1))
     assert (status, headers["Access-Control-Allow-Origin"]) == (413, "*")
+
+
+def test_a_body_that_nothing_here_takes_is_refused_before_it_has_come(server):
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    connection.putrequest("POST", "/export/csv")
+    connection.putheader("Content-Length", str(UNREAD_BYTES + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_a_refusal_keeps_to_the_configured_origins(serve, redis_server, tmp_path):

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from gimel.ops import page
+from gimel.ops import page, site
 from gimel.ops.local import App
 
 REPORT = [{"experiment": "</script>", "participants": [], "goals": []}]
@@ -82,7 +82,7 @@ def test_an_export_is_a_download_of_what_was_sent():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"report": 1}', b'{"report": [{"experiment": "x"}]}', b'{"report": [1]}']
+    "body", [b"", b"[]", b'{"report": 1}', b'{"report": [{"experiment": "x"}]}', b'{"report": [1]}', b"[" * 100_000]
 )
 @pytest.mark.parametrize("form", ["csv", "html"])
 def test_what_is_no_report_is_refused(form, body):
@@ -90,8 +90,25 @@ def test_what_is_no_report_is_refused(form, body):
 
 
 def test_another_site_cannot_have_a_page_made_here():
-    assert call("/export/html", "POST", b"{}", HTTP_ORIGIN="https://evil.example")[0] == 405
-    assert call("/export/html", "POST", b"{}", HTTP_SEC_FETCH_SITE="cross-site")[0] == 405
+    assert call("/export/html", "POST", b"{}", HTTP_ORIGIN="https://evil.example")[0] == 403
+    assert call("/export/html", "POST", b"{}", HTTP_SEC_FETCH_SITE="cross-site")[0] == 403
+    assert call("/export/html")[0] == 405
+
+
+def test_an_export_needs_the_key_where_there_is_one():
+    body = json.dumps({"report": REPORT}).encode()
+    guarded = App(api_key="k")
+    status, _, told = call("/export/csv", "POST", body, app=guarded)
+    assert (status, json.loads(told)["error"]) == (403, "the API key is missing or wrong")
+    assert call("/export/csv", "POST", body, app=guarded, HTTP_X_API_KEY="k")[0] == 200
+
+
+def test_an_export_has_a_size_it_may_have():
+    status, _, told = call("/export/csv", "POST", b"", CONTENT_LENGTH=str(site.MAX_EXPORT_BYTES + 1))
+    assert status == 413
+    assert "gimel report" in json.loads(told)["hint"]
+    body = json.dumps({"report": REPORT}).encode()
+    assert call("/export/csv", "POST", body, CONTENT_LENGTH=str(site.MAX_EXPORT_BYTES))[0] == 200
 
 
 def test_a_snapshot_allows_its_own_script_and_style_alone():

@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -32,6 +32,7 @@ log = logging.getLogger("gimel")
 
 THREADS = 8
 MAX_BODY_BYTES = 6 * 1024 * 1024  # what Lambda takes
+UNREAD_BYTES = 2 * site.MAX_EXPORT_BYTES  # a larger body is refused before it has come
 
 
 def is_loopback(host: str) -> bool:
@@ -49,6 +50,12 @@ def _is_local(url: str) -> bool:
         return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False
+
+
+def is_of_this_machine(environ: Mapping[str, Any]) -> bool:
+    """Whether the page that asks, if any, was loaded from this machine, under a name that can mean no other."""
+    page = environ.get("HTTP_ORIGIN")
+    return all(map(_is_local, [f"//{environ.get('HTTP_HOST', '')}", *([page] if page else [])]))
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,10 @@ class App:
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
                 return self._call(endpoint, environ)
+        # A key guards what costs this server work, too.
+        refusal = self._refusal(environ) if path in site.EXPORTS else None
+        if refusal:
+            return _json(403, refusal)
         answer = site.answer(environ, self._about(environ))
         if answer:
             return answer
@@ -114,8 +125,7 @@ class App:
             return {"error": "the API key is missing or wrong", "hint": "send it in the header x-api-key"}
         # Without a key, any page in this machine's browser could read or delete, or come back under a name of its own
         # that now means this machine: both the page and the name must be this machine's.
-        page = environ.get("HTTP_ORIGIN")
-        if all(map(_is_local, [f"//{environ.get('HTTP_HOST', '')}", *([page] if page else [])])):
+        if is_of_this_machine(environ):
             return None
         return {"error": "only pages of this machine may do this", "hint": "start the server with --api-key"}
 
@@ -176,7 +186,9 @@ class Server:
 
     def __init__(self, app: App, host: str, port: int) -> None:
         try:
-            self._server = waitress.create_server(app, host=host, port=port, threads=THREADS, ident="gimel")
+            self._server = waitress.create_server(
+                app, host=host, port=port, threads=THREADS, ident="gimel", max_request_body_size=UNREAD_BYTES
+            )
         except (OSError, ValueError) as error:
             hint = "choose another one with --host and --port"
             raise ConfigError(f"{host}:{port} cannot be served ({error})", hint) from None

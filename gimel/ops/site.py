@@ -18,6 +18,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 ABOUT = "/about"
 EXPORTS = ("/export/csv", "/export/html")
+MAX_EXPORT_BYTES = 32 * 1024 * 1024  # a report of some thousand experiments
 
 
 def answer(environ: Mapping[str, Any], about: Mapping[str, object]) -> Answer | None:
@@ -49,8 +50,13 @@ def is_from_own_page(environ: Mapping[str, Any]) -> bool:
 
 def _export(form: str, environ: Mapping[str, Any]) -> Answer:
     """The report in the body of a POST in another format, so that a file holds the very numbers of the page."""
-    if environ["REQUEST_METHOD"] != "POST" or not is_from_own_page(environ):
-        return json_answer(405, {"error": "only the dashboard may do this, by POST", "hint": "use `gimel report`"})
+    if environ["REQUEST_METHOD"] != "POST":
+        return json_answer(405, {"error": "only POST is answered here", "hint": "use `gimel report`"})
+    if not is_from_own_page(environ):
+        return json_answer(403, {"error": "only the dashboard may do this", "hint": "use `gimel report`"})
+    if int(environ.get("CONTENT_LENGTH") or 0) > MAX_EXPORT_BYTES:
+        error = f"the report is larger than {MAX_EXPORT_BYTES:,} bytes"
+        return json_answer(413, {"error": error, "hint": "use `gimel report --format csv`, or html"})
     try:
         shown = json.loads(environ["wsgi.input"].read())
         report = [item for item in shown["report"] if "experiment" in item]
@@ -59,7 +65,7 @@ def _export(form: str, environ: Mapping[str, Any]) -> Answer:
         else:
             taken = datetime.fromisoformat(shown["read_at"].replace("Z", "+00:00"))
             kind, text = "text/html", page.snapshot(report, shown["namespace"], taken, shown["view"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return json_answer(400, {"error": "this is no report", "hint": "use `gimel report`"})
     headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": "attachment", **page.HEADERS}
     return 200, headers, text.encode()

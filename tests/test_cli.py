@@ -47,6 +47,21 @@ def test_the_table_shows_counts_and_rates(tracked):
     assert "no goal reached yet" in output
 
 
+def test_an_uplift_without_an_upper_end_shows_its_lower_one(tracked):
+    arms = {"none": (300, 0), "shown": (300, 40), "never": (300, 0)}
+    for variant, (everyone, buyers) in arms.items():
+        for event, count in (("participate", everyone), ("buy", buyers)):
+            for number in range(count):
+                gimel.track({**EVENT, "experiment": "rare goal", "variant": variant, "event": event, "uuid": number})
+    (item,) = json.loads(run("report", "rare goal", "--format", "json").stdout)
+    bounds = {row["label"]: row["uplift_interval"] for row in item["goals"][0]["results"]}
+    assert (item["control"], bounds["shown"]["high"], bounds["none"]["low"]) == ("never", None, -1)
+    lines = run("report", "rare goal").stdout.splitlines()
+    shown = {line.split()[0]: line for line in lines if line.split()[:1] and line.split()[0] in arms}
+    assert f"+{100 * bounds['shown']['low']:,.0f} % or more" in shown["shown"]
+    assert "or more" not in shown["none"]
+
+
 def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
     result = run("report", "button color", "nobody's", code=1)
     assert "=1+1" not in result.stdout

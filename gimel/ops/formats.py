@@ -24,6 +24,9 @@ COLORS = {"winner": "green", "loser": "red", "do_not_trust": "bold red", "collec
 SIGN = "\N{REPLACEMENT CHARACTER}"
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
+UNBOUNDED = 1.0
+"""An uncertainty of which whole percents are enough."""
+
 INTERVALS = ("rate_interval", "difference_interval", "uplift_interval", "always_valid_interval")
 FIGURES = (
     *("rate", "rate_interval", "difference", "difference_interval", "uplift", "uplift_interval"),
@@ -193,13 +196,23 @@ def _rate(result: dict[str, Any]) -> str:
 
 
 def _uplift(result: dict[str, Any]) -> str:
-    uplift, bounds = result.get("uplift"), result.get("uplift_interval")
-    if uplift is None or not bounds or None in bounds.values():
+    uplift, bounds = result.get("uplift"), result.get("uplift_interval") or {}
+    low, high = bounds.get("low"), bounds.get("high")
+    if high is None:
+        return _unbounded_uplift(uplift, low)
+    if uplift is None or low is None:
         return "–"
-    width = _half(bounds)
-    return (
-        f"{points(uplift, width, '+')} % ({points(bounds['low'], width, '+')} to {points(bounds['high'], width, '+')})"
-    )
+    width = (high - low) / 2
+    return f"{points(uplift, width, '+')} % ({points(low, width, '+')} to {points(high, width, '+')})"
+
+
+def _unbounded_uplift(uplift: float | None, low: float | None) -> str:
+    """Where the control's rate may be 0. A low end of -100 % says nothing: no uplift is below it."""
+    shown = [f"{points(uplift, UNBOUNDED, '+')} %"] if uplift is not None else []
+    known = [f"{points(low, UNBOUNDED, '+')} % or more"] if low is not None and low > -1 else []
+    if shown and known:
+        return f"{shown[0]} ({known[0]})"
+    return "".join(shown or known) or "–"
 
 
 def _half(bounds: dict[str, float]) -> float:

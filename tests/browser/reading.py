@@ -58,6 +58,11 @@ def numbers(text: str) -> list[Shown]:
     return found
 
 
+def words(part: Locator) -> str:
+    """What a part of the page says, in small letters and with usual spaces."""
+    return part.inner_text().replace("\u202f", " ").lower()
+
+
 def goal(page: Page, name: str) -> Locator:
     """The part of the page about one goal."""
     return page.locator("section.goal").filter(has=page.get_by_role("heading", name=name, exact=True))

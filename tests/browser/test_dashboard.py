@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.reading import address, cell, goal, listed, numbers, report, row, visitors
+from tests.browser.reading import address, cell, goal, listed, numbers, report, row, visitors, words
 from tests.parts import npm_file
 
 CHECKOUT = "checkout: one page or three"
@@ -74,7 +77,7 @@ def test_participants_and_their_shares_are_the_reports(demo, visit):
 def test_verdict_and_reason_stand_as_the_report_has_them(demo, visit):
     page = visit(address(demo, experiment=CHECKOUT))
     for found in report(demo)[CHECKOUT]["goals"]:
-        text = goal(page, found["goal"]).locator(".verdict").inner_text().lower()
+        text = words(goal(page, found["goal"]).locator(".verdict"))
         assert found["verdict"]["text"].lower() in text
         assert found["verdict"]["reason"].lower() in text
 
@@ -160,6 +163,50 @@ def test_the_list_is_searched_and_sorted(demo, visit):
     expect(page.locator("#list tbody tr")).to_have_count(len(items))
 
 
+LIST = "#list tbody tr"
+
+
+def test_a_winner_that_loses_another_goal_is_no_winner_on_the_list(serve, visit):
+    server = serve()
+    everyone = 1500
+    mixed = {"blue": (everyone, {"clicked": 300, "bought": 200}), "red": (everyone, {"clicked": 450, "bought": 90})}
+    visitors(server, "mixed", mixed)
+    visitors(server, "won", {label: (part, {"clicked": goals["clicked"]}) for label, (part, goals) in mixed.items()})
+    # Two winners of one goal, of which one loses another: the other one's gains are not in doubt.
+    three = {**mixed, "green": (everyone, {"clicked": 460, "bought": 205})}
+    visitors(server, "three", three)
+    items = report(server)
+    states = {label: each["verdict"]["state"] for label, each in results(items["three"], "bought").items()}
+    assert (states["red"], states["green"]) == ("loser", "collecting")
+    page = visit(server.url)
+    line = page.locator(LIST, has_text="mixed").filter(has=page.get_by_text("mixed", exact=True))
+    expect(line.locator(".chip")).to_have_text("Mixed")
+    expect(line.locator(".summary")).to_have_text("clicked: red beats bluebut red loses in bought")
+    expect(page.locator(LIST, has_text="won").locator(".chip")).to_have_text("Winner")
+    other = page.locator(LIST, has_text="three").locator(".summary")
+    expect(other).to_contain_text("but red loses in bought")
+    expect(other).not_to_contain_text("green loses")
+
+
+def test_a_loss_is_seen_behind_names_of_200_characters(serve, visit):
+    server = serve()
+    arms = {"blue": (900, {"c" * 200: 100, "bought": 150}), "r" * 200: (900, {"c" * 200: 250, "bought": 40})}
+    visitors(server, "long", arms)
+    page = visit(server.url, viewport={"width": 390, "height": 844})
+    expect(page.locator(LIST).locator(".chip")).to_have_text("Mixed")
+    expect(page.locator(f"{LIST} .line")).to_have_count(2)
+    lost = page.locator(f"{LIST} .line").last
+    inside = "each => { const row = each.closest('tr').getBoundingClientRect(), box = each.getBoundingClientRect(); "
+    assert lost.evaluate(inside + "return box.height > 0 && box.bottom <= row.bottom + 1; }")
+
+
+def test_a_verdict_on_the_list_does_not_repeat_its_chip(demo, visit):
+    page = visit(address(demo))
+    line = page.locator(LIST, has_text="free shipping banner")
+    expect(line.locator(".chip")).to_have_text("Collecting")
+    assert words(line.locator(".summary")).startswith("order placed: about")
+
+
 def test_a_broken_split_is_told_in_plain_words(demo, visit):
     page = visit(address(demo))
     line = page.locator("#list tbody tr").first
@@ -168,7 +215,7 @@ def test_a_broken_split_is_told_in_plain_words(demo, visit):
     told = page.get_by_role("note")
     expect(told).to_contain_text("should be 50 / 50")
     reason = report(demo)["new landing page"]["goals"][0]["verdict"]["reason"]
-    assert reason.lower() in told.inner_text().lower()
+    assert reason.lower() in words(told)
 
 
 def test_the_counting_error_is_told_where_it_matters(demo, visit):
@@ -177,6 +224,69 @@ def test_the_counting_error_is_told_where_it_matters(demo, visit):
     page.get_by_role("link", name="free shipping banner").click()
     expect(page.locator("#experiment h2")).to_have_text("free shipping banner")
     expect(page.locator(".counting")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("more_precise", "following"), [(1, "4"), (2, "16"), (4, "64"), (8, "256"), (16, '"exact"')])
+def test_the_precision_proposed_is_one_that_there_is(demo, visit, more_precise, following):
+    """The counters' error halves from one precision to the next; `button color` is counted with the lowest."""
+    item = report(demo)["button color"]
+    for each in item["participants"]:
+        each["counting_error"] /= more_precise
+    for found in item["goals"]:
+        for result in found["results"]:
+            result["counting_error"] /= more_precise
+            rate, ends = result["rate"], result["rate_interval"].items()
+            result["rate_interval"] = {end: rate + (at - rate) / more_precise for end, at in ends}
+    page = visit("about:blank")
+    page.route("**/experiments?*", lambda route: route.fulfill(json=[item]))
+    page.goto(address(demo))
+    expect(page.locator(".counting code")).to_have_text(["precision", following])
+
+
+def test_nothing_is_needed_any_more_where_there_is_a_verdict(demo, visit):
+    page = visit(address(demo, experiment=PRICE))
+    page.get_by_text("All figures").click()
+    part = goal(page, "plan chosen").locator("details")
+    states = {label: each["verdict"]["state"] for label, each in results(report(demo)[PRICE], "plan chosen").items()}
+    assert {"winner", "loser", "collecting"} <= set(states.values())
+    for label, state in states.items():
+        if state != "control":
+            needed = cell(row(part, label), "Still needed").inner_text()
+            assert (needed == "\u2013") == (state != "collecting")
+
+
+def test_an_uplift_without_an_upper_end_shows_its_lower_one(serve, visit):
+    server = serve()
+    visitors(server, "rare", {"a": (300, {"buy": 0}), "b": (300, {"buy": 40}), "c": (300, {"buy": 0})})
+    found = results(report(server)["rare"], "buy")
+    assert found["b"]["uplift_interval"]["high"] is None
+    assert found["b"]["uplift_interval"]["low"] > 0
+    page = visit(server.url)
+    shown = cell(row(goal(page, "buy"), "b"), "Uplift").locator("small")
+    expect(shown).to_have_text(re.compile(r"^\+[\d,]+\u202f% or more$"))
+    assert agree(shown.inner_text(), [100 * found["b"]["uplift_interval"]["low"]])
+    # Of the other one nothing is known: its rate may be nothing at all.
+    assert found["c"]["uplift_interval"]["low"] == -1
+    expect(cell(row(goal(page, "buy"), "c"), "Uplift").locator("small")).to_have_text("unknown")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_uplifts_of_thousands_of_percent_keep_to_their_column(serve, visit, width):
+    server = serve()
+    visitors(server, "huge", {"a": (300, {"buy": 2}), "b": (300, {"buy": 90})})
+    page = visit(address(server, experiment="huge"), viewport={"width": width, "height": 900})
+    line = row(goal(page, "buy"), "b")
+    shown = cell(line, "Uplift")
+    low, high = results(report(server)["huge"], "buy")["b"]["uplift_interval"].values()
+    assert high > 10
+    for number, true in zip(numbers(shown.locator("small").inner_text()), (low, high)):
+        assert number.value == pytest.approx(100 * true, rel=0.05)
+    assert shown.evaluate("each => each.scrollWidth <= each.clientWidth")
+    place = "each => { const box = each.getBoundingClientRect(); return [box.top, box.left, box.right]; }"
+    ticks = goal(page, "buy").locator(".axis .tick").evaluate_all(f"all => all.map({place})")
+    for at in {round(top) for top, _, _ in ticks}:
+        places = sorted((left, right) for top, left, right in ticks if round(top) == at)
+        assert all(before[1] <= after[0] for before, after in pairwise(places))
 
 
 def test_it_reads_again_every_30_seconds_while_visible(serve, visit):

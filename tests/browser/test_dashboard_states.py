@@ -235,6 +235,54 @@ def test_deleting_takes_the_typed_name(server, visit):
     assert list(report(server, namespace="deletion")) == ["to be kept"]
 
 
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("two  spaces", "two spaces"),
+        (" a space\u00a0 around\u2003", "a space around"),
+        ("\u202eturned\u200b around", "turned around"),
+        ("\u200b ", "blank"),
+    ],
+)
+def test_a_name_that_cannot_be_typed_as_it_is_can_be_confirmed(server, visit, name, typed):
+    visitors(server, name, ALIKE, namespace="odd names")
+    page = visit(address(server, namespace="odd names", experiment=name))
+    page.get_by_role("button", name="Delete…").click()
+    sure = page.get_by_role("button", name="Delete for good")
+    expect(sure).to_be_disabled()
+    page.get_by_role("dialog").get_by_role("textbox").fill("something else")
+    expect(sure).to_be_disabled()
+    page.get_by_role("dialog").get_by_role("textbox").fill(typed)
+    sure.click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert name not in report(server, namespace="odd names")
+
+
+def test_a_name_that_differs_in_more_than_spaces_does_not_confirm(server, visit):
+    visitors(server, "A b", ALIKE, namespace="exact names")
+    page = visit(address(server, namespace="exact names", experiment="A b"))
+    page.get_by_role("button", name="Delete…").click()
+    for typed in ("a b", "Ab", "A bc", ""):
+        page.get_by_label("Type its name to confirm").fill(typed)
+        expect(page.get_by_role("button", name="Delete for good")).to_be_disabled()
+
+
+def test_spaces_in_names_are_shown_as_they_are(server, visit):
+    visitors(server, "spaces", {"a b": (5, {}), "a  b": (5, {})}, namespace="spaces")
+    page = visit(address(server, namespace="spaces"))
+    shown = page.locator("table.split bdi")
+    expect(shown).to_have_count(2)
+    widths = shown.evaluate_all("all => all.map(each => each.getBoundingClientRect().width)")
+    assert widths[0] != widths[1]
+
+
+def test_the_deletion_says_who_is_not_counted_again(server, visit):
+    visitors(server, "warned", ALIKE, namespace="warned")
+    page = visit(address(server, namespace="warned"))
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("took part before are not counted as participants again")
+
+
 def test_a_deletion_that_fails_is_told_in_its_dialog(server, visit):
     visitors(server, "stays", ALIKE, namespace="failing")
     page = visit(address(server, namespace="failing"), failing=True)

@@ -5,7 +5,10 @@ import { percent } from "./numbers.js";
 
 const Z95 = 1.96;
 const MATTERS = 0.25; // of the variance of a rate
-const FACTOR = 16; // how much higher a precision is proposed: the error becomes a quarter
+const STEP = 4; // from one precision to the next
+const PRECISIONS = [1, 4, 16, 64, 256, "exact"];
+// Between a HyperLogLog's relative error with few visitors, 0.71 / sqrt(registers), and with many, 1.04 / sqrt(registers).
+const USUAL_ERROR = 0.86 / Math.sqrt(16384);
 
 // The largest share that counting has in the uncertainty (as a variance) of a rate of this experiment.
 function shareOfCounting(item) {
@@ -17,14 +20,21 @@ function shareOfCounting(item) {
   return Math.max(0, ...shares);
 }
 
+// The precision above the one that has such an error.
+function nextPrecision(error) {
+  const steps = Math.round(Math.log((USUAL_ERROR / error) ** 2) / Math.log(STEP));
+  return PRECISIONS[Math.max(0, Math.min(PRECISIONS.length - 2, steps)) + 1];
+}
+
 export function countingNote(item) {
   const share = shareOfCounting(item);
   if (share < MATTERS) return null;
   const error = Math.max(...item.participants.map(variant => variant.counting_error || 0));
-  const narrower = 1 - Math.sqrt(1 - share * (1 - 1 / FACTOR));
+  const next = nextPrecision(error);
+  const narrower = 1 - Math.sqrt(1 - share * (next === "exact" ? 1 : 1 - 1 / STEP));
   return h("p", {class: "note counting"},
-    `Visitors are counted to within about ${percent(error, 1)} (standard error), which no further visitor mends. `,
+    `Visitors are counted to within about ${percent(error, 1)} (standard error), and more visitors do not mend that. `,
     `It makes up to ${percent(share, 0)} of the uncertainty here, and every figure below allows for it. `,
-    `A ${FACTOR} times higher `, h("code", null, "precision"), " in config.json would make the intervals up to ",
-    `${percent(narrower, 0)} narrower, for visitors who come after the change.`);
+    "The next higher ", h("code", null, "precision"), " in config.json, ", h("code", null, JSON.stringify(next)),
+    `, makes intervals up to ${percent(narrower, 0)} narrower, in an experiment that is counted so from its start.`);
 }

@@ -23,9 +23,14 @@ export function s(tag, attributes, ...children) {
   return build(document.createElementNS(SVG, tag), attributes, children);
 }
 
+// Of a name what a person can see and type: what is invisible left out, white space of any kind and length as one space.
+export function typeable(name) {
+  return name.normalize().replace(/[\s\p{Z}\u115f\u1160\u2800\u3164\uffa0]+/gu, " ").replace(/[\p{Cc}\p{Cf}]/gu, "").trim();
+}
+
 // What a name looks like where nothing of it can be seen.
 export function visible(name) {
-  return /[^\s\p{Cf}\p{Z}\u115f\u1160\u2800\u3164\uffa0]/u.test(name) ? name : `“${name}” (blank)`;
+  return typeable(name) ? name : `“${name}” (blank)`;
 }
 
 export function named(name, attributes) {
@@ -40,18 +45,25 @@ export function words(text, names) {
     parts = parts.flatMap(part => typeof part !== "string" ? [part]
       : part.split(name).flatMap((piece, index) => index ? [h("bdi", null, name), piece] : [piece]));
   }
-  return parts;
+  // A number does not part from its unit at the end of a line.
+  return parts.map(part => typeof part === "string" ? part.replace(/(\d) %/g, "$1\u202f%") : part);
+}
+
+// With a capital, unless it begins with an address.
+export function capital(text) {
+  return /^https?:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 // The same as a sentence: with a capital, unless it begins with a name.
 export function sentence(text, names) {
   const isName = [...names].some(name => text.startsWith(name));
-  return words(isName ? text : text.charAt(0).toUpperCase() + text.slice(1), names);
+  return words(isName ? text : capital(text), names);
 }
 
 const ICONS = {
   winner: "M3 9.5 8 4l5 5.5M8 4.5V13",
   loser: "M3 6.5 8 12l5-5.5M8 3v8.5",
+  mixed: "M5 13V3.5M2 6.5l3-3 3 3M11 3v9.5M8 9.5l3 3 3-3",
   equal: "M3 6h10M3 10h10",
   collecting: "M8 4.5V8l2.5 1.8M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
   warning: "M8 2 15 14H1ZM8 6.5v3.5M8 12v.2",

@@ -31,12 +31,12 @@ function proportionTable(goal, item) {
   const control = rows.find(row => row.label === item.control);
   const digits = sharedDecimals(rows.map(row => halfWidth(row.rate_interval)));
   const upliftDigits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
-  const scale = compared ? new Scale(rows) : null;
+  const scale = compared ? new Scale(rows, control?.rate) : null;
   const head = [
     column("Variant", "variant-head"), column("Reached", "number reached"), column("Rate", "number rate", "95 % interval"),
     compared ? h("th", {scope: "col", role: "columnheader", class: "wide"},
-      h("span", {class: "axis-title"}, "Uplift: percentage points", control?.rate ? ", and relative" : null),
-      axis(scale, control?.rate)) : null,
+      h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
+      axis(scale)) : null,
     compared ? column("Uplift", "number uplift", "relative") : null,
     compared ? column("Chance to beat", "number chance", "the control") : null,
   ];
@@ -46,7 +46,7 @@ function proportionTable(goal, item) {
     cell("Rate", percent(row.rate, digits), row.rate_interval && range(row.rate_interval, end => percent(end, digits))),
     compared ? h("td", {role: "cell", class: "wide"}, row.difference_interval || row.label === item.control ? bars(scale, row, spoken(row)) : null) : null,
     compared ? cell("Uplift", row.label === item.control ? "" : signedPercent(row.uplift, upliftDigits),
-      row.uplift_interval && range(row.uplift_interval, end => signedPercent(end, upliftDigits))) : null,
+      row.uplift_interval && range(known(row.uplift_interval), end => signedPercent(end, upliftDigits))) : null,
     compared ? cell("Chance", row.label === item.control ? "" : chance(row.chance_to_beat_control)) : null));
   return table(compared ? "proportion compared" : "proportion", head, body);
 }
@@ -64,7 +64,7 @@ function perVisitorTable(goal, item) {
 function everyFigure(goal, item, index) {
   const titles = [
     ["Variant"], ["Difference", "95 %, points"], ["Always valid", "points"], ["p-value", "one look"],
-    ["p-value", "always valid"], ["Still needed", "per variant"], ["Counting error", "of the rate"],
+    ["p-value", "always valid"], ["Still needed", "to see 10\u202f%"], ["Counting error", "of the rate"],
   ];
   const body = controlFirst(goal.results, item).filter(row => row.difference_interval).map(row => {
     const digits = decimals(100 * (halfWidth(row.difference_interval) || 0.01));
@@ -75,7 +75,7 @@ function everyFigure(goal, item, index) {
       cell("Always valid", range(row.always_valid_interval, write)),
       cell("p-value, one look", probability(row.p_value)),
       cell("p-value, always valid", probability(row.always_valid_p_value)),
-      cell("Still needed", row.visitors_needed === null ? "\u2013" : roughly(row.visitors_needed)),
+      cell("Still needed", stillNeeded(row)),
       cell("Counting error", percent(row.counting_error, 2)));
   });
   return h("details", {class: "more", "data-keep": `figures-${index}`},
@@ -83,6 +83,16 @@ function everyFigure(goal, item, index) {
     table("all", titles.map(([title, below], nth) => column(title, nth ? "number" : null, below)), body),
     item.comparisons > 1 ? h("p", {class: "note"},
       `Intervals, p-values and verdicts are corrected for ${item.comparisons} comparisons with one control.`) : null);
+}
+
+// That nothing is left of a rate is where every uplift begins: with no end above, it says nothing.
+function known(interval) {
+  return interval.high === null && interval.low <= -1 ? {low: null, high: null} : interval;
+}
+
+// Visitors, while there is a verdict to wait for.
+function stillNeeded(row) {
+  return row.verdict?.state === "collecting" && row.visitors_needed !== null ? roughly(row.visitors_needed) : "\u2013";
 }
 
 function controlFirst(rows, item) {
@@ -105,7 +115,7 @@ function cell(title, text, below) {
 
 function variantCell(row, item, judged) {
   const isControl = row.label === item.control;
-  return h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"}, named(row.label),
+  return h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"}, named(row.label, {title: row.label.length > 60 ? row.label : null}),
     isControl ? h("span", {class: "tag"}, "control") : null,
     judged && row.verdict && !isControl ? chip(row.verdict.state, BESIDE_CONTROL[row.verdict.state]) : null));
 }

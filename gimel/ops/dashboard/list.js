@@ -54,7 +54,7 @@ function row(item, isSelected, href) {
     h("th", {scope: "row", role: "rowheader", class: "name"},
       h("a", {href, "data-focus": `experiment ${item.experiment}`, "aria-current": isSelected ? "true" : null,
         title: item.experiment.length > 60 ? item.experiment : null}, named(item.experiment))),
-    h("td", {role: "cell", class: "verdict"}, first ? chip(first.verdict.state) : chip("no_data")),
+    h("td", {role: "cell", class: "verdict"}, first ? chip(first.verdict.state) : chip("no_data", "No goal yet")),
     h("td", {role: "cell", class: "participants number"}, count(participants(item))),
     h("td", {role: "cell", class: "goals number"}, count(item.goals.length)),
     h("td", {role: "cell", class: "warnings", title: doubts.join("\n") || null}, doubts.length
@@ -62,9 +62,18 @@ function row(item, isSelected, href) {
     h("td", {role: "cell", class: "summary"}, summary(item, first)));
 }
 
+// The chip above says already that it is collecting.
+function withoutState({state, text}) {
+  const said = `${state.replaceAll("_", " ")}: `;
+  return text.startsWith(said) ? text.slice(said.length) : text;
+}
+
 function summary(item, first) {
-  if (!first) return "no goal reached yet";
+  if (!first) return null;
   const labels = item.participants.map(each => each.label);
-  if (first.goal === null) return words(first.verdict.text, labels);
-  return [named(first.goal), ": ", words(first.verdict.text, labels)];
+  const text = words(withoutState(first.verdict), labels);
+  if (first.goal === null) return h("span", {class: "line"}, text);
+  // A line each, so that a long name before it hides no loss.
+  return [h("span", {class: "line"}, named(first.goal), ": ", text), first.losses.map(({label, goals}) =>
+    h("span", {class: "line"}, "but ", named(label), " loses in ", goals.map((goal, index) => [index ? ", " : "", named(goal)])))];
 }

@@ -3,6 +3,7 @@
 const MINUS = "\u2212";
 const NARROW = "\u202f"; // between a number and its unit: it neither breaks nor spreads
 const NONE = "\u2013";
+export const MANIFOLD = 10; // of an uplift as large as 1,000 %, two digits are enough
 
 // A language of its own, not the browser's: the report's sentences are English too.
 const LANGUAGE = "en-US";
@@ -42,7 +43,12 @@ export function percent(share, digits) {
 }
 
 export function signedPercent(share, digits) {
-  return share === null ? NONE : `${signed(100 * share, digits)}${NARROW}%`;
+  return share === null ? NONE : `${signed(share < MANIFOLD ? 100 * share : twoDigits(100 * share), digits)}${NARROW}%`;
+}
+
+function twoDigits(value) {
+  const step = 10 ** (Math.floor(Math.log10(value)) - 1);
+  return Math.round(value / step) * step;
 }
 
 export function points(difference, digits) {
@@ -51,9 +57,11 @@ export function points(difference, digits) {
 
 export function range(interval, write) {
   if (!interval) return "";
-  const low = interval.low === null ? "any" : write(interval.low);
-  const high = interval.high === null ? "any" : write(interval.high);
-  return `${low} to ${high}`;
+  if (interval.low === null || interval.high === null) {
+    if (interval.low !== null) return `${write(interval.low)} or more`;
+    return interval.high === null ? "unknown" : `${write(interval.high)} or less`;
+  }
+  return `${write(interval.low)} to ${write(interval.high)}`;
 }
 
 export function perVisitor(rate) {

@@ -1,7 +1,7 @@
 // Intervals of differences on one axis: a bar holds with 95 % if one looks once, the line around it however often.
 
 import { s } from "./elements.js";
-import { points, signedPercent } from "./numbers.js";
+import { MANIFOLD, points, signedPercent } from "./numbers.js";
 
 const TONES = {winner: "good", loser: "bad"};
 const HEIGHT = 30;
@@ -12,7 +12,7 @@ const WIDEST = 2.5; // the line may lead out of the picture where it is so much 
 
 // From a difference to a place on the axis. Differences are shares: 0.01 is one percentage point.
 export class Scale {
-  constructor(results) {
+  constructor(results, controlRate) {
     const bars = ends(results, "difference_interval").concat(results.map(row => row.difference ?? 0));
     const limit = WIDEST * Math.max(...bars.map(Math.abs));
     const lines = ends(results, "always_valid_interval").map(end => Math.max(-limit, Math.min(limit, end)));
@@ -21,6 +21,8 @@ export class Scale {
     const width = high - low || 0.02;
     this.low = low - MARGIN * width - (high > low ? 0 : 0.01);
     this.high = this.low + (1 + 2 * MARGIN) * width;
+    // Next to a tiny rate everything is thousands of percent: such labels say little, and find no room.
+    this.relativeTo = controlRate && Math.max(-low, high) / controlRate < MANIFOLD ? controlRate : null;
   }
 
   place(difference) {
@@ -56,14 +58,17 @@ function ends(results, name) {
 const at = place => `${place.toFixed(3)}%`;
 
 // The axis' labels: percentage points, and below them the same as a share of the control's rate.
-export function axis(scale, controlRate) {
+export function axis(scale) {
+  const controlRate = scale.relativeTo;
   const {values, digits} = scale.ticks;
   return s("svg", {class: "plot axis", height: AXIS_HEIGHT, "aria-hidden": "true"}, values.map(value => {
     const x = at(scale.place(value));
-    const relative = controlRate ? signedPercent(value / controlRate, Math.abs(value / controlRate) < 0.0995 ? 1 : 0) : "";
+    // Of a rate, no more than all can be lost.
+    const relative = controlRate && value && value >= -controlRate
+      ? signedPercent(value / controlRate, Math.abs(value / controlRate) < 0.0995 ? 1 : 0) : "";
     return [
       s("text", {class: "tick", x, y: 11, "text-anchor": "middle", "data-value": value}, points(value, digits)),
-      value ? s("text", {class: "tick minor", x, y: 25, "text-anchor": "middle"}, relative) : null,
+      relative ? s("text", {class: "tick minor", x, y: 25, "text-anchor": "middle"}, relative) : null,
     ];
   }));
 }

@@ -1,6 +1,6 @@
 // What stands in the place of results while there are none, and what to do about it.
 
-import { h, icon, named } from "./elements.js";
+import { capital, h, icon, named } from "./elements.js";
 
 export function loading() {
   return h("div", {class: "state", "aria-busy": "true"},
@@ -62,8 +62,8 @@ export function unknownExperiment(name, namespace, overview) {
 
 export function noAnswer(problem, retry) {
   return h("div", {class: "state trouble"},
-    h("h2", null, icon("warning"), problem.message),
-    problem.hint ? h("p", null, problem.hint.charAt(0).toUpperCase() + problem.hint.slice(1)) : null,
+    h("h2", null, icon("warning"), capital(problem.message)),
+    problem.hint ? h("p", null, capital(problem.hint)) : null,
     h("p", {class: "quiet"}, problem.kind === "unreachable" ? "This page goes on trying every 30 seconds." : null),
     h("button", {type: "button", onclick: retry, "data-focus": "retry"}, "Try again"));
 }

@@ -22,13 +22,17 @@ from . import demo as stories
 from . import embedded, local, remote
 from .deployment import Deployment
 from .forward import Forwarder
+from .gate import Gate
 
 HOST = "127.0.0.1"
+PORT = 8003
+"""The dashboard's usual one, so that a link to it is right the next time too."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-port_option = click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port; default: a free one.")
+PORTS = click.IntRange(0, 65535)
+
 browser_option = click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
 
 
@@ -36,25 +40,39 @@ browser_option = click.option("--browser/--no-browser", default=True, help="Whet
 @click.option("--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace to show first.")
 @click.option("--url", help="Address of the API; default: the one deployed with the AWS credentials found here.")
 @click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key, if --url is given; default: $GIMEL_API_KEY.")
-@port_option
+@click.option("--port", type=PORTS, help=f"Port; default: {PORT}, or a free one if that is taken. 0: a free one.")
 @browser_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file of the deployment.")
 def dashboard(
-    namespace: str, url: str | None, api_key: str | None, port: int, browser: bool, config_file: Path | None
+    namespace: str, url: str | None, api_key: str | None, port: int | None, browser: bool, config_file: Path | None
 ) -> None:
     """Show the experiments of a deployed API in the browser, without giving the page the API key."""
     read_namespace({"namespace": namespace})
     if url is None:
         url, api_key = find_deployment(config_file)
     base = remote.base_of(url)
-    server = local.Server(Forwarder(url=base, key=api_key), HOST, port)
-    address = f"{server.url}/" + (f"#{urlencode({'namespace': namespace})}" if namespace != DEFAULT_NAMESPACE else "")
-    out.print(f"The dashboard is at {escape(address)}   (API: {escape(base)})", soft_wrap=True)
-    _run(server, address, browser)
+    gate = Gate()
+    server = bound(Forwarder(url=base, key=api_key, gate=gate), port)
+    view = {"namespace": namespace} if namespace != DEFAULT_NAMESPACE else {}
+    # After the `#`, which is sent to no server, and which the page takes out of its address.
+    printed, opened = (f"{server.url}/#{urlencode({**view, 'token': way})}" for way in (gate.token, gate.ticket))
+    out.print(f"The dashboard is at {escape(printed)}   (API: {escape(base)})", soft_wrap=True)
+    _run(server, opened, browser)
+
+
+def bound(app: local.App, port: int | None) -> local.Server:
+    """A server at this port; None stands for the usual one, or a free one where that is taken."""
+    if port is not None:
+        return local.Server(app, HOST, port)
+    try:
+        return local.Server(app, HOST, PORT)
+    except ConfigError:
+        err.print(f"[yellow]Port {PORT} is taken, so links kept from another time do not lead here.[/]", soft_wrap=True)
+        return local.Server(app, HOST, 0)
 
 
 @click.command()
-@port_option
+@click.option("--port", default=0, type=PORTS, help="Port; default: a free one.")
 @browser_option
 def demo(port: int, browser: bool) -> None:
     """Show made-up experiments in the browser; nothing is kept."""

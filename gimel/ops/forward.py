@@ -9,21 +9,37 @@ from urllib.parse import parse_qsl
 
 from gimel.errors import GimelError
 
-from . import remote, site
-from .local import App
+from . import page, remote, site
+from .gate import Gate
+from .local import App, is_of_this_machine
 from .site import Answer, is_from_own_page, json_answer
 from .wiring import ENDPOINTS, Endpoint
+
+ENTER = "/enter"
+TOKEN = "HTTP_X_GIMEL_TOKEN"
+NOT_LET_IN = {
+    "error": "this page is not let in",
+    "hint": "open the address that `gimel dashboard` printed: each start has a new one",
+}
 
 
 @dataclass(frozen=True)
 class Forwarder(App):
-    """The WSGI application. `url` and `key` are the deployed API's; only this machine's pages may use them."""
+    """The WSGI application. `url` and `key` are the deployed API's; only pages that `gate` admits may use them."""
 
     url: str = ""
     key: str | None = field(default=None, repr=False)
+    gate: Gate = field(default_factory=Gate, repr=False)
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "/")
+        if path == ENTER:
+            return self._enter(environ)
+        # The page's own files hold no secret, and the first of them is asked for by an address alone.
+        if page.file(path) is None:
+            refusal = self._refusal(environ)
+            if refusal:
+                return json_answer(403, refusal)
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
                 return self._call(endpoint, environ)
@@ -34,9 +50,6 @@ class Forwarder(App):
         method = environ["REQUEST_METHOD"]
         if not endpoint.needs_key or method not in endpoint.methods:
             return json_answer(405, {"error": "this server passes on reports and deletions only", "hint": ""})
-        refusal = self._refusal(environ)
-        if refusal:
-            return json_answer(403, refusal)
         params = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         try:
             status, body = remote.ask(self.url, self.key, endpoint.path, params, method)
@@ -55,15 +68,27 @@ class Forwarder(App):
     def _cors(self, environ: dict[str, Any]) -> dict[str, str]:
         return {}
 
+    def _enter(self, environ: dict[str, Any]) -> Answer:
+        if environ["REQUEST_METHOD"] != "POST":
+            return json_answer(405, {"error": "only POST is answered here", "hint": "the dashboard is at /"})
+        if _is_own(environ):
+            token = self.gate.enter(environ.get(TOKEN, ""))
+            if token:
+                return json_answer(200, {"token": token})
+        return json_answer(403, NOT_LET_IN)
+
     def _refusal(self, environ: dict[str, Any]) -> dict[str, str] | None:
-        # Stricter than `gimel serve`: other pages of this machine have no business with the deployment either.
-        if not is_from_own_page(environ):
-            return {"error": "only the dashboard itself may do this", "hint": "open it at the address printed"}
-        return super()._refusal(environ)
+        is_let_in = _is_own(environ) and self.gate.admits(environ.get(TOKEN, ""))
+        return None if is_let_in else NOT_LET_IN
 
     def _about(self, environ: dict[str, Any]) -> dict[str, object]:
         base = remote.base_of(self.url)
         return {"track_url": f"{base}/track", "needs_key": False, "example": None, "place": base, "is_demo": False}
+
+
+def _is_own(environ: dict[str, Any]) -> bool:
+    # Stricter than `gimel serve`: other pages of this machine have no business with the deployment either.
+    return is_from_own_page(environ) and is_of_this_machine(environ)
 
 
 def _phrase(status: int) -> str:

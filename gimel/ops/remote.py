@@ -54,7 +54,9 @@ def ask(url: str, api_key: str | None, path: str, params: Mapping[str, str], met
         with error:
             return error.code, error.read()
     except (OSError, HTTPException) as error:
-        raise GimelError(f"{base} cannot be reached ({getattr(error, 'reason', error)})", "check the address") from None
+        reason = getattr(error, "reason", error)
+        cause = getattr(reason, "strerror", None) or reason
+        raise GimelError(f"{base} cannot be reached ({cause})", "check the address and the network") from None
 
 
 def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import pytest
 from playwright.sync_api import expect
@@ -23,15 +24,16 @@ KEY = "the deployment's key"
 class Dashboard:
     """`gimel dashboard` as its user starts it."""
 
-    def __init__(self, folder, *options: str, key: str | None = KEY) -> None:
+    def __init__(self, folder, *options: str, key: str | None = KEY, **more: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}
+        environ["BROWSER"] = "true"  # the command that does nothing
         if key:
             environ["GIMEL_API_KEY"] = key
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gimel.ops.cli", "dashboard", "--no-browser", *options],
+            [sys.executable, "-m", "gimel.ops.cli", "dashboard", "--port", "0", *options],
             cwd=folder,
-            env={**environ, "HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            env={**environ, **more, "HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -39,8 +41,9 @@ class Dashboard:
         threading.Thread(target=self._read, daemon=True).start()
         wait_for(lambda: "Ctrl-C ends it." in self.lines or self.process.poll() is not None, "gimel dashboard")
         assert self.process.poll() is None, self.lines
-        self.address = self.lines[0].split()[4]
-        self.url = self.address.split("/#")[0].rstrip("/")
+        self.address = next(line.split()[4] for line in self.lines if line.startswith("The dashboard is at"))
+        self.url, fragment = self.address.split("/#")
+        self.token = dict(parse_qsl(fragment))["token"]
 
     def _read(self) -> None:
         for line in self.process.stdout:
@@ -87,6 +90,86 @@ def test_the_page_shows_a_deployed_api_and_never_sees_the_key(deployed, dashboar
     assert not any(KEY in text for text in [*seen, *started.lines])
 
 
+def test_the_token_is_in_no_address_and_not_sent_to_the_api(dashboard, stub, visit):
+    url, asked = stub(200, {"Content-Type": "application/json"}, b"[]")
+    started = dashboard("--url", url)
+    page = visit("about:blank")
+    seen = []
+    page.on("request", lambda request: seen.append(request.url))
+    page.goto(started.address)
+    expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
+    assert not any(started.token in each for each in [page.url, *seen])
+    assert asked
+    assert not any(started.token in str(headers) for _, headers in asked)
+
+
+def test_links_work_in_other_tabs_and_after_a_reload(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit(started.address)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    page.reload()
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    other = page.context.new_page()
+    other.goto(f"{started.url}/#namespace=shop&experiment=deployed")
+    expect(other.locator("#experiment h2")).to_have_text("deployed")
+
+
+def test_a_page_that_was_not_let_in_says_what_to_do_and_can_be(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit(f"{started.url}/#namespace=shop", failing=True)
+    expect(page.locator("#state")).to_contain_text("Open the address that `gimel dashboard` printed")
+    page.evaluate("address => { location.href = address; }", started.address)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+
+
+def test_a_link_with_a_wrong_token_does_not_lock_a_page_out(deployed, dashboard, visit):
+    started = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit(started.address, failing=True)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    for wrong in ("wrong", "ש"):
+        page.goto("about:blank")
+        page.goto(f"{started.url}/#namespace=shop&token={wrong}")
+        expect(page.locator("#experiment h2")).to_have_text("deployed")
+
+
+def test_a_page_of_an_earlier_start_is_let_in_again(deployed, dashboard, visit):
+    """At the same port, as it is with the usual one: the page kept from before, and a link to it."""
+    first = dashboard("--url", deployed.url, "--namespace", "shop")
+    page = visit(first.address, failing=True)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    link = page.url
+    first.stop()
+    second = dashboard("--url", deployed.url, "--namespace", "shop", "--port", first.url.rpartition(":")[2])
+    assert (second.url, second.token == first.token) == (first.url, False)
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#banner")).to_contain_text("Open the address that `gimel dashboard` printed")
+    opened = page.context.new_page()
+    opened.goto(second.address)
+    expect(opened.locator("#experiment h2")).to_have_text("deployed")
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.locator("#banner")).to_be_hidden()
+    opened.goto(link)
+    expect(opened.locator("#experiment h2")).to_have_text("deployed")
+
+
+def test_the_address_that_the_browser_is_started_with_is_good_once(deployed, dashboard, visit, tmp_path):
+    """Other users can read it in the list of processes."""
+    told = tmp_path / "told"
+    starter = tmp_path / "browser"
+    starter.write_text(f"#!/bin/sh\nprintf %s \"$1\" > '{told}.part' && mv '{told}.part' '{told}'\n")
+    starter.chmod(0o700)
+    started = dashboard("--url", deployed.url, "--namespace", "shop", BROWSER=str(starter))
+    wait_for(told.exists, "the browser")
+    opened = told.read_text()
+    assert started.token not in opened
+    page = visit(opened)
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    page.reload()
+    expect(page.locator("#experiment h2")).to_have_text("deployed")
+    second = visit(opened, failing=True)
+    expect(second.locator("#state")).to_contain_text("Open the address that `gimel dashboard` printed")
+
+
 def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url, "--namespace", "shop")
     page = visit(started.address)
@@ -120,13 +203,15 @@ def test_an_unreachable_api_is_told(deployed, dashboard, visit):
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-@pytest.mark.parametrize(("method", "path"), [("GET", "/experiments"), ("DELETE", "/delete?experiment=deployed")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/experiments"), ("DELETE", "/delete?experiment=deployed"), ("POST", "/enter")]
+)
 def test_other_pages_cannot_use_the_key(deployed, dashboard, headers, method, path):
     started = dashboard("--url", deployed.url)
-    status, sent, body = ask(f"{started.url}{path}", method, **headers)
+    status, sent, body = ask(f"{started.url}{path}", method, X_Gimel_Token=started.token, **headers)
     assert status == 403
     assert "Access-Control-Allow-Origin" not in sent
-    assert "only" in json.loads(body)["error"]
+    assert "not let in" in json.loads(body)["error"]
 
 
 @pytest.fixture
@@ -139,7 +224,7 @@ def stub() -> Iterator:
 
         class Site(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked.append((self.path, self.headers.get("x-api-key")))
+                asked.append((self.path, dict(self.headers)))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -159,10 +244,24 @@ def stub() -> Iterator:
         site.server_close()
 
 
+def test_other_programs_of_this_machine_cannot_use_the_key(dashboard, stub):
+    url, asked = stub(200, {"Content-Type": "application/json"}, b"[]")
+    started = dashboard("--url", url)
+    calls = [("GET", "/experiments"), ("DELETE", "/delete?experiment=e"), ("GET", "/about"), ("POST", "/export/csv")]
+    for token in ({}, {"X_Gimel_Token": ""}, {"X_Gimel_Token": "wrong"}, {"X_Gimel_Token": "\xe9"}):
+        for method, path in calls:
+            status, _, body = ask(f"{started.url}{path}", method, **token)
+            assert status == 403
+            assert "open the address that `gimel dashboard` printed" in json.loads(body)["hint"]
+    assert asked == []
+
+
 def test_a_redirect_does_not_take_the_key_along(dashboard, stub):
     url, asked = stub(302, {"Location": "/stolen"})
-    status, _, body = ask(f"{dashboard('--url', url).url}/experiments")
-    assert (status, asked) == (502, [("/experiments?", KEY)])
+    started = dashboard("--url", url)
+    status, _, body = ask(f"{started.url}/experiments", X_Gimel_Token=started.token)
+    assert (status, [path for path, _ in asked]) == (502, ["/experiments?"])
+    assert asked[0][1]["X-Api-Key"] == KEY
     assert "302" in json.loads(body)["error"]
 
 
@@ -178,4 +277,5 @@ def test_an_api_of_gimel_1_shows_its_counts(dashboard, stub, visit):
 
 def test_nothing_but_the_dashboard_is_served(deployed, dashboard):
     started = dashboard("--url", deployed.url)
-    assert [ask(started.url + path)[0] for path in ("/health", "/example", "/track")] == [404, 404, 405]
+    paths = ("/health", "/example", "/track", "/enter")
+    assert [ask(started.url + path, X_Gimel_Token=started.token)[0] for path in paths] == [404, 404, 405, 405]

@@ -2,10 +2,11 @@
 
 import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
+import { capital } from "./elements.js";
 import { experimentPane, plural } from "./experiment.js";
 import { arranged, listTable } from "./list.js";
 import { clock } from "./numbers.js";
-import { about, key, remove, report, snapshot } from "./source.js";
+import { about, enter, key, remove, report, snapshot } from "./source.js";
 import { keyWanted, loading, noAnswer, nothingFound, nothingTracked, unknownExperiment } from "./states.js";
 import { participants } from "./verdicts.js";
 import { address, readView, show, showQuietly } from "./view.js";
@@ -102,7 +103,7 @@ function drawFreshness() {
   const isOld = problem && items !== null && !wantsKey();
   const banner = part("banner");
   banner.hidden = !isOld;
-  const text = isOld ? `${problem.message}. Shown is the last good answer, of ${clock(readAt)}. ${problem.hint || ""}` : "";
+  const text = isOld ? `${capital(problem.message)}. Shown is the last good answer, of ${clock(readAt)}. ${capital(problem.hint || "")}` : "";
   if (banner.textContent !== text) banner.textContent = text;
   document.body.classList.toggle("old", Boolean(isOld));
   part("demo").hidden = !info?.is_demo;
@@ -186,7 +187,11 @@ function start() {
     part("namespace").readOnly = true;
     part("refresh").hidden = true;
   }
-  addEventListener("hashchange", changed);
+  addEventListener("hashchange", async () => {
+    const isLetIn = await enter();
+    changed();
+    if (isLetIn) read();
+  });
   document.addEventListener("visibilitychange", () => {
     if (!snapshot && document.visibilityState === "visible" && (!readAt || problem || Date.now() - readAt >= REFRESH_MS)) read();
   });
@@ -205,7 +210,7 @@ function start() {
   document.addEventListener("click", event => { if (!part("export").contains(event.target)) part("export").open = false; });
   document.addEventListener("keydown", shortcut);
   changed();
-  read();
+  enter().then(read);
 }
 
 function shortcut(event) {

@@ -1,6 +1,7 @@
 // Where reports come from: the server of this page, or the data in it if it is a snapshot.
 
 const KEY = "gimel api key";
+const TOKEN = "gimel token";
 const TIMEOUT_MS = 40000;
 
 // `kind`: "unreachable" (no answer), "key" (a key is needed, or wrong), "refused" (the answer says why).
@@ -22,6 +23,41 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
+// What `gimel dashboard` lets a page in by. Kept for all tabs of this server's address, and only ever sent as a header.
+const token = {
+  get: () => {
+    try {
+      return localStorage.getItem(TOKEN) || "";
+    } catch {
+      return token.here;
+    }
+  },
+  set: text => {
+    token.here = text;
+    try {
+      localStorage.setItem(TOKEN, text);
+    } catch {
+      // A browser that keeps nothing has it until the page is left.
+    }
+  },
+  here: "",
+};
+
+// Takes what lets this page in out of its address, and keeps it if the server says so. Whether there was any.
+export async function enter() {
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const given = asked.get("token");
+  if (!given || snapshot) return false;
+  asked.delete("token");
+  history.replaceState(null, "", `#${asked}`);
+  try {
+    token.set(JSON.parse(await call("enter", {}, {method: "POST", headers: {"x-gimel-token": given}})).token);
+  } catch {
+    // Not let in by this one. If not by an earlier one either, the answer to the next question says what to do.
+  }
+  return true;
+}
+
 async function call(path, params, options) {
   const query = new URLSearchParams(params);
   let answer;
@@ -29,7 +65,7 @@ async function call(path, params, options) {
   try {
     answer = await fetch(`${path}?${query}`, {
       cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options,
-      headers: {...(key.get() ? {"x-api-key": key.get()} : {}), ...options?.headers},
+      headers: {...held("x-api-key", key.get()), ...held("x-gimel-token", token.get()), ...options?.headers},
     });
     text = await answer.text();
   } catch {
@@ -44,6 +80,10 @@ async function call(path, params, options) {
   }
   const kind = answer.status === 403 || answer.status === 401 ? "key" : answer.status >= 500 ? "unreachable" : "refused";
   throw new Problem(kind, said.error || `The answer was ${answer.status} ${answer.statusText}`, said.hint);
+}
+
+function held(name, value) {
+  return value ? {[name]: value} : {};
 }
 
 export async function about(namespace) {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.conftest import QUIET
 from tests.browser.reading import visitors
+from tests.pages import QUIET
 from tests.parts import GimelServer, chromium_path, wait_for
 
 EXPERIMENTS = 300

@@ -63,6 +63,20 @@ def test_all_figures_are_the_reports(demo, visit):
     assert result["visitors_needed"] <= needed <= 1.1 * result["visitors_needed"]
 
 
+def test_a_per_visitor_goal_shows_the_reports_numbers_and_no_test(demo, visit):
+    page = visit(address(demo, experiment="article layout"))
+    part = goal(page, "page view")
+    for label, result in results(report(demo)["article layout"], "page view").items():
+        line = row(part, label)
+        assert agree(cell(line, "Reached").inner_text(), [result["successes"], result["trials"]])
+        assert agree(cell(line, "Per visitor").inner_text(), [result["rate"]])
+        if result["uplift"] is not None:
+            assert agree(cell(line, "Uplift").inner_text(), [100 * result["uplift"]])
+            expect(cell(line, "Uplift")).to_contain_text("not tested")
+    expect(part.locator("svg.plot")).to_have_count(0)
+    expect(part.get_by_text("All figures")).to_have_count(0)
+
+
 def test_participants_and_their_shares_are_the_reports(demo, visit):
     page = visit(address(demo, experiment="search engine"))
     item = report(demo)["search engine"]
@@ -331,18 +345,48 @@ def test_the_list_is_walked_by_arrow_keys(demo, visit):
     expect(links.nth(1)).to_be_focused()
 
 
+def serious(page) -> list:
+    """What axe-core finds to be a serious violation on this page."""
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    page.evaluate(npm_file("axe-core", "4.10.2", "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    return [(each["id"], [node["target"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_axe_finds_no_serious_violation(demo, visit, scheme, width):
-    axe = npm_file("axe-core", "4.10.2", "axe.min.js").read_text(encoding="utf-8")
     for view in ({"experiment": PRICE}, {"experiment": "new landing page"}, {}, {"namespace": "empty"}):
         page = visit(address(demo, **view), color_scheme=scheme, viewport={"width": width, "height": 900})
-        page.wait_for_load_state("networkidle")
-        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
-        told = [(each["id"], [node["target"] for node in each["nodes"]]) for each in found if each["impact"] in SERIOUS]
-        assert told == []
+        assert serious(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_where_something_is_asked_or_amiss(serve, visit, scheme):
+    server = serve("--api-key", "k")
+    arms = {"blue": (900, {"clicked": 100, "bought": 150}), "red": (900, {"clicked": 250, "bought": 40})}
+    visitors(server, "mixed", arms)
+    page = visit(server.url, failing=True, color_scheme=scheme)
+    expect(page.get_by_label("API key")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_label("API key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_label("API key").fill("k")
+    page.keyboard.press("Enter")
+    expect(page.locator("#list .chip")).to_have_text("Mixed")
+    assert serious(page) == []
+    # By the keyboard, as the menu that has been opened lies over the buttons.
+    page.get_by_role("button", name="Delete…").press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    server.stop()
+    page.get_by_role("button", name="Refresh").press("Enter")
+    expect(page.locator("#banner")).to_be_visible()
+    assert serious(page) == []
 
 
 def test_a_phone_shows_the_list_or_one_experiment(demo, visit):

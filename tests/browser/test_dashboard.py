@@ -295,6 +295,7 @@ def test_uplifts_of_thousands_of_percent_keep_to_their_column(serve, visit, widt
     assert high > 10
     for number, true in zip(numbers(shown.locator("small").inner_text()), (low, high)):
         assert number.value == pytest.approx(100 * true, rel=0.05)
+        assert number.value == float(f"{number.value:.2g}")  # as many digits as they can bear
     assert shown.evaluate("each => each.scrollWidth <= each.clientWidth")
     place = "each => { const box = each.getBoundingClientRect(); return [box.top, box.left, box.right]; }"
     ticks = goal(page, "buy").locator(".axis .tick").evaluate_all(f"all => all.map({place})")
@@ -387,6 +388,18 @@ def test_axe_finds_no_serious_violation_where_something_is_asked_or_amiss(serve,
     page.get_by_role("button", name="Refresh").press("Enter")
     expect(page.locator("#banner")).to_be_visible()
     assert serious(page) == []
+
+
+@pytest.mark.parametrize("width", [1800, 1001, 390, 320])
+def test_no_figure_leaves_its_card_or_meets_another(demo, visit, width):
+    page = visit(address(demo, experiment=PRICE), viewport={"width": width, "height": 900})
+    expect(goal(page, "plan chosen")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    crowded = """all => all.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.textContent)"""
+    assert page.locator("#experiment td.number").evaluate_all(crowded) == []
+    right = "getBoundingClientRect().right"
+    inside = f"all => all.every(each => each.{right} <= each.closest('.card').{right})"
+    assert page.locator("#experiment .card td").evaluate_all(inside)
 
 
 def test_a_phone_shows_the_list_or_one_experiment(demo, visit):

@@ -186,7 +186,7 @@ def test_injected_names_stay_text(server, visit):
     assert isolated.evaluate("each => getComputedStyle(each).unicodeBidi") == "isolate"
 
 
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1400, 390, 320])
 def test_names_of_200_characters_of_any_script_fit(server, visit, width):
     for name in ("x" * 200, "ש" * 200, "長" * 200, "क्ष" * 66):
         visitors(server, name, {name: (60, {name: 6}), "b": (62, {name: 9})}, namespace="long")

@@ -5,7 +5,7 @@ import { download } from "./downloads.js";
 import { capital } from "./elements.js";
 import { experimentPane, plural } from "./experiment.js";
 import { arranged, listTable } from "./list.js";
-import { clock } from "./numbers.js";
+import { clock, moment } from "./numbers.js";
 import { about, enter, key, remove, report, snapshot } from "./source.js";
 import { keyWanted, loading, noAnswer, nothingFound, nothingTracked, unknownExperiment } from "./states.js";
 import { participants } from "./verdicts.js";
@@ -108,7 +108,7 @@ function drawFreshness() {
   document.body.classList.toggle("old", Boolean(isOld));
   part("demo").hidden = !info?.is_demo;
   if (snapshot) {
-    part("freshness").textContent = `Snapshot of ${new Date(snapshot.read_at).toLocaleString("en-GB", {timeZoneName: "short"})}`;
+    part("freshness").textContent = `Snapshot of ${moment(new Date(snapshot.read_at))}`;
   } else if (readAt && items !== null) {
     part("freshness").replaceChildren("Read at ", Object.assign(document.createElement("time"), {
       dateTime: readAt.toISOString(), textContent: clock(readAt)}));

@@ -94,5 +94,11 @@ export function clock(date) {
   return date.toLocaleTimeString("en-GB");
 }
 
+export function moment(date) {
+  return date.toLocaleString("en-GB", {
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+  });
+}
+
 // Names as people order them: variant 2 before variant 10.
 export const compareNames = new Intl.Collator("en", {numeric: true}).compare;

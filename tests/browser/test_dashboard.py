@@ -284,7 +284,7 @@ def test_an_uplift_without_an_upper_end_shows_its_lower_one(serve, visit):
     expect(cell(row(goal(page, "buy"), "c"), "Uplift").locator("small")).to_have_text("unknown")
 
 
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1400, 1310, 390])
 def test_uplifts_of_thousands_of_percent_keep_to_their_column(serve, visit, width):
     server = serve()
     visitors(server, "huge", {"a": (300, {"buy": 2}), "b": (300, {"buy": 90})})
@@ -297,11 +297,36 @@ def test_uplifts_of_thousands_of_percent_keep_to_their_column(serve, visit, widt
         assert number.value == pytest.approx(100 * true, rel=0.05)
         assert number.value == float(f"{number.value:.2g}")  # as many digits as they can bear
     assert shown.evaluate("each => each.scrollWidth <= each.clientWidth")
-    place = "each => { const box = each.getBoundingClientRect(); return [box.top, box.left, box.right]; }"
-    ticks = goal(page, "buy").locator(".axis .tick").evaluate_all(f"all => all.map({place})")
-    for at in {round(top) for top, _, _ in ticks}:
-        places = sorted((left, right) for top, left, right in ticks if round(top) == at)
-        assert all(before[1] <= after[0] for before, after in pairwise(places))
+    assert labels_apart(page)
+
+
+def labels_apart(page) -> bool:
+    """Whether no label of an axis lies on another, or leaves its card."""
+    place = "each => { const box = each.getBoundingClientRect(); return [box.left, box.right]; }"
+    for axis in page.locator(".axis").all():
+        for kind in (":not(.minor)", ".minor"):
+            ticks = axis.locator(f".tick{kind}").evaluate_all(
+                f"all => all.filter(each => each.checkVisibility()).map({place})"
+            )
+            left, right = axis.locator("xpath=ancestor::section[1]").evaluate(place)
+            places = [(left, left), *sorted(ticks), (right, right)]
+            if any(before[1] > after[0] for before, after in pairwise(places)):
+                return False
+    return True
+
+
+def test_labels_of_an_axis_lie_apart(serve, visit):
+    server = serve()
+    many, few = (3000, {"buy": 300, "look": 2900}), (62, {"buy": 9, "look": 60})
+    visitors(server, "few", {"a": (60, {"buy": 6, "look": 59}), "b": few})
+    visitors(server, "many", {"a": many, "b": (3100, {"buy": 450, "look": 2960}), "c": few})
+    page = visit(server.url)
+    for name in report(server):
+        page.goto(address(server, experiment=name))
+        expect(page.locator("#experiment h2")).to_have_text(name)
+        for width in (1800, 1310, 1001, 390, 320):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert labels_apart(page), (name, width)
 
 
 def test_it_reads_again_every_30_seconds_while_visible(serve, visit):

@@ -103,7 +103,7 @@ def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
     page = visit(server.url, failing=True)
-    expect(page.locator("#state")).to_contain_text("counts cannot be stored or read right now")
+    expect(page.locator("#state")).to_contain_text("Counts cannot be stored or read right now")
 
 
 def test_a_key_that_is_being_typed_is_not_wiped_by_the_refresh(serve, visit):
@@ -213,7 +213,7 @@ def test_an_experiment_that_is_not_here_is_told(server, visit):
 
 def test_a_namespace_that_cannot_be_is_told(server, visit):
     page = visit(address(server, namespace="a:b"), failing=True)
-    expect(page.locator("#state")).to_contain_text("namespace contains a colon")
+    expect(page.locator("#state")).to_contain_text("Namespace contains a colon")
 
 
 def test_deleting_takes_the_typed_name(server, visit):

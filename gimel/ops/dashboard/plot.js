@@ -7,6 +7,7 @@ const TONES = {winner: "good", loser: "bad"};
 const HEIGHT = 30;
 const AXIS_HEIGHT = 30;
 const TICKS = 5;
+const CROWD = 4; // of more ticks, a narrow plot has room for every second long label
 const MARGIN = 0.07; // of the width, on either side: room for the first and the last label
 const WIDEST = 2.5; // the line may lead out of the picture where it is so much longer than the bars
 
@@ -44,7 +45,7 @@ export class Scale {
         const to = Math.floor((this.high - inset) / step);
         if (to - from < TICKS) {
           const values = Array.from({length: to - from + 1}, (_, n) => (from + n) * step);
-          return {values, digits: Math.max(0, -Math.floor(Math.log10(step * 100) + 1e-9))};
+          return {values, step, digits: Math.max(0, -Math.floor(Math.log10(step * 100) + 1e-9))};
         }
       }
     }
@@ -60,7 +61,7 @@ const at = place => `${place.toFixed(3)}%`;
 // The axis' labels: percentage points, and below them the same as a share of the control's rate.
 export function axis(scale) {
   const controlRate = scale.relativeTo;
-  const {values, digits} = scale.ticks;
+  const {values, step, digits} = scale.ticks;
   return s("svg", {class: "plot axis", height: AXIS_HEIGHT, "aria-hidden": "true"}, values.map(value => {
     const x = at(scale.place(value));
     // Of a rate, no more than all can be lost.
@@ -68,7 +69,7 @@ export function axis(scale) {
       ? signedPercent(value / controlRate, Math.abs(value / controlRate) < 0.0995 ? 1 : 0) : "";
     return [
       s("text", {class: "tick", x, y: 11, "text-anchor": "middle", "data-value": value}, points(value, digits)),
-      relative ? s("text", {class: "tick minor", x, y: 25, "text-anchor": "middle"}, relative) : null,
+      relative ? s("text", {class: values.length > CROWD && Math.round(value / step) % 2 ? "tick minor between" : "tick minor", x, y: 25, "text-anchor": "middle"}, relative) : null,
     ];
   }));
 }

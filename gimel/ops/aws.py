@@ -15,10 +15,16 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
+    SSOError,
+    TokenRetrievalError,
     WaiterError,
 )
 
@@ -47,6 +53,8 @@ CURES = {
     "LimitExceeded": "ask AWS for a higher quota, or remove something of this kind",
     "ResourceConflict": "something else is changing it; try again when that has ended",
 }
+
+OFFLINE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError, ConnectionClosedError)
 
 
 class Aws:
@@ -110,7 +118,7 @@ class Aws:
         return answer if isinstance(answer, Mapping) else {}
 
     def _patiently(self, call: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-        """Call again while a role that was just made is not known everywhere yet, or a function is being changed."""
+        """Call again while a new role is not known everywhere yet, or something is being changed otherwise."""
         for _ in range(ROLE_PATIENCE_S // WAIT_S):
             try:
                 return call(**params)
@@ -134,6 +142,8 @@ def _passes(error: ClientError) -> bool:
     code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "").lower()
     if code == "InvalidParameterValueException":
         return "assume" in text or ("execution role" in text and "permission" in text)
+    if code == "ConflictException":
+        return "concurrent modification" in text
     return code == "ResourceConflictException" and ("in progress" in text or "pending" in text)
 
 
@@ -141,7 +151,15 @@ def failure(what: str, error: Exception) -> GimelError:
     """An error of botocore as one that says where, what and what to try."""
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return GimelError(f"{what} ({error})", "run `aws configure`, or set AWS_PROFILE")
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-    cure = next((text for name, text in CURES.items() if code.startswith(name)), "")
+    cure = _cure(error)
     again = "then run the same command again: it goes on where it stopped"
     return GimelError(f"{what}: {error}", f"{cure}, {again}" if cure else f"mend that, {again}")
+
+
+def _cure(error: Exception) -> str:
+    if isinstance(error, (SSOError, TokenRetrievalError)):
+        return "sign in again with `aws sso login`"
+    if isinstance(error, OFFLINE):
+        return "check your network, and that there is such a region"
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    return next((text for name, text in CURES.items() if code.startswith(name)), "")

@@ -43,7 +43,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except GimelError as error:
-            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in str(error) else ""
             err.print(f"[red]Error:[/] {_plain(str(error))}{_plain(cause)}", soft_wrap=True)
             sys.exit(1)
 

@@ -103,6 +103,7 @@ def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, accou
     assert broken.exit_code == 1
     assert "put the API key into the usage plan, failed" in broken.stderr
     assert "it goes on where it stopped" in broken.stderr
+    assert broken.stderr.count("CreateUsagePlanKey operation") == 1
     assert "Traceback" not in broken.stderr
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
     assert type_("deploy", "--yes").exit_code == 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
 from botocore.stub import Stubber
 
 from gimel.errors import GimelError
 from gimel.ops import steps
-from gimel.ops.aws import Aws
+from gimel.ops.aws import Aws, failure
 from gimel.ops.steps import Plan, Step
 from tests.aws import gimel15
 from tests.aws.account import apply
@@ -126,6 +126,43 @@ def test_an_update_in_progress_is_waited_for():
         stub.add_response("update_function_configuration", {"MemorySize": 128}, params)
         aws.perform(1, step, params)
     assert len(slept) == 1
+
+
+def test_an_api_that_is_being_changed_otherwise_is_waited_for():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    params = {"restApiId": "a", "resourceId": "r", "httpMethod": "GET", "authorizationType": "NONE"}
+    step = Step("offer GET /track", "apigateway", "put_method", params)
+    with Stubber(aws.client("apigateway")) as stub:
+        said = "Unable to complete operation due to concurrent modification. Please try again later."
+        stub.add_client_error("put_method", "ConflictException", said, http_status_code=409)
+        stub.add_response("put_method", {"httpMethod": "GET"}, params)
+        aws.perform(1, step, params)
+    assert len(slept) == 1
+
+
+def test_something_that_is_there_already_is_not_waited_for():
+    slept: list[float] = []
+    aws = stubbed(slept)
+    params = {"restApiId": "a", "parentId": "r", "pathPart": "track"}
+    step = Step("create path /track", "apigateway", "create_resource", params)
+    with Stubber(aws.client("apigateway")) as stub:
+        said = "Another resource with the same parent already has this name: track"
+        stub.add_client_error("create_resource", "ConflictException", said, http_status_code=409)
+        with pytest.raises(GimelError, match="already has this name"):
+            aws.perform(1, step, params)
+    assert slept == []
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (SSOTokenLoadError(profile_name="me", error_msg="no token"), "sign in again with `aws sso login`"),
+        (EndpointConnectionError(endpoint_url="https://sts.eu-wst.amazonaws.com"), "that there is such a region"),
+    ],
+)
+def test_what_stands_between_here_and_aws_has_its_cure(error, cure):
+    assert cure in failure("AWS does not answer", error).hint
 
 
 def test_what_is_gone_already_may_be_deleted():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from .wanted import Account, Names
 
 # The resource of each call: F a function, L a log group, R the role, * where IAM knows no narrower one.
@@ -138,20 +140,27 @@ def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> 
     An assumed role is asked about as the role it is.
     """
     if ":assumed-role/" in arn:
-        arn = account.arn("iam", f"role/{arn.split('/')[1]}", regional=False)
+        arn = _role_behind(iam, arn.split("/")[1], account)
     denied: set[str] = set()
     context = [
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in PASSED_TO.items()
     ]
     for statement in wanted["Statement"]:
-        answer = iam.simulate_principal_policy(
+        pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=arn,
             ActionNames=statement["Action"],
             ResourceArns=statement["Resource"],
             ContextEntries=context if "Condition" in statement else [],
         )
-        for result in answer["EvaluationResults"]:
-            if result["EvalDecision"] != "allowed":
-                denied.add(result["EvalActionName"])
+        results = (result for page in pages for result in page["EvaluationResults"])
+        denied.update(result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed")
     return sorted(denied)
+
+
+def _role_behind(iam: Any, name: str, account: Account) -> str:
+    """The ARN of a role whose session this is. The session's ARN lacks the role's path, which those of SSO have."""
+    try:
+        return str(iam.get_role(RoleName=name)["Role"]["Arn"])
+    except ClientError:
+        return account.arn("iam", f"role/{name}", regional=False)

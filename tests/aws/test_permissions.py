@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from botocore.session import Session
+from botocore.stub import ANY, Stubber
 
 from gimel.ops import permissions
+from gimel.ops.aws import Aws
+from gimel.ops.wanted import Account as Place
+from gimel.ops.wanted import Names
 from tests.aws import gimel15, test_drift
 from tests.aws.account import ID, Account, apply
 from tests.aws.test_settings import entry
 from tests.parts import ROOT
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DRIFTS = (
     test_drift.removed_route,
     test_drift.extra_method,
@@ -131,31 +137,60 @@ def test_the_role_may_be_given_to_lambda_alone(account, gimel_at):
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-def test_the_simulator_is_asked_about_the_role_behind_a_session():
-    asked = set()
+PLACE = Place("123456789012", "eu-west-1", "aws")
+SESSION = f"arn:aws:sts::{ID}:assumed-role/AWSReservedSSO_admin/me"
+SSO_ROLE = f"arn:aws:iam::{ID}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_admin"
 
-    class Iam:
-        def simulate_principal_policy(
-            self, PolicySourceArn: str, ActionNames: list[str], ContextEntries: list[dict[str, Any]], **ignored: Any
-        ) -> Any:
-            asked.add(PolicySourceArn)
-            known = [(entry["ContextKeyName"], entry["ContextKeyValues"]) for entry in ContextEntries]
-            to_lambda = ("iam:PassedToService", ["lambda.amazonaws.com"]) in known
-            decisions = {"iam:CreateRole": "implicitDeny", "iam:PassRole": "allowed" if to_lambda else "implicitDeny"}
-            return {
-                "EvaluationResults": [
-                    {"EvalActionName": name, "EvalDecision": decisions.get(name, "allowed")} for name in ActionNames
-                ]
-            }
 
-    from gimel.ops.wanted import Account as Place
-    from gimel.ops.wanted import Names
+@pytest.fixture
+def iam():
+    client = Aws().client("iam")
+    with Stubber(client) as stub:
+        yield client, stub
+        stub.assert_no_pending_responses()
 
-    place = Place("1", "eu-west-1", "aws")
-    policy = permissions.policy(Names("gimel", place))
-    arn = "arn:aws:sts::1:assumed-role/admin/me"
-    assert permissions.missing(Iam(), arn, place, policy) == ["iam:CreateRole"]
-    assert asked == {"arn:aws:iam::1:role/admin"}
+
+def results(*decisions: tuple[str, str], more: bool = False) -> dict[str, Any]:
+    found = [{"EvalActionName": action, "EvalDecision": decision} for action, decision in decisions]
+    return {"EvaluationResults": found, "IsTruncated": more, **({"Marker": "next"} if more else {})}
+
+
+def test_the_simulator_is_asked_about_the_role_behind_a_session_with_its_path(iam):
+    client, stub = iam
+    role = {"Path": "/", "RoleName": "AWSReservedSSO_admin", "RoleId": "A" * 16, "Arn": SSO_ROLE, "CreateDate": EPOCH}
+    stub.add_response("get_role", {"Role": role}, {"RoleName": "AWSReservedSSO_admin"})
+    asked = {"PolicySourceArn": SSO_ROLE, "ActionNames": ["a:b"], "ResourceArns": ["*"], "ContextEntries": []}
+    stub.add_response("simulate_principal_policy", results(("a:b", "implicitDeny")), asked)
+    policy = {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]}
+    assert permissions.missing(client, SESSION, PLACE, policy) == ["a:b"]
+
+
+def test_a_role_that_may_not_be_looked_at_is_asked_about_without_a_path(iam):
+    client, stub = iam
+    stub.add_client_error("get_role", "AccessDenied")
+    asked = {"PolicySourceArn": f"arn:aws:iam::{ID}:role/AWSReservedSSO_admin", "ActionNames": ANY}
+    stub.add_response("simulate_principal_policy", results(), {**asked, "ResourceArns": ANY, "ContextEntries": ANY})
+    permissions.missing(client, SESSION, PLACE, {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]})
+
+
+def test_all_pages_of_the_simulator_are_read_and_passing_the_role_is_asked_with_whom_it_goes_to(iam):
+    client, stub = iam
+    policy = permissions.policy(Names("gimel", PLACE))
+    me = f"arn:aws:iam::{ID}:user/me"
+    for statement in policy["Statement"]:
+        to_lambda = {"ContextKeyName": "iam:PassedToService", "ContextKeyValues": ["lambda.amazonaws.com"]}
+        passing = statement["Action"] == ["iam:PassRole"]
+        asked = {
+            "PolicySourceArn": me,
+            "ActionNames": statement["Action"],
+            "ResourceArns": statement["Resource"],
+            "ContextEntries": [{**to_lambda, "ContextKeyType": "string"}] if passing else [],
+        }
+        name = statement["Action"][-1]
+        stub.add_response("simulate_principal_policy", results(("x:y", "allowed"), more=True), asked)
+        stub.add_response("simulate_principal_policy", results((name, "explicitDeny")), {**asked, "Marker": "next"})
+    last = {statement["Action"][-1] for statement in policy["Statement"]}
+    assert permissions.missing(client, me, PLACE, policy) == sorted(last)
 
 
 def test_tagging_the_stage_is_allowed(account: Account, gimel_at):

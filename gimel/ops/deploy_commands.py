@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,8 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
         _show(plan, title, "text", err)
         own = deployment.settings.name
         if name is None:
-            name = click.prompt(f"This cannot be undone. Type the name of the deployment ({own})", err=True)
+            question = f"This cannot be undone. Type the name of the deployment ({own})"
+            name = _answer(lambda: click.prompt(question, err=True), "removed", "give it with --name")
         if name != own:
             raise GimelError(f"{name} is not the name of this deployment, so nothing was removed", f"type {own}")
     _carry_out(deployment, plan, title, dry_run, form, yes=True, shown=not dry_run)
@@ -153,18 +154,19 @@ COMMANDS = (deploy, rollback, destroy, preflight_command, snippet_command, api_k
 
 
 def _require_sound(deployment: Deployment) -> None:
-    """Show what preflight found. Raises GimelError where deploying cannot work."""
-    with err.status("Looking at credentials, rights and Redis …"):
-        findings = list(preflight.check(deployment))
-    for finding in findings:
+    """Show what preflight finds. Raises GimelError where deploying cannot work."""
+    sound = True
+    # Without a spinner, which would wipe away botocore's question for a code of MFA.
+    for finding in preflight.check(deployment):
         err.print(_line(finding), soft_wrap=True)
-    errors = [finding for finding in findings if finding.level is Level.ERROR]
-    if errors:
+        sound &= finding.level is not Level.ERROR
+    if not sound:
         raise GimelError("nothing was changed, because of the above", "mend it and run the same command again")
 
 
 def _line(finding: Finding) -> str:
-    cure = f" [dim]→ {escape(finding.cure)}[/]" if finding.cure else ""
+    # No arrow: not every terminal's encoding has one.
+    cure = f" [dim]-> {escape(finding.cure)}[/]" if finding.cure else ""
     return f"{MARKS[finding.level]} {escape(finding.what)}{cure}"
 
 
@@ -179,11 +181,20 @@ def _carry_out(
         return False
     if not plan.steps:
         return True
-    if not yes and not shown and not click.confirm("Do this?", err=True):
+    if not yes and not _answer(lambda: click.confirm("Do this?", err=True), "changed", "answer y, or use --yes"):
         err.print("Nothing was changed.")
         return False
     apply(deployment, plan)
     return True
+
+
+def _answer(ask: Callable[[], Any], done: str, hint: str) -> Any:
+    """What a person answers. Raises GimelError where nobody does."""
+    try:
+        return ask()
+    except click.Abort:
+        err.print()
+        raise GimelError(f"there was no answer, so nothing was {done}", hint) from None
 
 
 def _show(plan: Plan, what: str, form: str, console: Console) -> None:
@@ -200,7 +211,7 @@ def _show(plan: Plan, what: str, form: str, console: Console) -> None:
 
 
 def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
-    """Do every step of a plan, showing how far it is. Raises GimelError."""
+    """Do every step of a plan, showing how far it is. Raises GimelError, also where it is interrupted."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -213,7 +224,11 @@ def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
 
         def perform(number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
             progress.update(task, description=escape(step.does))
-            answer = deployment.aws.perform(number, step, params)
+            try:
+                answer = deployment.aws.perform(number, step, params)
+            except KeyboardInterrupt:
+                where = f"interrupted in step {number} of {len(plan.steps)}, {step.does}"
+                raise GimelError(where, "run the same command again: it goes on from there") from None
             progress.advance(task)
             return answer
 

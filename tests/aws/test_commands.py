@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import select
+import signal
 import subprocess
 import sys
 
@@ -11,6 +16,8 @@ from click.testing import CliRunner
 
 from gimel.ops import aws as aws_module
 from gimel.ops.cli import main
+from gimel.ops.preflight import Finding, Level
+from tests.aws.account import ID
 from tests.parts import ROOT
 
 
@@ -108,6 +115,66 @@ def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, accou
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
     assert type_("deploy", "--yes").exit_code == 0
     assert "no changes" in type_("deploy").stdout
+
+
+def test_where_nobody_answers_nothing_is_changed_and_the_way_without_a_question_is_told(type_, account):
+    unanswered = type_("deploy")
+    assert (unanswered.exit_code, account.writes) == (1, [])
+    assert "there was no answer, so nothing was changed: answer y, or use --yes" in unanswered.stderr
+    type_("deploy", "--yes")
+    unanswered = type_("destroy")
+    assert (unanswered.exit_code, len(account.state()["functions"])) == (1, 4)
+    assert "there was no answer, so nothing was removed: give it with --name" in unanswered.stderr
+
+
+def test_an_interrupted_deploy_says_where_it_was_and_goes_on(type_, monkeypatch):
+    perform = aws_module.Aws.perform
+
+    def interrupted(self, number, step, params):
+        answer = perform(self, number, step, params)
+        if step.call == "create_rest_api":
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(aws_module.Aws, "perform", interrupted)
+    broken = type_("deploy", "--yes")
+    assert broken.exit_code == 1
+    assert re.search(r"interrupted in step \d+ of \d+, create API gimel: run the same command again", broken.stderr)
+    monkeypatch.setattr(aws_module.Aws, "perform", perform)
+    assert type_("deploy", "--yes").exit_code == 0
+    assert "no changes" in type_("deploy").stdout
+
+
+def test_a_code_of_mfa_is_asked_for_with_no_spinner_in_the_way(tmp_path):
+    (tmp_path / "config.json").write_text('{"redis": {"host": "redis.example.com"}}')
+    (tmp_path / "aws").write_text(
+        "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n[profile mfa]\nsource_profile = base\n"
+        f"role_arn = arn:aws:iam::{ID}:role/admin\nmfa_serial = arn:aws:iam::{ID}:mfa/me\n"
+    )
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "AWS_REGION": "eu-west-1"}
+    environ |= {"AWS_CONFIG_FILE": str(tmp_path / "aws"), "AWS_PROFILE": "mfa"}
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, [sys.executable, str(ROOT / "deploy.py"), "--dry-run"], environ)
+    try:
+        said = b""
+        while b"mfa/me: " not in said:
+            said += os.read(terminal, 1000)
+        # A spinner would wipe the question away within a tenth of a second.
+        assert not select.select([terminal], [], [], 1)[0], os.read(terminal, 1000)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+
+
+def test_findings_are_told_in_any_encoding(type_, monkeypatch):
+    finding = Finding(Level.WARNING, "Redis keeps nothing", "set appendonly to yes")
+    monkeypatch.setattr("gimel.ops.preflight.check_redis", lambda *ignored: iter([finding]))
+    done = type_("preflight")
+    assert "Redis keeps nothing -> set appendonly to yes" in done.stdout
+    assert done.stdout.isascii()
 
 
 def test_preflight_fails_only_for_errors(type_):

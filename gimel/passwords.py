@@ -7,6 +7,7 @@ itself or a JSON object with `password` and perhaps `username`.
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import redis
@@ -49,10 +50,14 @@ def _look_up(reference: str) -> tuple[str | None, str]:
     from botocore.config import Config
 
     options = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 1})
+    # Both variables are there on Lambda, but boto3 itself reads only AWS_DEFAULT_REGION, which a laptop may lack.
+    region = os.environ.get("AWS_REGION")
     if reference.startswith(SSM):
-        answer = boto3.client("ssm", config=options).get_parameter(Name=reference[len(SSM) :], WithDecryption=True)
+        ssm = boto3.client("ssm", region, config=options)
+        answer = ssm.get_parameter(Name=reference[len(SSM) :], WithDecryption=True)
         return None, str(answer["Parameter"]["Value"])
-    answer = boto3.client("secretsmanager", config=options).get_secret_value(SecretId=reference[len(SECRET) :])
+    secrets = boto3.client("secretsmanager", region, config=options)
+    answer = secrets.get_secret_value(SecretId=reference[len(SECRET) :])
     return _from_secret(str(answer["SecretString"]))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,6 +19,12 @@ from .deployment import Deployment
 
 OLDEST_REDIS = (2, 8, 9)
 """The first with HyperLogLogs."""
+
+ALMOST_FULL = 0.9
+"""Of maxmemory."""
+
+HERE = ("localhost", "127.0.0.1", "::1")
+NOT_THERE = ("ParameterNotFound", "ResourceNotFoundException")
 
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
 
@@ -77,21 +84,25 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
+    if passwords.is_reference(loaded.redis.password):
+        # Redis itself asks for it only once it is reached, which a private one cannot be from here.
+        try:
+            passwords.Referred(str(loaded.redis.password)).get_credentials()
+        except passwords.NoPassword as error:
+            yield _no_password(error)
+            return
     try:
         info: dict[str, Any] = dict(client.info())
-    except passwords.NoPassword as error:
-        yield Finding(Level.UNKNOWN, str(error), "the functions read it with their own role; you need not be able to")
-        return
     except redis.AuthenticationError as error:
         yield Finding(Level.ERROR, f"Redis refuses the password: {error}", "mend redis.username and redis.password")
         return
     except redis.ResponseError as error:
-        yield Finding(Level.UNKNOWN, f"Redis answers, but not about itself: {error}", "look at its settings yourself")
+        yield _no_information(client, error)
         return
     except (redis.RedisError, OSError) as error:
         cure = "expected for a private one, which can only be reached from its VPC"
         if not in_vpc:
-            cure = "check redis.host; for one in a VPC, set aws.vpc too (a private one cannot be reached from here)"
+            cure = "check its host, port and TLS; for a private one, which cannot be reached from here, set aws.vpc too"
         yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, f"Redis cannot be reached from here: {error}", cure)
         return
     finally:
@@ -99,14 +110,42 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
     yield from _dangers(client, info, loaded.redis)
 
 
+def _no_password(error: passwords.NoPassword) -> Finding:
+    cause = error.__cause__
+    if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in NOT_THERE:
+        return Finding(Level.ERROR, str(error), "create it in this account and region, or mend redis.password")
+    return Finding(Level.UNKNOWN, str(error), "the functions read it with their own role; you need not be able to")
+
+
+def _no_information(client: Any, error: redis.ResponseError) -> Finding:
+    """Whether Redis only does not tell about itself, or takes no command at all, as where the database is unknown."""
+    try:
+        client.ping()
+    except redis.exceptions.NoPermissionError:
+        pass
+    except redis.ResponseError as refusal:
+        return Finding(Level.ERROR, f"Redis refuses: {refusal}", "mend the section redis")
+    except redis.RedisError:
+        pass
+    return Finding(Level.UNKNOWN, f"Redis answers, but not about itself: {error}", "look at its settings yourself")
+
+
 def _dangers(client: Any, info: dict[str, Any], settings: config.RedisSettings) -> Iterator[Finding]:
     yield _version(str(info.get("redis_version", "0")), settings)
+    if info.get("role") == "slave":
+        yield Finding(Level.ERROR, "this Redis is a replica, which takes no events", "name the primary one")
+    elif info.get("rdb_last_bgsave_status") == "err" and _setting(client, "stop-writes-on-bgsave-error") != "no":
+        cure = "its log says why; often the disk is full"
+        yield Finding(Level.WARNING, "Redis takes no events now, for it cannot write its snapshots", cure)
+    if 0 < int(info.get("maxmemory") or 0) * ALMOST_FULL < int(info.get("used_memory") or 0):
+        yield Finding(Level.WARNING, "Redis' memory is all but full", "give it more, or a larger maxmemory")
     yield _eviction(str(info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or ""))
     yield _persistence(info, _setting(client, "save"))
     if int(info.get("cluster_enabled", 0)):
         yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not speak", "use one node, or a proxy")
-    if settings.host in ("localhost", "127.0.0.1", "::1") and not settings.url:
-        yield Finding(Level.WARNING, f"{settings.host} is, on Lambda, the function itself", "name the host of Redis")
+    host = urlsplit(settings.url).hostname or "localhost" if settings.url else settings.host
+    if host in HERE:
+        yield Finding(Level.WARNING, f"{host} is, on Lambda, the function itself", "name the host of Redis")
 
 
 def _version(text: str, settings: config.RedisSettings) -> Finding:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import boto3
 import pytest
+import redis
 
 from gimel import config
 from gimel.ops import preflight
 from gimel.ops.preflight import Level
-from tests.parts import RedisServer, free_port
+from tests.parts import RedisServer, free_port, wait_for
 
 
 @pytest.fixture
@@ -59,6 +61,80 @@ def test_no_persistence_is_a_danger(look):
 def test_only_snapshots_are_a_small_danger(look):
     found = look("--appendonly", "no", "--save", "3600 1")[Level.WARNING]
     assert any("only now and then (save 3600 1)" in what for what in found)
+
+
+def test_a_replica_takes_no_events(look):
+    assert (
+        "this Redis is a replica, which takes no events"
+        in look("--replicaof", "127.0.0.1", str(free_port()))[Level.ERROR]
+    )
+
+
+def test_a_redis_that_cannot_write_snapshots_takes_no_events(tmp_path):
+    server = RedisServer(tmp_path, "--dbfilename", "x.rdb").start()
+    try:
+        (tmp_path / "x.rdb").mkdir()  # in the way of the snapshot
+        client = redis.Redis(port=server.port)
+        client.bgsave()
+        wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure")
+        settings = config.RedisSettings(host="127.0.0.1", port=server.port)
+        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
+        assert any("takes no events now" in what for what in found[Level.WARNING])
+        client.config_set("stop-writes-on-bgsave-error", "no")
+        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
+        assert not any("takes no events now" in what for what in found[Level.WARNING])
+        client.close()
+    finally:
+        server.stop()
+
+
+def test_memory_that_is_all_but_full_is_a_danger(look):
+    assert "Redis' memory is all but full" in look("--maxmemory", "500kb")[Level.WARNING]
+    assert "Redis' memory is all but full" not in look("--maxmemory", "500mb")[Level.WARNING]
+
+
+def test_a_database_that_redis_does_not_have_is_an_error(look):
+    assert look(db=99)[Level.ERROR] == ["Redis refuses: DB index is out of range"]
+
+
+def test_a_user_that_may_not_ask_is_told_apart_from_one_that_is_refused(look):
+    only_counting = ("--user", "me", "on", ">word", "~*", "-@all", "+pfadd")
+    found = look(*only_counting, username="me", password="word")
+    assert (found[Level.ERROR], len(found[Level.UNKNOWN])) == ([], 1)
+    assert "not about itself" in found[Level.UNKNOWN][0]
+
+
+def test_this_machine_in_a_url_is_not_what_lambda_reaches(look, tmp_path):
+    server = RedisServer(tmp_path).start()
+    try:
+        wanted = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
+        found = by_level(preflight.check_redis(config.Config(redis_settings=wanted), False))
+        assert "localhost is, on Lambda, the function itself" in found[Level.WARNING]
+    finally:
+        server.stop()
+
+
+REFERENCES = pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gimel"])
+
+
+@REFERENCES
+def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(account, monkeypatch, password):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
+    (finding,) = preflight.check_redis(wanted, True)
+    assert (finding.level, "create it in this account and region" in finding.cure) == (Level.ERROR, True), finding
+
+
+@REFERENCES
+def test_a_password_that_only_the_functions_may_read_is_unknown(monkeypatch, password):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
+    (finding,) = preflight.check_redis(wanted, True)
+    assert (finding.level, "with their own role" in finding.cure) == (Level.UNKNOWN, True), finding
 
 
 def test_settings_that_are_not_told_are_unknown(look):

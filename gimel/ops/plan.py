@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from . import plan_functions, plan_gateway, plan_role
 from .observed import Function, Observed
 from .steps import Plan, Step
@@ -54,6 +56,11 @@ def _notes(wanted: Wanted, observed: Observed) -> list[str]:
             f"role {base} loses the rights of Gimel 1.x; a Gimel 1.x in another region of this account uses the same "
             "role, and would stop working"
         )
+    for vpc, names in sorted(_left_vpcs(wanted, observed).items()):
+        notes.append(
+            f"{', '.join(names)} will no longer be in a VPC, and can then not reach a private Redis in it; to stay, "
+            f'write into the section aws: "vpc": {vpc}'
+        )
     if observed.foreign_plan:
         plan = observed.foreign_plan
         notes.append(f"the API key works through the usage plan {plan.name or plan.id}, made by hand; it is left alone")
@@ -63,6 +70,19 @@ def _notes(wanted: Wanted, observed: Observed) -> list[str]:
     if rolled_back:
         notes.append(f"a rollback is in force, which this ends: {LIVE} of {', '.join(rolled_back)} is not the newest")
     return notes
+
+
+def _left_vpcs(wanted: Wanted, observed: Observed) -> dict[str, list[str]]:
+    """The functions that are in a VPC and are not to be, by their VPC as config.json would name it."""
+    left: dict[str, list[str]] = {}
+    for function in wanted.functions:
+        found = observed.functions.get(function.name)
+        before = (found.latest.get("VpcConfig") if found else None) or {}
+        if before.get("SubnetIds") and not function.configuration["VpcConfig"]["SubnetIds"]:
+            keys = {"subnet_ids": "SubnetIds", "security_group_ids": "SecurityGroupIds"}
+            vpc = json.dumps({key: sorted(before.get(name) or []) for key, name in keys.items()})
+            left.setdefault(vpc, []).append(function.name)
+    return left
 
 
 def _is_behind(found: Function) -> bool:

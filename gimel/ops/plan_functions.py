@@ -25,9 +25,11 @@ def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:
         elif not wanted.is_tagged(observed.log_group_tags.get(group, {})):
             tagged = {"resourceArn": wanted.names.log_group_arn(group), "tags": wanted.tags}
             yield Step(f"tag log group {group}", "logs", "tag_resource", tagged)
-        if observed.log_groups.get(group) != days:
-            kept = {**params, "retentionInDays": days}
-            yield Step(f"keep log group {group} for {days} days", "logs", "put_retention_policy", kept)
+        before = observed.log_groups.get(group)
+        if before != days:
+            shortened = group in observed.log_groups and (before is None or before > days)
+            does = f"keep log group {group} for {days} days" + (": older lines are deleted" if shortened else "")
+            yield Step(does, "logs", "put_retention_policy", {**params, "retentionInDays": days})
 
 
 def logs_access(wanted: Wanted, observed: Observed) -> bool:

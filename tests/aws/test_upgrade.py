@@ -129,6 +129,34 @@ def test_what_a_gimel_in_another_region_would_lose_is_said_before(account, gimel
     assert any("another region" in note for note in gimel_at().plan().notes)
 
 
+def test_functions_that_would_leave_their_vpc_are_named_with_what_keeps_them_in_it(account, gimel_at, old):
+    inside = {"SubnetIds": ["subnet-2", "subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    for name in ("gimel-track", "gimel-all-experiments"):
+        account.client("lambda").update_function_configuration(FunctionName=name, VpcConfig=inside)
+    (note,) = [note for note in gimel_at().plan().notes if "VPC" in note]
+    assert note.startswith("gimel-track, gimel-all-experiments will no longer be in a VPC")
+    vpc = json.loads("{" + note.partition("section aws: ")[2] + "}")
+    assert vpc == {"vpc": {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}}
+    assert not any("VPC" in note for note in gimel_at(**vpc).plan().notes)
+    apply(gimel_at())
+    assert not any("VPC" in note for note in gimel_at().plan().notes)
+
+
+def test_old_lines_of_a_log_that_go_are_said_to_go(account, gimel_at, old):
+    logs = account.client("logs")
+    for name, days in (("gimel-track", None), ("gimel-all-experiments", 365), ("gimel-delete-experiment", 7)):
+        logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
+        if days:
+            logs.put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=days)
+    kept = [does for does in told(gimel_at().plan()) if does.startswith("keep log group /aws/lambda/")]
+    assert kept == [
+        "keep log group /aws/lambda/gimel-track for 30 days: older lines are deleted",
+        "keep log group /aws/lambda/gimel-experiment for 30 days",
+        "keep log group /aws/lambda/gimel-all-experiments for 30 days: older lines are deleted",
+        "keep log group /aws/lambda/gimel-delete-experiment for 30 days",
+    ]
+
+
 def test_the_version_of_gimel_15_is_no_target_of_a_rollback(account, gimel_at, old):
     apply(gimel_at())
     with pytest.raises(Exception, match="could answer this API"):
@@ -161,7 +189,7 @@ def test_extra_wiring_of_gimel_1_adds_a_path_to_the_same_function(account, gimel
 
 
 def test_paths_that_look_alike_are_allowed_each_for_itself(account, gimel_at):
-    parts = ["k-cart", "k_cart", "k.cart"]
+    parts = ["k-cart", "k_cart", "k.cart", "k" * 120, "k" * 121]
     extras = [
         {
             "lambda": {"FunctionName": "gimel-track", "Handler": "gimel.track"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -170,10 +171,10 @@ def permissions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
 def _statement(path: str) -> str:
     """The id of the statement that lets API Gateway call a function for this path."""
     part = path.lstrip("/")
-    if "." not in part:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", part):
         return f"gimel-{part}"
-    # Statements take no dots, and no two paths may end up with the same one.
-    return f"gimel-{part.replace('.', '-')}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    # Statements take no dots and 100 characters, and no two paths may end up with the same one.
+    return f"gimel-{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def _grant(name: str, sid: str, source: str) -> Step:

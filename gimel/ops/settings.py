@@ -18,6 +18,12 @@ SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
 """API Gateway gives up after 29 seconds, so no function may take as long."""
 
+MOST_TAGS = 49
+"""Of those that a thing may have, one is Gimel's own."""
+
+TAG_SIGNS = "_.:/=+-@"
+"""What AWS' services all take in tags, besides letters, digits and spaces."""
+
 RETENTIONS_DAYS = (
     1,
     3,
@@ -159,7 +165,13 @@ def read(raw: dict[str, Any]) -> AwsSettings:
         ),
         access_log=take("access_log", "true or false", _flag, default.access_log),
         kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
-        tags=take("tags", "an object of texts", _tags, {}),
+        tags=take(
+            "tags",
+            f"an object of at most {MOST_TAGS} texts, of letters, digits, spaces and {TAG_SIGNS}, with keys of 1 to "
+            "128 and values of up to 256 characters; no key begins with aws: or differs from another only in case",
+            _tags,
+            {},
+        ),
     )
     if bool(settings.subnet_ids) != bool(settings.security_group_ids):
         wrong.append("aws.vpc: needs both subnet_ids and security_group_ids")
@@ -211,5 +223,15 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _tags(value: object) -> dict[str, str] | None:
-    fits = isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    return value if isinstance(value, dict) and fits and not any(key.startswith("aws:") for key in value) else None
+    if not isinstance(value, dict) or len(value) > MOST_TAGS:
+        return None
+    fits = all(
+        isinstance(text, str)
+        and 0 < len(key) <= 128
+        and len(text) <= 256
+        and all(sign.isalnum() or sign in TAG_SIGNS + " " for sign in key + text)
+        for key, text in value.items()
+    )
+    # IAM does not tell keys apart by case.
+    keys = {key.lower() for key in value}
+    return value if fits and len(keys) == len(value) and not any(key.startswith("aws:") for key in keys) else None

@@ -120,8 +120,8 @@ def _extra(entry: dict[str, Any], where: str, longest_s: int, notes: list[str]) 
         raise ConfigError(f"{where}: {handler} does not answer {verb}", f"use {' or '.join(answered[handler])}")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", part):
         raise ConfigError(f"{where}: pathPart {part!r} is no single part of a path", "use letters, digits and . _ -")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name):
-        raise ConfigError(f"{where}: {name!r} is no function's name", "use at most 40 letters, digits, _ and -")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ConfigError(f"{where}: {name!r} is no function's name", "use at most 64 letters, digits, _ and -")
     if timeout > longest_s:
         notes.append(f"{where}: {timeout} s is longer than API Gateway waits, so {name} gets {longest_s} s")
     return Function(name, handler, memory, min(timeout, longest_s)), Route(f"/{part}", verb, name, needs_key)

@@ -26,7 +26,12 @@ from tests.parts import ROOT
         ({"throttle": {"rate": 0}}, "aws.throttle.rate: must be requests per second, above 0"),
         ({"log_retention_days": 31}, "aws.log_retention_days: must be one of 1, 3, 5"),
         ({"functions": {"gimel-track": {"memory": 1}}}, "aws.functions.gimel-track.memory: unknown key"),
-        ({"tags": {"aws:x": "y"}}, "aws.tags: must be an object of texts"),
+        ({"tags": {"AWS:x": "y"}}, "aws.tags: must be an object of at most 49 texts"),
+        ({"tags": {"": "y"}}, "aws.tags: must be"),
+        ({"tags": {"Team": "y", "team": "x"}}, "differs from another only in case"),
+        ({"tags": {"team": "web & shop"}}, "aws.tags: must be"),
+        ({"tags": {"team": "x" * 257}}, "values of up to 256"),
+        ({"tags": {f"t{number}": "" for number in range(50)}}, "aws.tags: must be"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_cure(section, said):
@@ -83,6 +88,17 @@ def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", 
 def test_extra_wiring_that_cannot_work_is_refused(wrong, said):
     with pytest.raises(ConfigError, match=said):
         wiring.wire([wrong])
+
+
+def test_names_as_long_as_lambda_takes_are_taken():
+    assert wiring.wire([entry(name="c" * 64)]).functions[-1].name == "c" * 64
+    with pytest.raises(ConfigError, match="no function's name"):
+        wiring.wire([entry(name="c" * 65)])
+
+
+def test_usual_tags_are_taken():
+    tags = {"team": "web", "cost center": "12/3", "Bücher": "a_b.c:d=e+f-g@h", "empty": ""}
+    assert settings.read({"tags": tags}).tags == tags
 
 
 def test_the_same_route_twice_is_one():

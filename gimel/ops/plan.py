@@ -25,9 +25,9 @@ def deploy(wanted: Wanted, observed: Observed) -> Plan:
         *plan_gateway.permissions(wanted, observed),
         *plan_gateway.release(wanted, observed, bool(api)),
         *plan_gateway.key(wanted, observed),
-        *plan_role.after(wanted, observed),
         *plan_functions.prune(wanted, observed),
         *_stale_functions(wanted, observed),
+        *plan_role.after(wanted, observed),
     ]
     return Plan(tuple(steps), plan_gateway.known(observed), (*wanted.notes, *_notes(wanted, observed)))
 

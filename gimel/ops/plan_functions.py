@@ -130,11 +130,11 @@ def _around(wanted: Wanted, function: WantedFunction, found: Function | None) ->
     if reserved == function.reserved_concurrency:
         return
     if function.reserved_concurrency is None:
-        does = f"share the concurrency of {function.name}"
+        does = f"reserve no concurrency for {function.name}"
         yield Step(does, "lambda", "delete_function_concurrency", name)
     else:
         params = {**name, "ReservedConcurrentExecutions": function.reserved_concurrency}
-        does = f"keep {function.reserved_concurrency} concurrent runs for {function.name}"
+        does = f"reserve {function.reserved_concurrency} concurrent runs for {function.name}"
         yield Step(does, "lambda", "put_function_concurrency", params)
 
 

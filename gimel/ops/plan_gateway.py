@@ -218,13 +218,18 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
     if stage and stage.get("deploymentId") != deployed:
         patches.insert(0, {"op": "replace", "path": "/deploymentId", "value": deployed})
     if patches:
-        told = ", ".join(str(patch["path"]).strip("/").replace("*/*/", "") for patch in patches)
+        told = ", ".join(_told(patch) for patch in patches)
         yield _call(f"set up stage {STAGE}: {told}", "update_stage", **name, patchOperations=patches)
     if stage and not wanted.is_tagged(stage.get("tags") or {}):
         path = f"/restapis/${{api}}/stages/{STAGE}"
         arn = Late(wanted.account.arn("apigateway", path, owned=False))
         tagged = {"resourceArn": arn, "tags": wanted.tags}
         yield Step(f"tag stage {STAGE}", "apigateway", "tag_resource", tagged)
+
+
+def _told(patch: Mapping[str, Any]) -> str:
+    text = str(patch["path"]).strip("/").removeprefix(f"{ALL_METHODS}/")
+    return f"{text} {patch['value']}" if text.startswith("throttling/") else text
 
 
 def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:

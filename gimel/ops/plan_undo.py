@@ -53,8 +53,8 @@ def _earlier(function: Function, release: str | None) -> dict[str, int]:
 
 def destroy(observed: Observed, names: Names) -> Plan:
     """Remove all that deploy made and marked as its own, from the outside in. Redis is not touched."""
-    steps: list[Step] = [*_key(observed, names), *_api(observed, names)]
     notes = list(observed.notes)
+    steps: list[Step] = [*_key(observed, names, notes), *_api(observed, names)]
     for name, function in sorted(observed.functions.items()):
         if is_of(names.deployment, function.latest.get("Description", "")):
             steps += plan_functions.remove(name, names.log_group(name), observed)
@@ -68,7 +68,7 @@ def destroy(observed: Observed, names: Names) -> Plan:
     return Plan(tuple(steps), notes=tuple(notes))
 
 
-def _key(observed: Observed, names: Names) -> Iterator[Step]:
+def _key(observed: Observed, names: Names, notes: list[str]) -> Iterator[Step]:
     plan, key, api = observed.usage_plan, observed.key, observed.api
     if plan:
         params = {"usagePlanId": plan.id}
@@ -79,6 +79,8 @@ def _key(observed: Observed, names: Names) -> Iterator[Step]:
             yield Step(does, "apigateway", "update_usage_plan", {**params, "patchOperations": patch}, tolerates=MISSING)
         if set(plan.stages) <= {ours} and set(plan.keys) <= {key.id if key else ""}:
             yield Step(f"delete usage plan {names.base}", "apigateway", "delete_usage_plan", params, tolerates=MISSING)
+        else:
+            notes.append(f"usage plan {names.base} stays, for it has other keys or stages")
     if key and is_of(names.deployment, key.description):
         params = {"apiKey": key.id}
         yield Step(f"delete API key {names.base}", "apigateway", "delete_api_key", params, tolerates=MISSING)

@@ -90,6 +90,21 @@ def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
     assert done.stdout.split()[:2] == ["True", "0"], done.stderr
 
 
+def test_a_cold_start_compiles_nothing(built, tmp_path):
+    """Every source is broken here, so that one which is compiled shows."""
+    ZipFile(io.BytesIO(built.data)).extractall(tmp_path)
+    for path in tmp_path.rglob("*.py"):
+        path.write_text("this is no Python")
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", "import gimel; print(gimel.track.__class__.__module__)"],
+        cwd=tmp_path,
+        env={"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("gimel"), done.stderr
+
+
 def test_the_python_310_runtime_gets_what_redis_needs_there():
     assert any(name.startswith("async_timeout/") for name in names(bundle.build(CONFIG, "python3.10").data))
 

@@ -85,7 +85,9 @@ def test_a_usage_plan_that_others_share_stays_without_our_stage(account, gimel_a
     key = gateway.create_api_key(name="partner", enabled=True)["id"]
     plan = next(iter(account.state()["plans"]))
     gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
-    apply(gimel_at(), gimel_at().plan_removal())
+    removal = gimel_at().plan_removal()
+    assert removal.notes == ("usage plan gimel stays, for it has other keys or stages",)
+    apply(gimel_at(), removal)
     state = account.state()
     assert (list(state["plans"]), list(state["keys"])) == ([plan], [key])
     assert state["plans"][plan]["apiStages"] == []

@@ -7,6 +7,7 @@ from typing import Any
 
 from gimel.ops import steps
 from gimel.ops.deployment import Deployment
+from tests.aws import gimel15
 from tests.aws.account import ID, Account, apply, told
 from tests.aws.test_drift import trust_in
 
@@ -47,6 +48,19 @@ def test_a_run_that_breaks_off_between_widening_and_narrowing_narrows_in_the_nex
     apply(deployment, type(plan)(plan.steps[:widened], plan.known))
     apply(referring(gimel_at, "new"))
     assert "parameter/old" not in rights(account)
+
+
+def test_the_role_is_narrowed_last(account, gimel_at):
+    """API Gateway takes some time to move a stage, and functions that go away run until they are gone."""
+    gimel15.lay_out(account, times=7)
+    account.make_function(
+        "gimel-old", Description="Gimel deployment gimel, 2.0, release 1", Role=account.make_role("gimel")
+    )
+    plan = gimel_at().plan()
+    calls = [step.call for step in plan.steps]
+    narrowing = calls.index("delete_role_policy")
+    assert {"update_stage", "delete_function", "create_usage_plan_key"} <= set(calls[:narrowing])
+    assert {step.service for step in plan.steps[narrowing:]} == {"iam"}
 
 
 def test_lambda_may_assume_the_role_before_a_function_is_changed(account, gimel_at):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from gimel.ops.cli import main
+try:
+    from gimel.ops.cli import main
+except ModuleNotFoundError as error:
+    sys.exit(f"Error: {error.name} is missing: run `make serve` once, and then .venv/bin/python deploy.py")
 
 if __name__ == "__main__":
     main(["deploy", *sys.argv[1:]], prog_name="deploy.py")

@@ -182,6 +182,14 @@ def test_preflight_fails_only_for_errors(type_):
     assert (done.exit_code, "credentials of account 123456789012" in done.stdout) == (0, True)
 
 
+def test_deploy_py_says_what_to_do_where_nothing_is_installed():
+    program = [sys.executable, "-S", str(ROOT / "deploy.py")]
+    done = subprocess.run(program, env={}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is missing: run `make serve` once" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_deploy_py_is_gimel_deploy(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "deploy.py"), "--help"], cwd=tmp_path, capture_output=True, text=True

@@ -30,8 +30,8 @@ from botocore.exceptions import (
 
 from gimel.errors import GimelError
 
+from .names import STAGE, Account
 from .steps import Step
-from .wanted import STAGE, Account
 
 # API Gateway lets one deployment through in 5 seconds, and one deletion of an API in 30.
 OPTIONS = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=10, read_timeout=70)

@@ -14,11 +14,12 @@ from gimel.errors import GimelError
 
 from . import permissions, plan, plan_undo, settings, wanted
 from .aws import Aws, failure
+from .names import Names
 from .observe import observe
 from .observed import Observed
 from .settings import AwsSettings
 from .steps import Plan
-from .wanted import Names, Wanted
+from .wanted import Wanted
 from .wiring import wire
 
 

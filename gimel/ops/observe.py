@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from gimel.errors import GimelError
 
 from . import wiring
+from .names import LIVE, STAGE, Names, is_of
 from .observed import Alias, Api, Function, Key, Observed, Role, UsagePlan
 from .steps import MISSING
-from .wanted import LIVE, STAGE, Names, is_of
 
 Client = Callable[[str], Any]
 

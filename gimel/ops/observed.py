@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .wanted import LIVE, is_of, release_of
+from .names import LIVE, is_of, release_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .wanted import Account, Names
+from .names import Account, Names
 
 # The resource of each call: F a function, L a log group, R the role, * where IAM knows no narrower one.
 CALLS: Mapping[str, Mapping[str, str]] = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from . import plan_functions, plan_gateway, plan_role
+from . import plan_functions, plan_gateway, plan_key, plan_role
+from .names import LIVE
 from .observed import Function, Observed
 from .steps import Plan, Step
-from .wanted import LIVE, Wanted
+from .wanted import Wanted
 
 
 def deploy(wanted: Wanted, observed: Observed) -> Plan:
@@ -24,7 +25,7 @@ def deploy(wanted: Wanted, observed: Observed) -> Plan:
         *api,
         *plan_gateway.permissions(wanted, observed),
         *plan_gateway.release(wanted, observed, bool(api)),
-        *plan_gateway.key(wanted, observed),
+        *plan_key.key(wanted, observed),
         *plan_functions.prune(wanted, observed),
         *_stale_functions(wanted, observed),
         *plan_role.after(wanted, observed),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .names import LIVE
 from .observed import Function, Observed
 from .steps import MISSING, Late, Step
-from .wanted import KEPT_VERSIONS, LIVE, Wanted, WantedFunction
+from .wanted import KEPT_VERSIONS, Wanted, WantedFunction
 
 
 def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:

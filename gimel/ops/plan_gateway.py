@@ -1,4 +1,4 @@
-"""Steps for the API, its stage, its key and who may call the functions."""
+"""Steps for the API, its stage and who may call the functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import plan_functions, wiring
+from .names import LIVE, STAGE
 from .observed import Observed
 from .steps import MISSING, Late, Step
-from .wanted import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, LIVE, STAGE, Wanted
+from .wanted import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, Wanted
 from .wiring import Route
 
 API = Late("${api}")
@@ -254,51 +255,3 @@ def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] 
                 yield {"op": "replace", "path": f"/accessLogSettings/{key}", "value": text}
     elif log.get("destinationArn") and not wanted.settings.access_log:
         yield {"op": "remove", "path": "/accessLogSettings"}
-
-
-def key(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """The API key, and the usage plan without which it opens nothing."""
-    text, found = wiring.marker(wanted.settings.name), observed.key
-    if found is None:
-        params = {"name": wanted.names.base, "description": text, "enabled": True, "tags": wanted.tags}
-        does = f"create API key {wanted.names.base}"
-        yield Step(does, "apigateway", "create_api_key", params, {"key": "id"})
-    else:
-        patches = []
-        if found.description != text:
-            patches.append({"op": "replace", "path": "/description", "value": text})
-        if not found.enabled:
-            patches.append({"op": "replace", "path": "/enabled", "value": "true"})
-        if patches:
-            params = {"apiKey": found.id, "patchOperations": patches}
-            yield Step("mark and enable the API key", "apigateway", "update_api_key", params)
-    if not observed.foreign_plan:
-        yield from _usage_plan(wanted, observed)
-
-
-def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    plan, text = observed.usage_plan, wiring.marker(wanted.settings.name)
-    throttle = wanted.settings.key_throttle
-    if plan is None:
-        params = {
-            "name": wanted.names.base,
-            "description": text,
-            "apiStages": [{"apiId": API, "stage": STAGE}],
-            "throttle": {"rateLimit": throttle.rate, "burstLimit": throttle.burst},
-            "tags": wanted.tags,
-        }
-        does = f"create usage plan {wanted.names.base}"
-        yield Step(does, "apigateway", "create_usage_plan", params, {"usage plan": "id"})
-    else:
-        patches: list[dict[str, Any]] = []
-        for name, value in (("rateLimit", throttle.rate), ("burstLimit", throttle.burst)):
-            if plan.throttle.get(name) != value:
-                patches.append({"op": "replace", "path": f"/throttle/{name}", "value": f"{value:.15g}"})
-        if not observed.api or f"{observed.api.id}:{STAGE}" not in plan.stages:
-            patches.append({"op": "add", "path": "/apiStages", "value": Late(f"${{api}}:{STAGE}")})
-        if patches:
-            params = {"usagePlanId": plan.id, "patchOperations": patches}
-            yield Step("set up the usage plan", "apigateway", "update_usage_plan", params)
-    if not plan or not observed.key or observed.key.id not in plan.keys:
-        joined = {"usagePlanId": Late("${usage plan}"), "keyId": Late("${key}"), "keyType": "API_KEY"}
-        yield Step("put the API key into the usage plan", "apigateway", "create_usage_plan_key", joined)

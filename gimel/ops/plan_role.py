@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 
 from . import wiring
+from .names import Names
 from .observed import Observed, Role
 from .steps import MISSING, Step
-from .wanted import Names, Wanted
+from .wanted import Wanted
 
 TRUST = wiring.as_text(wiring.TRUST)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from gimel.errors import GimelError
 
 from . import plan_functions, plan_role
+from .names import LIVE, STAGE, Names, is_of
 from .observed import Function, Observed
 from .steps import MISSING, Plan, Step
-from .wanted import LIVE, STAGE, Names, is_of
 
 
 def rollback(observed: Observed, release: str | None = None) -> Plan:

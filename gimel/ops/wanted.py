@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-import gimel
 from gimel import passwords
 from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
 from . import bundle, wiring
+from .names import Account, Names, description
 from .settings import MAX_TIMEOUT_S, AwsSettings
 
-STAGE = "prod"
-LIVE = "live"
 KEPT_VERSIONS = 5
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
 """What comes along in the zip, under these names."""
@@ -32,20 +30,6 @@ ACCESS_LOG_FORMAT = wiring.as_text(
     }
     | {"error": "$context.error.message", "integrationError": "$context.integrationErrorMessage"}
 )
-
-
-@dataclass(frozen=True)
-class Account:
-    """Where a deployment is: all three come from the session."""
-
-    id: str
-    region: str
-    partition: str
-
-    def arn(self, service: str, resource: str, regional: bool = True, owned: bool = True) -> str:
-        """An ARN in this partition; of the region and of the account unless told otherwise."""
-        region, account = self.region if regional else "", self.id if owned else ""
-        return f"arn:{self.partition}:{service}:{region}:{account}:{resource}"
 
 
 @dataclass(frozen=True)
@@ -96,56 +80,6 @@ LONGEST_NAME = 64
 """Of a Lambda function, in characters."""
 
 
-@dataclass(frozen=True)
-class Names:
-    """What the things of one deployment are called."""
-
-    deployment: str
-    account: Account
-
-    @property
-    def base(self) -> str:
-        """Name of the API, the key, the usage plan and the role."""
-        return wiring.prefix(self.deployment)
-
-    @property
-    def policy(self) -> str:
-        """Name of the role's policy: roles belong to no region, so each region has its own."""
-        return f"{self.base}-{self.account.region}"
-
-    @property
-    def role_arn(self) -> str:
-        """ARN of the functions' role."""
-        return self.account.arn("iam", f"role/{self.base}", regional=False)
-
-    @property
-    def access_log_group(self) -> str:
-        """The log group of the API's accesses."""
-        return f"/aws/apigateway/{self.base}"
-
-    def function(self, name: str) -> str:
-        """The name here of a function of the endpoint table."""
-        return wiring.name_in(self.deployment, name)
-
-    def function_arn(self, name: str, qualifier: str = LIVE) -> str:
-        """ARN of a function's alias, given its name here."""
-        return self.account.arn("lambda", f"function:{name}:{qualifier}")
-
-    def invocation_uri(self, name: str) -> str:
-        """How API Gateway addresses a function's alias."""
-        path = f"path/2015-03-31/functions/{self.function_arn(name)}/invocations"
-        return f"arn:{self.account.partition}:apigateway:{self.account.region}:lambda:{path}"
-
-    def log_group_arn(self, group: str) -> str:
-        """ARN of a log group."""
-        return self.account.arn("logs", f"log-group:{group}")
-
-    @staticmethod
-    def log_group(function: str) -> str:
-        """The log group of a function, which Lambda names so."""
-        return f"/aws/lambda/{function}"
-
-
 # A gateway's own errors hold nothing private and the browser sends no credentials, so every page may see them.
 GATEWAY_RESPONSES = {
     name: {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"} for name in ("DEFAULT_4XX", "DEFAULT_5XX")
@@ -183,22 +117,6 @@ def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account
     policy = _policy(redis_settings, settings, names, [function.name for function in functions], in_vpc=False)
     policy = in_vpc if settings.subnet_ids else policy
     return Wanted(account, settings, wired, described, built, policy, in_vpc, tuple(notes))
-
-
-def description(deployment: str, release: str) -> str:
-    """What stands at a function. The release makes every function get a new version when any of them changes."""
-    return f"{wiring.marker(deployment)}, {gimel.__version__}, release {release}"
-
-
-def release_of(text: str) -> str | None:
-    """The release that a function's description names; None where Gimel 2 did not write it."""
-    before, separator, release = text.rpartition(", release ")
-    return release if separator and before.startswith("Gimel deployment ") else None
-
-
-def is_of(deployment: str, text: str) -> bool:
-    """Whether a description says that this deployment made the thing."""
-    return text.split(",")[0] == wiring.marker(deployment)
 
 
 def _usable(settings: RedisSettings) -> RedisSettings:

@@ -14,7 +14,7 @@ import pytest
 
 from gimel.errors import GimelError
 from gimel.ops import bundle, settings, wanted
-from gimel.ops.wanted import Account
+from gimel.ops.names import Account
 from tests.parts import ROOT
 
 LOCAL = f"python{sys.version_info.major}.{sys.version_info.minor}"

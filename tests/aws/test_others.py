@@ -11,8 +11,8 @@ from gimel.errors import GimelError
 from gimel.ops import observe, steps
 from gimel.ops.aws import Aws
 from gimel.ops.deployment import Deployment
-from gimel.ops.wanted import Account as Place
-from gimel.ops.wanted import Names
+from gimel.ops.names import Account as Place
+from gimel.ops.names import Names
 from tests.aws.account import Account, apply, told
 
 MANY = 500

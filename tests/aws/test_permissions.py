@@ -13,8 +13,8 @@ from botocore.stub import ANY, Stubber
 
 from gimel.ops import permissions
 from gimel.ops.aws import Aws
-from gimel.ops.wanted import Account as Place
-from gimel.ops.wanted import Names
+from gimel.ops.names import Account as Place
+from gimel.ops.names import Names
 from tests.aws import gimel15, test_drift
 from tests.aws.account import ID, Account, apply
 from tests.aws.test_settings import entry

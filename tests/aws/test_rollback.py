@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gimel.errors import GimelError
-from gimel.ops.wanted import release_of
+from gimel.ops.names import release_of
 from tests.aws.account import apply, told
 
 NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pytest
 
 from gimel.ops import settings, wanted
-from gimel.ops.wanted import Account
+from gimel.ops.names import Account
 from tests.aws.runtime_api import Lambda
 from tests.parts import RedisServer, missing
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gimel.ops import steps
-from gimel.ops.wanted import release_of
+from gimel.ops.names import release_of
 from tests.aws import gimel15
 from tests.aws.account import Account, apply, told
 

@@ -153,7 +153,17 @@ def failure(what: str, error: Exception) -> GimelError:
         return GimelError(f"{what} ({error})", "run `aws configure`, or set AWS_PROFILE")
     cure = _cure(error)
     again = "then run the same command again: it goes on where it stopped"
-    return GimelError(f"{what}: {error}", f"{cure}, {again}" if cure else f"mend that, {again}")
+    return GimelError(f"{what}: {error}{_reason(error)}", f"{cure}, {again}" if cure else f"mend that, {again}")
+
+
+def _reason(error: Exception) -> str:
+    """What Lambda says of a function that did not become what was waited for."""
+    if not isinstance(error, WaiterError):
+        return ""
+    answer = error.last_response
+    function = answer.get("Configuration") or answer
+    reason = function.get("LastUpdateStatusReason") or function.get("StateReason")
+    return f": {reason}" if reason else ""
 
 
 def _cure(error: Exception) -> str:

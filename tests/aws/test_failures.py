@@ -128,6 +128,37 @@ def test_an_update_in_progress_is_waited_for():
     assert len(slept) == 1
 
 
+def state(**found: str) -> dict[str, object]:
+    return {"Configuration": {"FunctionName": "f", **found}}
+
+
+@pytest.mark.parametrize(
+    ("waiter", "call", "answer"),
+    [
+        ("function_active_v2", "get_function", state(State="Failed", StateReason="no such subnet")),
+        (
+            "function_updated_v2",
+            "get_function",
+            state(LastUpdateStatus="Failed", LastUpdateStatusReason="no such subnet"),
+        ),
+        (
+            "published_version_active",
+            "get_function_configuration",
+            {"State": "Failed", "StateReason": "no such subnet"},
+        ),
+    ],
+)
+def test_a_function_that_fails_is_told_with_lambdas_reason(waiter, call, answer):
+    aws = stubbed([])
+    name = {"FunctionName": "f"}
+    step = Step("change f", "lambda", "publish_version", name, waiter=waiter, waiter_params=name)
+    with Stubber(aws.client("lambda")) as stub:
+        stub.add_response("publish_version", {"Version": "1"})
+        stub.add_response(call, answer)
+        with pytest.raises(GimelError, match="step 1, change f, failed: .*no such subnet"):
+            aws.perform(1, step, name)
+
+
 def test_an_api_that_is_being_changed_otherwise_is_waited_for():
     slept: list[float] = []
     aws = stubbed(slept)

@@ -52,6 +52,11 @@ class Function:
         return {int(version) for version in used if version.isdigit()}
 
     @property
+    def never_worked(self) -> bool:
+        """Whether Lambda failed to make it ready after it was created: then it takes no update."""
+        return self.latest.get("State") == "Failed" and not self.versions and not self.aliases
+
+    @property
     def is_in_vpc(self) -> bool:
         """Whether it, or one of its versions, has network interfaces in a VPC."""
         known = (self.latest, *self.versions.values())

@@ -43,6 +43,11 @@ def functions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     targets = {}
     for function in wanted.functions:
         found = observed.functions.get(function.name)
+        if found and found.never_worked:
+            name = {"FunctionName": function.name}
+            does = f"delete function {function.name}, which Lambda could not make ready"
+            yield Step(does, "lambda", "delete_function", name, tolerates=MISSING)
+            found = None
         if found is None:
             yield _create(wanted, function)
         else:
@@ -77,10 +82,12 @@ def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterat
     changed = differences(function.configuration, found.latest)
     new_code = found.latest.get("CodeSha256") != wanted.bundle.sha256 or "Architectures" in changed
     changed.discard("Architectures")
-    if changed:
+    failed = found.latest.get("LastUpdateStatus") == "Failed"
+    if changed or failed:
         # First, since AWS takes no new code for a function whose runtime it has retired.
         params = {**name, **_sendable(function.configuration, found.latest)}
-        does = f"update {function.name}: {_told(function.configuration, found.latest, changed)}"
+        told = _told(function.configuration, found.latest, changed)
+        does = f"update {function.name}: {told if changed else 'again, since the last update failed'}"
         yield Step(does, "lambda", "update_function_configuration", params, {}, *updated)
     if new_code:
         code = {**name, "ZipFile": wanted.bundle.data, "Architectures": function.configuration["Architectures"]}

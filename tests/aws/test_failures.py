@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
 from botocore.stub import Stubber
 
 from gimel.errors import GimelError
-from gimel.ops import steps
+from gimel.ops import plan, steps
 from gimel.ops.aws import Aws, failure
 from gimel.ops.steps import Plan, Step
 from tests.aws import gimel15
@@ -128,6 +130,37 @@ def test_an_update_in_progress_is_waited_for():
     assert len(slept) == 1
 
 
+def with_latest(deployment, **state) -> Plan:
+    """The plan where Lambda says this of gimel-track."""
+    observed = deployment.observe()
+    track = observed.functions["gimel-track"]
+    changed = replace(track, latest={**track.latest, **state})
+    return plan.deploy(deployment.wanted, replace(observed, functions={**observed.functions, "gimel-track": changed}))
+
+
+def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel_at):
+    deployment = gimel_at()
+    first = next(number for number, step in enumerate(deployment.plan().steps, 1) if step.call == "create_function")
+    apply_until(deployment, first)
+    broken = with_latest(deployment, State="Failed", StateReason="no such subnet")
+    assert broken.steps[0].does == "delete function gimel-track, which Lambda could not make ready"
+    assert (broken.steps[1].call, broken.steps[1].params["FunctionName"]) == ("create_function", "gimel-track")
+    apply(deployment, broken)
+    assert calls(gimel_at().plan()) == []
+
+
+def test_a_function_that_worked_once_is_never_made_anew(account, gimel_at):
+    apply(gimel_at())
+    assert calls(with_latest(gimel_at(), State="Failed")) == []
+
+
+def test_an_update_that_failed_is_made_again(account, gimel_at):
+    apply(gimel_at())
+    (again,) = with_latest(gimel_at(), LastUpdateStatus="Failed").steps
+    assert again.call == "update_function_configuration"
+    assert again.does == "update gimel-track: again, since the last update failed"
+
+
 def state(**found: str) -> dict[str, object]:
     return {"Configuration": {"FunctionName": "f", **found}}
 
@@ -155,7 +188,7 @@ def test_a_function_that_fails_is_told_with_lambdas_reason(waiter, call, answer)
     with Stubber(aws.client("lambda")) as stub:
         stub.add_response("publish_version", {"Version": "1"})
         stub.add_response(call, answer)
-        with pytest.raises(GimelError, match="step 1, change f, failed: .*no such subnet"):
+        with pytest.raises(GimelError, match=r"step 1, change f, failed: .*no such subnet"):
             aws.perform(1, step, name)
 
 

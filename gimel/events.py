@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +13,9 @@ MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
 
 REQUIRED = ("experiment", "variant", "event", "uuid")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
 HINT = f"send {', '.join(REQUIRED)} as text of 1 to {MAX_NAME_LENGTH} characters, and optionally namespace"
 
 
@@ -141,14 +144,16 @@ def _text(value: object) -> str | None:
 
 
 def _faults(text: str) -> list[str]:
+    faults = []
     if len(text) > MAX_NAME_LENGTH:
-        return [f"has {len(text)} characters, more than {MAX_NAME_LENGTH}"]
-    has_controls = any(unicodedata.category(character) == "Cc" for character in text)
-    return [*(["contains a control character"] if has_controls else []), *_unreadable(text)]
+        faults.append(f"has {len(text)} characters, more than {MAX_NAME_LENGTH}")
+    if CONTROL.search(text):
+        faults.append("contains a control character")
+    return faults + _unreadable(text)
 
 
 def _unreadable(text: str) -> list[str]:
-    return ["is not valid UTF-8"] if any("\ud800" <= character <= "\udfff" for character in text) else []
+    return ["is not valid UTF-8"] if SURROGATE.search(text) else []
 
 
 def _kind(value: object) -> str:

@@ -39,6 +39,16 @@ def test_everything_that_is_wrong_is_named_at_once():
     assert "send experiment, variant, event, uuid" in caught.value.hint
 
 
+def test_a_name_may_be_wrong_in_more_than_one_way():
+    assert problems_of(variant="\n\ud800" * 101, namespace=":" * 201) == [
+        "variant has 202 characters, more than 200",
+        "variant contains a control character",
+        "variant is not valid UTF-8",
+        "namespace has 201 characters, more than 200",
+        "namespace contains a colon",
+    ]
+
+
 @pytest.mark.parametrize("text", ["a\x00b", "\n", "\x7f", "\x85"])
 def test_control_characters_are_refused(text):
     assert problems_of(variant=text) == ["variant contains a control character"]

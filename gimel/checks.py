@@ -15,10 +15,10 @@ from .errors import ConfigError
 def read_file(path: Path) -> dict[str, Any]:
     """The one object of a JSON file. Raises ConfigError."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})", "check its permissions") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}", "mend it, or start again with `gimel configure`") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold one JSON object", "see config.json.template")
@@ -35,7 +35,7 @@ class Section:
         self.raw = {key: value for key, value in raw.items() if not key.startswith("//")}
         self.prefix = prefix
         self.problems: list[str] = [] if problems is None else problems
-        for key in self.raw.keys() - known:
+        for key in sorted(self.raw.keys() - known):
             close = difflib.get_close_matches(key, known, 1)
             cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
             self.problems.append(f"{prefix}{key}: unknown key; {cure}")
@@ -70,7 +70,7 @@ def whole(low: int, high: int) -> Callable[[object], int | None]:
     """A whole number within these bounds, perhaps written as text."""
 
     def read(value: object) -> int | None:
-        if isinstance(value, str) and value.isdecimal():
+        if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(high)):
             value = int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,10 @@ from redis.connection import parse_url
 from .checks import Section, flag, json_object, list_of, positive, read_file, text, whole
 from .errors import ConfigError
 
+ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
+
+HOST_WANTED = "the name or address of a host, such as redis.example.com; a URL belongs into redis.url"
 
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
 KEYS = {"redis", "cors_origins", "allowed_experiments", "precision", "experiments", "extra_wiring", "aws"}
@@ -135,7 +140,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     section.take("aws", "an object", json_object)
     config = Config(
         redis_settings=redis_settings,
-        cors_origins=section.take("cors_origins", '"*" or a list such as ["https://example.com"]', _origins, ("*",)),
+        cors_origins=section.take("cors_origins", ORIGINS_WANTED, _origins, ("*",)),
         allowed_experiments=section.take("allowed_experiments", "a list of names of experiments", _names),
         precision=section.take("precision", PRECISION_WANTED, _precision, 1),
         experiments=_experiments(section),
@@ -156,7 +161,8 @@ def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     if named:
         if not Path(named).is_file():
             origin = "" if path else " (named by GIMEL_CONFIG)"
-            raise ConfigError(f"there is no file {named}{origin}", "name an existing file, or run `gimel configure`")
+            cure = f"name an existing file, or write one with `gimel configure --config {named}`"
+            raise ConfigError(f"there is no file {named}{origin}", cure)
         return Path(named)
     if "AWS_LAMBDA_FUNCTION_NAME" in environ:
         places = [Path(__file__).resolve().parent.parent / "config.json"]
@@ -183,7 +189,7 @@ def _redis(parent: Section) -> RedisSettings | None:
     seconds = "a number of seconds above 0"
     return RedisSettings(
         url=url,
-        host=section.take("host", "the name or address of a host", _host, "localhost"),
+        host=section.take("host", HOST_WANTED, _host, "localhost", secret=True),
         unix_socket=section.take("unix_socket", "the path of a socket", text),
         port=section.take("port", "a whole number from 1 to 65535", whole(1, 65535), 6379),
         db=section.take("db", "a whole number from 0", whole(0, 2**31), 0),
@@ -257,7 +263,12 @@ def _secret(value: object) -> str:
 
 
 def _host(value: object) -> str | None:
-    return value if isinstance(value, str) and value and not set(value) & set(" /:@?#") else None
+    if not isinstance(value, str):
+        return None
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return value if value and not set(value) & set(" /:@?#") else None
 
 
 def _precision(value: object) -> Precision | None:
@@ -286,5 +297,4 @@ def _origins(value: object) -> tuple[str, ...] | None:
 
 
 def _is_origin(origin: str) -> bool:
-    scheme, separator, host = origin.partition("://")
-    return bool(separator) and scheme in {"http", "https"} and bool(host) and not set(host) & set("/ ?#\r\n")
+    return bool(re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", origin))

@@ -68,7 +68,7 @@ def test_a_file_of_gimel_1_works_unchanged(tmp_path):
 
 def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
     wrong = {
-        "redis": {"host": "", "port": 70000, "hots": "x", "tls": "yes"},
+        "redis": {"host": "", "port": "9" * 5000, "db": "x", "hots": "x", "tls": "yes"},
         "cors_origins": ["example.com"],
         "allowed_experiments": "button",
         "alowed_experiments": [],
@@ -80,7 +80,8 @@ def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
     assert str(path) in message
     for part in (
         "redis.host: must be the name or address of a host",
-        "redis.port: must be a whole number from 1 to 65535, not 70000",
+        'redis.port: must be a whole number from 1 to 65535, not "999',
+        'redis.db: must be a whole number from 0, not "x"',
         "redis.hots: unknown key; did you mean host?",
         'redis.tls: must be true or false, not "yes"',
         'cors_origins: must be "*" or a list',
@@ -97,7 +98,9 @@ def test_a_wrong_url_is_refused_without_repeating_its_password(tmp_path):
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("redis", ["redis://:secret@h", {"url": {"a": "secret"}}, {"username": ["secret"]}])
+@pytest.mark.parametrize(
+    "redis", ["redis://:secret@h", {"host": "redis://:secret@h"}, {"url": {"a": "secret"}}, {"username": ["secret"]}]
+)
 def test_no_problem_repeats_what_may_be_a_secret(tmp_path, redis):
     with pytest.raises(ConfigError) as caught:
         config.load(write(tmp_path / "c.json", {"redis": redis}), {})
@@ -109,23 +112,58 @@ def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
         config.load(write(tmp_path / "c.json", {"redis": {"url": "redis://h", "db": 1, "password": "p"}}), {})
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "is not JSON"), ("[]", "must hold one JSON object")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[]", "must hold one JSON object")]
+)
 def test_what_is_no_configuration_is_refused(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
         config.load(write(tmp_path / "c.json", text), {})
 
 
+@pytest.mark.parametrize("host", ["redis.example.com", "127.0.0.1", "fd00::1"])
+def test_a_host_is_a_name_or_an_address(tmp_path, host):
+    assert config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {}).redis.host == host
+
+
+@pytest.mark.parametrize("host", ["h:6379", "[fd00::1]", "redis://h", "", 5])
+def test_what_is_more_than_a_host_is_refused(tmp_path, host):
+    with pytest.raises(ConfigError, match=r"redis\.host: must be .*; a URL belongs into redis\.url"):
+        config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {})
+
+
+def test_a_mark_that_an_editor_put_first_is_no_mistake(tmp_path):
+    assert config.load(write(tmp_path / "c.json", '\ufeff{"precision": 4}'), {}).precision == 4
+
+
+def test_problems_come_in_the_same_order_each_time(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", dict.fromkeys("hgfedcba", 1)), {})
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == list("abcdefgh")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "https://A.example", "https://*.example", "https://bücher.example", "https://a.example/", "https://a:b"],
+)
+def test_an_origin_that_no_browser_sends_is_refused(tmp_path, origin):
+    with pytest.raises(ConfigError, match="as browsers send them"):
+        config.load(write(tmp_path / "c.json", {"cors_origins": ["https://b.example", origin]}), {})
+
+
 def test_a_named_file_must_exist(tmp_path):
-    with pytest.raises(ConfigError, match="gimel configure"):
+    with pytest.raises(ConfigError, match=r"gimel configure --config .*none\.json"):
         config.load(tmp_path / "none.json", {})
     with pytest.raises(ConfigError, match="named by GIMEL_CONFIG"):
         config.load(None, {"GIMEL_CONFIG": str(tmp_path / "none.json")})
 
 
 def test_origins_and_experiments_are_read(tmp_path):
-    path = write(tmp_path / "c.json", {"cors_origins": ["https://a.example:8443"], "allowed_experiments": ["a", "b"]})
+    path = write(
+        tmp_path / "c.json",
+        {"cors_origins": ["https://a.example:8443", "http://[::1]"], "allowed_experiments": ["a", "b"]},
+    )
     found = config.load(path, {})
-    assert found.cors_origins == ("https://a.example:8443",)
+    assert found.cors_origins == ("https://a.example:8443", "http://[::1]")
     assert found.allowed_experiments == {"a", "b"}
 
 

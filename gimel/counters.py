@@ -26,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import sqrt
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 
@@ -41,10 +41,18 @@ Counts = dict[str, dict[str, Count]]
 SET_NAME = "counter_keys"
 SET_NAME_ESCAPED = "counter%5Fkeys"
 
-MIN_COLONS = 4
-"""Members of an experiment's set that have fewer are no counters of ours, and are left alone."""
+KINDS = ("counters", "shards", "exact")
 
 HASH_BYTES = 8
+
+
+class Counter(NamedTuple):
+    """A key that counts, and what it says it counts."""
+
+    key: bytes
+    kind: str
+    goal: str
+    variant: str
 
 
 def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard: int = 0) -> str:
@@ -88,17 +96,17 @@ def unescape(text: str) -> str:
     return re.sub(r"%(3A|25)", lambda found: ":" if found[1] == "3A" else "%", text)
 
 
-def goal_and_variant(key: bytes) -> tuple[str, str]:
-    """What a counter's key says it counts."""
-    names = key.decode("utf-8", "replace")
-    if _kind(key) == b"shards":
-        names = names.rpartition(":")[0]
-    _, goal, variant = names.rsplit(":", 2)
-    return unescape(goal), unescape(variant)
-
-
-def _kind(key: bytes) -> bytes:
-    return key.split(b":", 2)[1]
+def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
+    """The members of an experiment's set that are its counters. A stranger among them is nothing of ours."""
+    prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode() for kind in KINDS}
+    for key in members:
+        for kind, prefix in prefixes.items():
+            if key.startswith(prefix):
+                names = key[len(prefix) :].decode("utf-8", "replace").split(":")
+                if kind == "shards":
+                    del names[-1]
+                if len(names) > 1:
+                    yield Counter(key, kind, unescape(names[-2]), unescape(names[-1]))
 
 
 def digest(uuid: str) -> bytes:
@@ -149,13 +157,12 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     """
     sets = [counters_key(namespace, name) for name in names]
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
-    keys = [(name, key) for name, found in zip(names, members) for key in found if key.count(b":") >= MIN_COLONS]
-    values: list[int] = _pipeline(client, keys, lambda pipe, item: _size(pipe, item[1]))
+    own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
+    values: list[int] = _pipeline(client, [counter for _, counter in own], _size)
     found: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {name: {} for name in names}
-    for (name, key), value in zip(keys, values):
-        exact = _kind(key) == b"exact"
-        part = (value, 0.0) if exact else (unrounded(value), value * hyperloglog_error(value))
-        found[name].setdefault(goal_and_variant(key), []).append(part)
+    for (name, counter), value in zip(own, values):
+        part = (value, 0.0) if counter.kind == "exact" else (unrounded(value), value * hyperloglog_error(value))
+        found[name].setdefault((counter.goal, counter.variant), []).append(part)
     counts: dict[str, Counts] = {name: {} for name in names}
     for name, parts_of in found.items():
         for (goal, variant), parts in parts_of.items():
@@ -163,8 +170,8 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     return counts
 
 
-def _size(pipe: Any, key: bytes) -> object:
-    return pipe.execute_command("SCARD" if _kind(key) == b"exact" else "PFCOUNT", key)
+def _size(pipe: Any, counter: Counter) -> object:
+    return pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key)
 
 
 def _total(parts: Sequence[tuple[float, float]]) -> Count:
@@ -178,7 +185,7 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
     own = counters_key(namespace, experiment)
 
     def delete(pipe: Any) -> None:
-        keys = pipe.smembers(own)
+        keys = [counter.key for counter in own_counters(namespace, experiment, pipe.smembers(own))]
         pipe.multi()
         if keys:
             pipe.srem(all_counters_key(namespace), *keys)

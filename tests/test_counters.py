@@ -231,10 +231,23 @@ def test_an_event_is_recorded_in_one_transaction(real):
     assert real.info("commandstats")["cmdstat_exec"]["calls"] == 1
 
 
-def test_a_stranger_in_an_experiments_set_does_not_break_its_report(real):
+def test_a_stranger_in_an_experiments_set_is_neither_reported_nor_deleted(real):
     record(events(1))
-    real.sadd("alephbet:e:counter_keys", "stranger", "a:b")
-    assert count()["e"] == {"participate": {"red": 1}}
+    record(events(2, "other"))
+    strangers = {
+        "stranger",
+        "a:b",
+        "alephbet:counters:e:x",
+        "alephbet:shards:e:x:1",
+        "alephbet:counters:other:participate:red",
+    }
+    real.set("stranger", "own")
+    real.sadd("alephbet:e:counter_keys", *strangers)
+    assert count("e", "other") == {"e": {"participate": {"red": 1}}, "other": {"participate": {"red": 2}}}
+    counters.forget(connection.current(), "alephbet", "e")
+    assert real.get("stranger") == "own"
+    assert count("e", "other") == {"e": {}, "other": {"participate": {"red": 2}}}
+    assert real.smembers("alephbet:counter_keys") == {"alephbet:counters:other:participate:red"}
 
 
 def test_a_counter_and_a_set_never_share_a_key(real):

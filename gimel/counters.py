@@ -186,6 +186,8 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
 
     def delete(pipe: Any) -> None:
         keys = [counter.key for counter in own_counters(namespace, experiment, pipe.smembers(own))]
+        if keys:
+            pipe.delete(*keys)  # at once: a Redis that is full takes no transaction before there is room
         pipe.multi()
         if keys:
             pipe.srem(all_counters_key(namespace), *keys)

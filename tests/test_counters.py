@@ -6,7 +6,7 @@ import pytest
 import redis
 
 import gimel
-from gimel import connection, counters
+from gimel import config, connection, counters
 from gimel.config import EXACT
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
@@ -200,6 +200,18 @@ def test_deleting_takes_one_experiment_and_nothing_else(real):
     assert real.scard("alephbet:counter_keys") == 2
     counters.forget(connection.current(), "alephbet", "never there")
     assert real.smembers("alephbet:experiments") == {"a:b", "b"}
+
+
+def test_a_full_redis_can_be_relieved_by_deleting(redis_server):
+    config.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
+    record([event for number in range(40) for event in events(3_000, variant=f"v{number}")])
+    client = redis_server.client()
+    client.config_set("maxmemory", client.info("memory")["used_memory"] - 200_000)
+    with pytest.raises(StoreUnavailable):
+        record(events(1))
+    counters.forget(connection.current(), "alephbet", "e")
+    assert list(client.scan_iter()) == []
+    record(events(1))
 
 
 def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):

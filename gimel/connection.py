@@ -57,6 +57,7 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
             options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
     try:
         client = redis.Redis.from_url(settings.url, **options) if settings.url else _by_parts(settings, options)
+        client.connection_pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever a URL asks
         client.connection_pool.make_connection()
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("the Redis settings do not fit together", str(error)) from None

@@ -100,6 +100,12 @@ def test_settings_that_do_not_fit_together_are_told(url):
         connection.connect(config.RedisSettings(url=url))
 
 
+def test_a_url_cannot_change_how_keys_are_read(real):
+    use(f"{config.current().redis.url}?decode_responses=true")
+    gimel.track(EVENT)
+    assert gimel.all({})[1]["participants"][0]["trials"] == 1
+
+
 def test_a_host_that_is_no_name_is_an_outage():
     config.use(config.Config(redis_settings=config.RedisSettings(host="a..b")))
     assert_unavailable(*CALLS[0])

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import stat
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import pytest
@@ -17,7 +20,7 @@ from gimel.ops.cli import main
 from gimel.report import experiment_report
 from gimel.stats import Count
 from tests.calls import EVENT
-from tests.parts import missing
+from tests.parts import ROOT, missing
 
 PLAIN = {"label": "red", "trials": 1}
 
@@ -124,6 +127,24 @@ def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
     assert "cannot be reached" in run("report", "--url", server.url, code=1).stderr
 
 
+def test_what_a_terminal_cannot_write_ends_no_report(tracked):
+    name = "größer 🎯"
+    gimel.track({**EVENT, "experiment": name})
+    for encoding, shown in (("ascii", r"gr\xf6\xdfer \U0001f3af"), ("latin-1", r"größer \U0001f3af")):
+        environ = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+        for form in ("table", "json", "csv", "html"):
+            command = [sys.executable, "-m", "gimel.ops.cli", "report", name, "--format", form]
+            done = subprocess.run(command, env=environ, capture_output=True)
+            assert done.returncode == 0, done.stderr
+            assert shown in done.stdout.decode(encoding) if form == "table" else name in done.stdout.decode()
+
+
+def test_arguments_that_are_no_text_are_told(tracked, serve, redis_server):
+    server = serve(GIMEL_REDIS_URL=redis_server.url)
+    for options in ([], ["--url", server.url]):
+        assert "scope is not valid UTF-8" in run("report", "a\udcff", *options, code=1).stderr
+
+
 @pytest.mark.parametrize("url", ["example.org", "http://[", "http://localhost:abc", "ftp://h"])
 def test_what_is_no_address_is_told(url):
     assert "is not a web address" in run("report", "--url", url, code=1).stderr
@@ -166,6 +187,20 @@ def test_configure_writes_a_private_file_and_never_over_another(tmp_path):
     run("configure", "--config", str(path), "--force")
     assert "redis" in json.loads(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_configure_writes_what_the_environment_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIMEL_CONFIG", str(tmp_path / "named.json"))
+    assert "named.json" in run("report", code=1).stderr
+    run("configure")
+    assert "redis.host: must be" in run("report", code=1).stderr
+
+
+def test_a_configuration_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "place" / "config.json").mkdir(parents=True)
+    told = run("configure", "--config", str(tmp_path / "place" / "config.json"), "--force", code=1).stderr
+    assert "cannot be written (Is a directory)" in told
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["config.json"]
 
 
 def test_configure_opens_the_editor_on_request(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`gimel serve` over real HTTP."""
 
 import json
+import os
 import subprocess
 import sys
 from http.client import HTTPConnection
@@ -157,6 +158,14 @@ def test_a_port_in_use_is_told(server):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 1
     assert "choose another one with --host and --port" in ended.stderr
+
+
+def test_a_wrong_address_of_redis_is_told_at_the_start():
+    environ = {**os.environ, "GIMEL_REDIS_URL": "redis://127.0.0.1?unheard_of=1"}
+    command = [sys.executable, "-m", "gimel.ops.cli", "serve", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=30)
+    assert ended.returncode == 1
+    assert "do not fit together" in ended.stderr
 
 
 def test_loopback_is_known_by_its_address():

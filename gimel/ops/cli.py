@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -56,6 +57,10 @@ def _plain(text: str) -> str:
 @click.version_option(gimel.__version__)
 def main() -> None:
     """Run your own A/B testing backend."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a letter shows its number instead.
+            stream.reconfigure(errors="backslashreplace")
 
 
 @main.command()
@@ -107,6 +112,7 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     """Make the handlers use the configured Redis, else an embedded one; say which."""
     config.use(found)
     if found.redis_settings:
+        connection.current()
         return "as configured"
     binary = embedded.find_server()
     if binary:
@@ -167,12 +173,13 @@ def report(
     unknown = sorted(set(experiments) - {item["experiment"] for item in found})
     for name in unknown:
         err.print(f"[yellow]There is no experiment {_plain(repr(name))} in namespace {_plain(repr(namespace))}.[/]")
+    # Files are UTF-8, whatever the terminal is.
     if form == "json":
-        click.echo(formats.as_json(found))
+        click.echo(formats.as_json(found).encode())
     elif form == "csv":
-        click.echo(formats.as_csv(found), nl=False)
+        click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
-        click.echo(page.snapshot(found, namespace), nl=False)
+        click.echo(page.snapshot(found, namespace).encode(), nl=False)
     elif found:
         out.print(formats.as_text(found))
     elif not experiments:
@@ -198,7 +205,7 @@ def _reading_redis(config_file: Path | None, data: Path) -> Iterator[None]:
 @click.option("--edit", is_flag=True, help="Open the file in your editor.")
 def configure(config_file: Path | None, force: bool, edit: bool) -> None:
     """Write a configuration file to start from."""
-    path = config_file or Path.home() / ".gimel" / "config.json"
+    path = config_file or Path(os.environ.get("GIMEL_CONFIG") or Path.home() / ".gimel" / "config.json")
     if force or not (edit and path.exists()):
         template.write(path, force)
         out.print(f"Wrote {_plain(str(path))}", soft_wrap=True)

@@ -46,7 +46,7 @@ def ask(url: str, api_key: str | None, path: str, params: Mapping[str, str], met
     base = base_of(url)
     # A header is Latin-1 to Python, whatever is in it.
     headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
-    request = Request(f"{base}{path}?{urlencode(params)}", headers=headers, method=method)
+    request = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
     try:
         with _opener.open(request, timeout=TIMEOUT_S) as answer:
             return answer.status, answer.read()

@@ -35,8 +35,10 @@ def write(path: Path, force: bool = False) -> None:
         raise ConfigError(f"{path} exists already", hint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # mode 0600
-            file.write(text)
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            made.touch(0o600)
+            made.write_bytes(text)
+            os.replace(made, path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror})", "choose another with --config") from None

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn, cast
 
 import pytest
 import redis
@@ -133,8 +133,8 @@ def alephbet_file() -> Path:
 
 def npm_file(name: str, version: str, path: str) -> Path:
     """A file of an npm package, fetched once into the cache."""
-    folder = CACHE / f"{name}-{version}"
-    if not (folder / path).is_file():
+    file = CACHE / f"{name}-{version}" / path
+    if not file.is_file():
         npm = shutil.which("npm") or missing("no npm: install the Debian package npm")
         CACHE.mkdir(exist_ok=True)
         command = [npm, "pack", "--silent", "--pack-destination", str(CACHE), f"{name}@{version}"]
@@ -142,10 +142,11 @@ def npm_file(name: str, version: str, path: str) -> Path:
         archive = CACHE / f"{name}-{version}.tgz"
         if packed.returncode or not archive.is_file():
             missing(f"npm cannot fetch {name} {version}: {packed.stderr.strip()}")
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder.with_suffix(".partial"), filter="data")
-        (folder.with_suffix(".partial") / "package").rename(folder)
-    return folder / path
+        with tarfile.open(archive) as tar, cast("IO[bytes]", tar.extractfile(f"package/{path}")) as packed_file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.with_suffix(".partial").write_bytes(packed_file.read())
+        file.with_suffix(".partial").rename(file)
+    return file
 
 
 def chromium_path() -> str:

@@ -142,6 +142,12 @@ def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[
         pipe.execute()
 
 
+def ping(client: redis.Redis) -> None:
+    """Ask for an answer, whatever it is. Raises StoreUnavailable."""
+    with _answering():
+        client.ping()
+
+
 def experiments(client: redis.Redis, namespace: str) -> list[str]:
     """The names of all experiments, sorted, in one round trip. Raises StoreUnavailable."""
     with _answering():

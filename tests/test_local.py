@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -66,6 +67,20 @@ def test_health_says_whether_redis_answers(server, redis_server):
     redis_server.stop()
     assert ask(f"{server.url}/health")[::2] == (503, '{"redis":"does not answer"}')
     assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 503
+
+
+def test_a_host_that_is_no_name_is_an_outage_too(serve, tmp_path):
+    (tmp_path / "config.json").write_text('{"redis": {"host": "a..b"}}')
+    server = serve()
+    assert ask(f"{server.url}/health")[::2] == (503, '{"redis":"does not answer"}')
+    assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 503
+
+
+def test_a_burst_of_events_is_nothing_to_warn_of(server):
+    with ThreadPoolExecutor(40) as threads:
+        urls = [f"{server.url}/track?{urlencode({**EVENT, 'uuid': number})}" for number in range(400)]
+        assert {status for status, _, _ in threads.map(ask, urls)} == {200}
+    assert "WARNING" not in server.output
 
 
 def test_an_unknown_address_says_what_there_is(server):

@@ -16,11 +16,10 @@ from string import Template
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
-import redis
 import waitress
 
-from gimel import connection
-from gimel.errors import ConfigError
+from gimel import connection, counters
+from gimel.errors import ConfigError, StoreUnavailable
 from gimel.gateway import cors_origin, to_json
 
 from . import site
@@ -168,8 +167,8 @@ def proxy_event(environ: dict[str, Any]) -> dict[str, object]:
 
 def _health() -> Answer:
     try:
-        connection.current().ping()
-    except redis.RedisError:
+        counters.ping(connection.current())
+    except StoreUnavailable:
         return _json(503, {"redis": "does not answer"})
     return _json(200, {"redis": "answers"})
 
@@ -185,6 +184,8 @@ class Server:
     """
 
     def __init__(self, app: App, host: str, port: int) -> None:
+        # A burst of events waits its turn: that is nothing to warn of.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         try:
             self._server = waitress.create_server(
                 app, host=host, port=port, threads=THREADS, ident="gimel", max_request_body_size=UNREAD_BYTES

@@ -98,8 +98,8 @@ def requirements(runtime: str) -> list[str]:
     pinned = []
     for line in shipped("requirements.txt").read_text(encoding="utf-8").splitlines():
         requirement, _, condition = line.partition("#")[0].partition(";")
-        # The only condition in use: what Python before 3.11 lacks.
-        if requirement.strip() and (not condition or runtime == "python3.10"):
+        # The only condition in use: what Python before 3.11.3 lacks. Lambda has a newer one, this machine perhaps not.
+        if requirement.strip() and (not condition or runtime in ("python3.10", "python3.11")):
             pinned.append(requirement.strip())
     return pinned
 

@@ -59,7 +59,8 @@ def test_it_has_gimel_without_ops_and_redis_and_the_configuration(built):
     found = names(built.data)
     assert {"gimel/__init__.py", "gimel/handlers.py", "redis/__init__.py", "config.json"} <= set(found)
     tops = {name.partition("/")[0] for name in found}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"gimel", "redis", "config.json"}
+    tops = {top for top in tops if not top.endswith(".dist-info")}
+    assert tops - {"async_timeout"} == {"gimel", "redis", "config.json"}
     assert not [name for name in found if "/ops/" in name]
 
 
@@ -105,8 +106,13 @@ def test_a_cold_start_compiles_nothing(built, tmp_path):
     assert done.stdout.startswith("gimel"), done.stderr
 
 
-def test_the_python_310_runtime_gets_what_redis_needs_there():
-    assert any(name.startswith("async_timeout/") for name in names(bundle.build(CONFIG, "python3.10").data))
+@pytest.mark.parametrize(
+    ("runtime", "needs_it"), [("python3.10", True), ("python3.11", True), ("python3.12", False), ("python3.13", False)]
+)
+def test_a_runtime_gets_what_redis_needs_there(built, runtime, needs_it):
+    # Also 3.11: redis asks for it before 3.11.3, and the Python that compiles the zip may be older than Lambda's.
+    found = names(bundle.build(CONFIG, runtime).data)
+    assert any(name.startswith("async_timeout/") for name in found) == needs_it
 
 
 def test_a_cached_wheel_needs_no_network(built, monkeypatch):
@@ -128,7 +134,7 @@ def test_without_network_and_cache_it_says_what_to_do(tmp_path, monkeypatch):
 
 def test_a_wheel_is_downloaded_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "cache"))
-    (requirement,) = bundle.requirements(LOCAL if LOCAL != "python3.10" else OTHER)
+    requirement = bundle.requirements(LOCAL)[0]
     kept = next((ROOT / ".cache" / "wheels").glob("redis-*.whl"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(kept.parent))

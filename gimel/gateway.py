@@ -24,6 +24,7 @@ log = logging.getLogger("gimel")
 
 RETRY_AFTER_S = 5
 PREFLIGHT_MAX_AGE_S = 86400
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,12 @@ def _read(call: _Call) -> Request:
     # navigator.sendBeacon(url) posts nothing, and has its event in the query string.
     if not body.strip():
         return Request(params, [params])
-    if call.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-        return Request(params, [_form(_decode(body))])
-    items, is_list = _read_json(_decode(body))
+    text = _decode(body)
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # `curl -d` calls JSON a form too.
+    if kind == FORM and not text.lstrip().startswith(("{", "[")):
+        return Request(params, [_form(text)])
+    items, is_list = _read_json(text)
     return Request(params, items, is_list)
 
 

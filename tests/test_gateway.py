@@ -8,6 +8,7 @@ import pytest
 import gimel
 from gimel import config, connection
 from gimel.errors import BadRequest
+from gimel.gateway import FORM
 from tests.calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
 
 HEADERS = {
@@ -38,12 +39,12 @@ class TestRestApi:
         assert gimel.track(post(EVENT), None) == ACCEPTED
         assert participants(fake) == 1
 
-    @pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "application/json; charset=utf-8", ""])
+    @pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "application/json; charset=utf-8", "", FORM])
     def test_json_is_taken_whatever_it_is_called(self, fake, content_type):
         assert gimel.track(post(EVENT, content_type), None) == ACCEPTED
 
     def test_a_form_is_accepted(self, fake):
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers = {"Content-Type": FORM}
         form = urlencode({**EVENT, "experiment": "größer & +"})
         assert gimel.track(make_rest_event("POST", body=form, headers=headers), None) == ACCEPTED
         assert fake.smembers("alephbet:experiments") == {"größer & +"}
@@ -98,7 +99,7 @@ class TestRestApi:
 
     def test_a_hundred_and_one_names_in_a_form_are_a_400(self, fake):
         form = "&".join(f"n{number}=1" for number in range(101))
-        headers = {"content-type": "application/x-www-form-urlencoded"}
+        headers = {"content-type": FORM}
         answer = gimel.track(make_rest_event("POST", body=form, headers=headers), None)
         assert read(answer)["problems"] == ["more than 100 names"]
 

@@ -201,6 +201,16 @@ def ends_on_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def test_what_nohup_started_outlives_its_terminal():
+    program = "import signal; from gimel.ops import local; local.end_on_signals()\n"
+    program += "signal.raise_signal(signal.SIGHUP); print('alive')"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["nohup", sys.executable, "-c", program], capture_output=True, text=True, env=environ, stdin=subprocess.DEVNULL
+    )
+    assert done.stdout == "alive\n"
+
+
 def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(
     ends_on_signals, binary, tmp_path, monkeypatch
 ):

@@ -211,7 +211,8 @@ class Server:
 def end_on_signals() -> None:
     """Let SIGTERM, and the closing of the terminal, end this process as Ctrl-C does: after cleaning up."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _end)
 
 
 def _end(number: int, frame: object) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ from playwright.sync_api import expect
 
 from gimel.ops.snippet import snippet
 from tests.benchmarks.dashboard import drawn
-from tests.browser.reading import address, goal, listed, report, row, visitors
+from tests.browser.reading import address, goal, listed, report, row, visitors, words
 from tests.parts import GimelServer, wait_for
 
 SCRIPT = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
@@ -104,6 +105,25 @@ def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_
     redis_server.stop()
     page = visit(server.url, failing=True)
     expect(page.locator("#state")).to_contain_text("Counts cannot be stored or read right now")
+
+
+def test_a_variant_without_a_weight_is_left_out_and_said_to_be(serve, visit, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"experiments": {"sizes": {"weights": {"large": 1, "small": 1}}}}))
+    server = serve("--config", str(config))
+    visitors(server, "sizes", {"large": (60, {"buy": 6}), "small": (62, {"buy": 9}), "smal": (1, {"buy": 1})})
+    page = visit(address(server, experiment="sizes"))
+    expect(page.locator("#experiment p.note").first).to_contain_text("smal has no weight in config.json")
+    expect(row(goal(page, "buy"), "smal")).to_contain_text("Left out")
+    expect(page.locator("div.alarm")).to_have_count(0)
+
+
+def test_a_wrong_split_says_what_to_do_before_any_goal_is_reached(server, visit):
+    visitors(server, "unequal", {"a": (200, {}), "b": (60, {})}, namespace="unequal")
+    page = visit(address(server, namespace="unequal"))
+    reason = report(server, namespace="unequal")["unequal"]["sample_ratio"]["reason"]
+    assert "find the cause" in reason
+    assert reason.lower() in words(page.locator("div.alarm"))
 
 
 def test_a_key_that_is_being_typed_is_not_wiped_by_the_refresh(serve, visit):

@@ -40,7 +40,7 @@ export function splitSection(item) {
 function alarm(item, labels) {
   const notes = (item.notes || []).map(note => h("p", {class: "note"}, icon("warning"), h("span", null, sentence(note, labels))));
   if (item.sample_ratio?.state !== "mismatch") return notes;
-  const reason = item.goals[0]?.verdict?.reason || "";
+  const reason = item.sample_ratio.reason;
   return [h("div", {class: "alarm", role: "note"}, icon("warning"),
     h("div", null, h("strong", null, sentence(item.sample_ratio.text, labels)),
       reason ? h("p", null, sentence(`${reason}.`, labels)) : null)), notes];

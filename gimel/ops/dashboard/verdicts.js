@@ -12,6 +12,7 @@ const STATES = {
   collecting: {short: "Collecting", sign: "collecting", tone: "calm"},
   per_visitor: {short: "Per visitor", sign: "visitor", tone: "calm"},
   no_data: {short: "Not compared", sign: "none", tone: "calm"},
+  not_compared: {short: "Left out", sign: "none", tone: "calm"},
   control: {short: "Control", sign: "none", tone: "calm"},
 };
 const ORDER = Object.keys(STATES);

@@ -251,9 +251,12 @@ def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str,
         items += found
         senders += [str(record.get("messageId"))] * len(found)
     try:
-        refused = handle(Request(items=items, is_list=True)).refused
+        answer = handle(Request(items=items, is_list=True))
     except Exception as error:
         log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
-        refused = frozenset(range(len(items)))
-    failed = dict.fromkeys(senders[position] for position in sorted(refused))
+        failed = list(dict.fromkeys(senders))
+    else:
+        failed = list(dict.fromkeys(senders[position] for position in sorted(answer.refused)))
+        if failed:
+            log.warning("messages %s were refused: %s", ", ".join(failed), to_json(answer.value))
     return {"batchItemFailures": [{"itemIdentifier": sender} for sender in failed]}

@@ -181,11 +181,13 @@ class TestQueue:
         assert gimel.track(event, None) == {"batchItemFailures": []}
         assert participants(fake) == 2
 
-    def test_only_bad_messages_stay_in_the_queue(self, fake):
+    def test_only_bad_messages_stay_in_the_queue(self, fake, caplog):
         event = make_queue_event(json.dumps(EVENT), "not json", json.dumps([{**EVENT, "uuid": "u2"}, {}]))
         failures = gimel.track(event, None)["batchItemFailures"]
         assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
         assert participants(fake) == 2
+        assert "the body is neither JSON nor a form" in caplog.text
+        assert "messages m1, m2 were refused" in caplog.text
 
     def test_an_outage_keeps_every_message_in_the_queue(self, fake):
         connection.use(Broken())

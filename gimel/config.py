@@ -187,9 +187,10 @@ def _redis(parent: Section) -> RedisSettings | None:
             section.problems.append(f"redis.url: leave out {', '.join(doubled)}, or say them in the URL")
     switch = "true or false"
     seconds = "a number of seconds above 0"
+    host_is_url = "@" in str(section.raw.get("host"))  # with a password in it
     return RedisSettings(
         url=url,
-        host=section.take("host", HOST_WANTED, _host, "localhost", secret=True),
+        host=section.take("host", HOST_WANTED, _host, "localhost", secret=host_is_url),
         unix_socket=section.take("unix_socket", "the path of a socket", text),
         port=section.take("port", "a whole number from 1 to 65535", whole(1, 65535), 6379),
         db=section.take("db", "a whole number from 0", whole(0, 2**31), 0),

@@ -120,6 +120,13 @@ def test_what_is_no_configuration_is_refused(tmp_path, text, said):
         config.load(write(tmp_path / "c.json", text), {})
 
 
+def test_a_template_that_is_not_filled_in_yet_is_told_by_what_stands_in_it(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_bytes(shipped("config.json.template").read_bytes())
+    with pytest.raises(ConfigError, match=r'redis\.host: must be .*, not "ENTER YOUR REDIS HOST"'):
+        config.load(path, {})
+
+
 @pytest.mark.parametrize("host", ["redis.example.com", "127.0.0.1", "fd00::1"])
 def test_a_host_is_a_name_or_an_address(tmp_path, host):
     assert config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {}).redis.host == host

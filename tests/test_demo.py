@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 import gimel
 from gimel import config
 from gimel.ops import demo
 from gimel.ops.dashboard_commands import use_stories
+from tests.parts import DEADLINE_S
 
 
 def reports() -> list:
@@ -62,4 +69,18 @@ def test_the_demo_leaves_nothing_behind(serve):
         server = serve("--demo", TMPDIR=scratch)
         assert list(Path(scratch).iterdir())
         server.stop()
+        assert not list(Path(scratch).iterdir())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_gimel_demo_leaves_nothing_behind_however_it_is_ended(sign):
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "gimel.ops.cli", "demo", "--no-browser"]
+        environ = {**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            assert any(line == "Ctrl-C ends it.\n" for line in process.stdout)
+            assert list(Path(scratch).iterdir())
+            process.send_signal(sign)
+            assert process.wait(DEADLINE_S) == 0
         assert not list(Path(scratch).iterdir())

@@ -47,6 +47,7 @@ def dashboard(
     namespace: str, url: str | None, api_key: str | None, port: int | None, browser: bool, config_file: Path | None
 ) -> None:
     """Show the experiments of a deployed API in the browser, without giving the page the API key."""
+    local.end_on_signals()
     read_namespace({"namespace": namespace})
     if url is None:
         url, api_key = find_deployment(config_file)
@@ -76,6 +77,7 @@ def bound(app: local.App, port: int | None) -> local.Server:
 @browser_option
 def demo(port: int, browser: bool) -> None:
     """Show made-up experiments in the browser; nothing is kept."""
+    local.end_on_signals()
     with ExitStack() as stack:
         use_stories(stack)
         server = local.Server(local.App(is_demo=True), HOST, port)

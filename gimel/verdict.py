@@ -221,7 +221,7 @@ def _gap(red: str, variant: Proportion, blue: str, control: Proportion, interval
 
 def _so_far(variant: Proportion, control: Proportion, interval: Interval, phrase: str) -> str:
     width = (interval.high - interval.low) / 2
-    if width > max(variant.rate, control.rate):
+    if width >= max(variant.rate, control.rate):
         return (
             f"so far {variant.successes.value:,} of {variant.trials.value:,} visitors against"
             f" {control.successes.value:,} of {control.trials.value:,}: too few to tell"

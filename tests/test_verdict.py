@@ -44,6 +44,11 @@ def test_a_start_has_too_few_to_tell():
     )
 
 
+def test_an_interval_that_holds_every_difference_tells_nothing():
+    reason = verdict_of({"red": 5, "blue": 1}, {"red": 2, "blue": 1}, "red")[2]
+    assert reason == "so far 2 of 5 visitors against 1 of 1: too few to tell"
+
+
 def test_enough_for_ten_percent_looks_for_five():
     state, text, _ = verdict_of({"red": 100_000, "blue": 100_000}, {"red": 5_250, "blue": 5_000})
     assert (state, text) == (

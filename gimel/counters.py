@@ -219,4 +219,12 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError, UnicodeError) as error:
-        raise StoreUnavailable("Redis did not do what it was asked", "try again later") from error
+        raise StoreUnavailable("Redis did not do what it was asked", _cure(error)) from error
+
+
+def _cure(error: Exception) -> str:
+    if isinstance(error, redis.AuthenticationError):
+        return "mend its username and password"
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+        return "check that it runs and that its address is right, or try again later"
+    return "try again later"

@@ -183,6 +183,19 @@ def test_a_wrong_address_of_redis_is_told_at_the_start():
     assert "do not fit together" in ended.stderr
 
 
+def test_a_redis_that_does_not_answer_is_told_at_the_start_and_ends_nothing(serve, redis_server):
+    url = redis_server.url
+    redis_server.stop()
+    server = serve(GIMEL_REDIS_URL=url)
+    assert [line for line in server.lines if line.startswith("Warning: Redis did not do") and "refused" in line]
+    redis_server.start()
+    assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 200
+
+
+def test_a_redis_that_answers_is_no_reason_for_a_warning(serve, redis_server):
+    assert "Warning" not in serve(GIMEL_REDIS_URL=redis_server.url).output
+
+
 def test_loopback_is_known_by_its_address():
     assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "example.org", ""))

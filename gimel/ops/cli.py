@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import gimel
-from gimel import config, connection
-from gimel.errors import ConfigError, GimelError
+from gimel import config, connection, counters
+from gimel.errors import ConfigError, GimelError, StoreUnavailable
 from gimel.gateway import Request
 
 from . import deploy_commands, embedded, formats, local, page, template
@@ -44,9 +44,13 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except GimelError as error:
-            cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in str(error) else ""
-            err.print(f"[red]Error:[/] {_plain(str(error))}{_plain(cause)}", soft_wrap=True)
+            err.print(f"[red]Error:[/] {_plain(_with_cause(error))}", soft_wrap=True)
             sys.exit(1)
+
+
+def _with_cause(error: GimelError) -> str:
+    cause = error.__cause__
+    return f"{error} ({cause})" if cause and str(cause) not in str(error) else str(error)
 
 
 def _plain(text: str) -> str:
@@ -112,7 +116,12 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     """Make the handlers use the configured Redis, else an embedded one; say which."""
     config.use(found)
     if found.redis_settings:
-        connection.current()
+        client = connection.current()
+        try:
+            counters.ping(client)
+        except StoreUnavailable as error:
+            # No reason to end: Redis may come back, and browsers keep their events until then.
+            err.print(f"[yellow]Warning:[/] {_plain(_with_cause(error))}", soft_wrap=True)
         return "as configured"
     binary = embedded.find_server()
     if binary:

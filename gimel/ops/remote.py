@@ -85,6 +85,6 @@ def cure(status: int, body: bytes) -> str:
         return "check the address"
     try:
         said = json.loads(body)
-        return " ".join(filter(None, (said.get("error"), said.get("hint")))) or str(said)
+        return ": ".join(filter(None, (said.get("error"), said.get("hint")))) or str(said)
     except (ValueError, AttributeError):
         return "see the log of the function"

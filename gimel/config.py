@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -122,15 +122,17 @@ def use(config: Config | None) -> None:
     _current = config
 
 
-def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+def load(
+    path: str | Path | None = None, environ: Mapping[str, str] = os.environ, problems: Sequence[str] = ()
+) -> Config:
     """Read `path`, or else the file that `find` finds, and the environment.
 
-    Raises ConfigError, naming the file and everything that is wrong with it.
+    Raises ConfigError, naming the file and all that is wrong with it, with the `problems` that are known already.
     """
     found = find(path, environ)
     raw = read_file(found) if found else {}
     url = environ.get("GIMEL_REDIS_URL")
-    section = Section(raw, KEYS)
+    section = Section(raw, KEYS, problems=[*problems])
     redis_settings = None if url else _redis(section)
     if redis_settings:
         redis_settings = _completed(redis_settings, found, environ)

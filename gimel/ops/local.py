@@ -192,7 +192,8 @@ class Server:
             )
         except (OSError, ValueError) as error:
             hint = "choose another one with --host and --port"
-            raise ConfigError(f"{host}:{port} cannot be served ({error})", hint) from None
+            cause = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{host}:{port} cannot be served ({cause})", hint) from None
         listening = getattr(self._server, "effective_listen", None)
         bound = listening[0][1] if listening else self._server.effective_port
         if host in ("0.0.0.0", "::", "*"):

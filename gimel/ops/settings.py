@@ -11,7 +11,6 @@ from typing import Any
 
 from gimel import config
 from gimel.checks import Section, json_object, list_of, positive, read_file, text, whole
-from gimel.errors import ConfigError
 
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 SNAP_START_RUNTIMES = RUNTIMES[2:]
@@ -121,18 +120,16 @@ def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, dict[str
 
     Raises ConfigError, naming everything that is wrong.
     """
-    loaded = config.load(path)
-    raw = read_file(loaded.path) if loaded.path else {}
-    try:
-        settings = read(raw.get("aws") or {})
-    except ConfigError as error:
-        raise ConfigError(f"{loaded.path} is not right:\n{error.message}") from None
-    return loaded, settings, raw
+    file = config.find(path)
+    raw = read_file(file) if file else {}
+    problems: list[str] = []
+    settings = read(json_object(raw.get("aws")) or {}, problems)
+    return config.load(path, problems=problems), settings, raw
 
 
-def read(raw: dict[str, Any]) -> AwsSettings:
-    """Check an `aws` section. Raises ConfigError, naming everything that is wrong."""
-    section = Section(raw, KEYS, "aws.")
+def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
+    """An `aws` section. What is wrong with it is added to `problems`, and left out."""
+    section = Section(raw, KEYS, "aws.", problems)
     take, wrong = section.take, section.problems
     common = _function(section, FunctionSettings())
     functions: dict[str, FunctionSettings] = {}
@@ -177,8 +174,6 @@ def read(raw: dict[str, Any]) -> AwsSettings:
         wrong.append("aws.vpc: needs both subnet_ids and security_group_ids")
     if settings.snap_start and settings.runtime not in SNAP_START_RUNTIMES:
         wrong.append(f"aws.snap_start: needs a runtime of {SNAP_START_RUNTIMES[0]} or later, not {settings.runtime}")
-    if wrong:
-        raise ConfigError("\n".join(f"  {problem}" for problem in wrong))
     return settings
 
 

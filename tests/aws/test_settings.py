@@ -35,19 +35,20 @@ from tests.parts import ROOT
     ],
 )
 def test_what_is_wrong_is_told_with_the_cure(section, said):
-    with pytest.raises(ConfigError) as caught:
-        settings.read(section)
-    assert said in caught.value.message
+    problems = []
+    settings.read(section, problems)
+    assert said in "\n".join(problems)
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"redis": {"host": "r"}, "aws": {"memory_mb": 1, "timeout_s": 99}}))
+    path.write_text(json.dumps({"redis": {"host": "r"}, "aws": {"memory_mb": 1, "timeout_s": 99}, "precison": 4}))
     with pytest.raises(ConfigError) as caught:
         settings.load(path)
     assert str(path) in caught.value.message
     assert "memory_mb" in caught.value.message
     assert "timeout_s" in caught.value.message
+    assert "precison: unknown key; did you mean precision?" in caught.value.message
 
 
 def test_the_default_runtime_is_that_of_this_python():
@@ -62,7 +63,9 @@ def test_the_template_names_every_key_of_the_section_and_is_accepted():
     section = json.loads(text)["aws"]
     named = {key.removeprefix("// ") for key in section}
     assert named >= settings.KEYS
-    settings.read(section)
+    problems = []
+    settings.read(section, problems)
+    assert problems == []
 
 
 def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", verb: str = "GET") -> dict:
@@ -98,7 +101,9 @@ def test_names_as_long_as_lambda_takes_are_taken():
 
 def test_usual_tags_are_taken():
     tags = {"team": "web", "cost center": "12/3", "Bücher": "a_b.c:d=e+f-g@h", "empty": ""}
-    assert settings.read({"tags": tags}).tags == tags
+    problems = []
+    assert settings.read({"tags": tags}, problems).tags == tags
+    assert problems == []
 
 
 def test_the_same_route_twice_is_one():

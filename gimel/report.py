@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from math import isfinite, sqrt
 from typing import Any
 
-from gimel import sample_ratio, verdict
-from gimel.sequential import always_valid_interval, always_valid_p_value
-from gimel.stats import (
+from . import sample_ratio, verdict
+from .sequential import always_valid_interval, always_valid_p_value
+from .stats import (
     Count,
     Interval,
     Proportion,
@@ -19,8 +19,8 @@ from gimel.stats import (
     rate_interval,
     uplift_interval,
 )
-from gimel.variants import NOTHING, Variants, arranged, notes
-from gimel.verdict import Rival, Verdict
+from .variants import NOTHING, Variants, arranged, notes
+from .verdict import Rival, Verdict
 
 PARTICIPATE = "participate"
 """The event of a visitor who enters the experiment: a variant's trials."""

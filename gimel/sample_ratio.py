@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gimel.stats import Count, sample_ratio_p_value
-from gimel.variants import NOTHING
-from gimel.verdict import LONGEST_LIST, Verdict, listed, name
+from .stats import Count, sample_ratio_p_value
+from .variants import NOTHING
+from .verdict import LONGEST_LIST, Verdict, listed, name
 
 SPLIT_ALPHA = 0.001
 

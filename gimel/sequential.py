@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from math import ceil, exp, expm1, hypot, inf, isinf, log, sqrt
 
-from gimel.stats import Count, Interval, Proportion, difference_interval
-from gimel.tails import critical_value
+from .stats import Count, Interval, Proportion, difference_interval
+from .tails import critical_value
 
 TYPICAL_CHANGE = 0.2
 """The standard deviation of the log odds ratios (at low rates: relative changes) that the mixture weighs.

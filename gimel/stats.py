@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import expm1, hypot, inf, isfinite, log1p, sqrt
 
-from gimel.tails import (
+from .tails import (
     binomial_tails,
     chi_square_tail,
     critical_value,

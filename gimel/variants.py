@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from gimel.stats import Count
-from gimel.verdict import listed, name
+from .stats import Count
+from .verdict import listed, name
 
 NOTHING = Count(0, 0.0)
 

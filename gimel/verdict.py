@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10, sqrt
 
-from gimel.sequential import counting_share, visitors_needed
-from gimel.stats import Interval, Proportion
+from .sequential import counting_share, visitors_needed
+from .stats import Interval, Proportion
 
 SOUGHT = 0.10
 """The relative change that an experiment is asked to show, in `visitors_needed` and in the verdicts."""

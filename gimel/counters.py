@@ -25,7 +25,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from math import sqrt
+from math import fsum, sqrt
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -181,9 +181,12 @@ def _size(pipe: Any, counter: Counter) -> object:
 
 
 def _total(parts: Sequence[tuple[float, float]]) -> Count:
-    """The sum of estimates that each have an absolute standard error of their own, independent of the others'."""
-    value = round(sum(estimate for estimate, _ in parts))
-    return Count(value, sqrt(sum(error**2 for _, error in parts)) / value if value else 0.0)
+    """The sum of estimates that each have an absolute standard error of their own, independent of the others'.
+
+    Redis gives a set's members in any order: fsum gives the same for each.
+    """
+    value = round(fsum(estimate for estimate, _ in parts))
+    return Count(value, sqrt(fsum(error**2 for _, error in parts)) / value if value else 0.0)
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:

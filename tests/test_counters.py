@@ -1,5 +1,6 @@
 """The store, on a real Redis."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -268,3 +269,12 @@ def test_a_counter_and_a_set_never_share_a_key(real):
         "e": {"g": {"counter_keys": 1}},
         "counters:e:g": {"participate": {"red": 1}},
     }
+
+
+def test_a_sum_of_shards_is_the_same_in_whatever_order_redis_gives_them():
+    chance, found = random.Random(20261124), set()
+    parts = [(chance.uniform(1, 9_000), chance.uniform(0, 70)) for _ in range(256)]
+    for _ in range(20):
+        chance.shuffle(parts)
+        found.add(counters._total(parts))
+    assert len(found) == 1

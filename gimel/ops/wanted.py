@@ -15,7 +15,7 @@ from gimel.errors import ConfigError
 
 from . import bundle, wiring
 from .names import Account, Names, description
-from .settings import MAX_TIMEOUT_S, AwsSettings
+from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
@@ -89,7 +89,7 @@ GATEWAY_RESPONSES = {
 def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account: Account) -> Wanted:
     """The wanted state. Raises ConfigError, and GimelError where the zip cannot be built."""
     redis_settings = _usable(config.redis)
-    wired = wiring.wire(raw.get("extra_wiring") or (), MAX_TIMEOUT_S)
+    wired = wiring.wire(raw.get("extra_wiring") or ())
     section, environment, files = _split(redis_settings)
     content = bundle.function_config(raw) | {"redis": section}
     built = bundle.build(content, settings.runtime, files)

@@ -12,6 +12,8 @@ import gimel
 from gimel.errors import ConfigError
 from gimel.gateway import Entry
 
+from .settings import MAX_TIMEOUT_S
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -70,7 +72,7 @@ class Wiring:
     notes: tuple[str, ...] = field(default=())
 
 
-def wire(extra: Sequence[dict[str, Any]] = (), longest_s: int = 28) -> Wiring:
+def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
     """The table above, with the `extra_wiring` of Gimel 1.x's configuration files.
 
     Raises ConfigError, naming the entry that is wrong.
@@ -83,7 +85,7 @@ def wire(extra: Sequence[dict[str, Any]] = (), longest_s: int = 28) -> Wiring:
             _add(routes, Route(endpoint.path, method, endpoint.function, endpoint.needs_key), "")
     for position, entry in enumerate(extra):
         where = f"extra_wiring[{position}]"
-        function, route = _extra(entry, where, longest_s, notes)
+        function, route = _extra(entry, where, notes)
         known = functions.get(function.name)
         if known and known.handler != function.handler:
             raise ConfigError(f"{where}: {function.name} runs {known.handler}", "give the function another name")
@@ -104,7 +106,7 @@ def _add(routes: dict[tuple[str, str], Route], route: Route, where: str) -> None
     routes[route.path, route.method] = route
 
 
-def _extra(entry: dict[str, Any], where: str, longest_s: int, notes: list[str]) -> tuple[Function, Route]:
+def _extra(entry: dict[str, Any], where: str, notes: list[str]) -> tuple[Function, Route]:
     try:
         name, handler = str(entry["lambda"]["FunctionName"]), str(entry["lambda"]["Handler"])
         part, method = str(entry["api_gateway"]["pathPart"]), entry["api_gateway"]["method"]
@@ -122,9 +124,9 @@ def _extra(entry: dict[str, Any], where: str, longest_s: int, notes: list[str]) 
         raise ConfigError(f"{where}: pathPart {part!r} is no single part of a path", "use letters, digits and . _ -")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise ConfigError(f"{where}: {name!r} is no function's name", "use at most 64 letters, digits, _ and -")
-    if timeout > longest_s:
-        notes.append(f"{where}: {timeout} s is longer than API Gateway waits, so {name} gets {longest_s} s")
-    return Function(name, handler, memory, min(timeout, longest_s)), Route(f"/{part}", verb, name, needs_key)
+    if timeout > MAX_TIMEOUT_S:
+        notes.append(f"{where}: {timeout} s is longer than API Gateway waits, so {name} gets {MAX_TIMEOUT_S} s")
+    return Function(name, handler, memory, min(timeout, MAX_TIMEOUT_S)), Route(f"/{part}", verb, name, needs_key)
 
 
 def prefix(deployment: str) -> str:

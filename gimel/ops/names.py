@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import gimel
 
-from . import wiring
-
 STAGE = "prod"
 LIVE = "live"
+MARK = "Gimel deployment "
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Names:
 
     @property
     def base(self) -> str:
-        """Name of the API, the key, the usage plan and the role."""
-        return wiring.prefix(self.deployment)
+        """Name of the API, the key, the usage plan and the role: `gimel`, or `gimel-shop` of one named shop."""
+        return "gimel" if self.deployment == "gimel" else f"gimel-{self.deployment}"
 
     @property
     def policy(self) -> str:
@@ -55,15 +54,12 @@ class Names:
 
     def function(self, name: str) -> str:
         """The name here of a function of the endpoint table."""
-        return wiring.name_in(self.deployment, name)
-
-    def function_arn(self, name: str, qualifier: str = LIVE) -> str:
-        """ARN of a function's alias, given its name here."""
-        return self.account.arn("lambda", f"function:{name}:{qualifier}")
+        return name if self.deployment == "gimel" else f"{self.base}-{name.removeprefix('gimel-')}"
 
     def invocation_uri(self, name: str) -> str:
         """How API Gateway addresses a function's alias."""
-        path = f"path/2015-03-31/functions/{self.function_arn(name)}/invocations"
+        alias = self.account.arn("lambda", f"function:{name}:{LIVE}")
+        path = f"path/2015-03-31/functions/{alias}/invocations"
         return f"arn:{self.account.partition}:apigateway:{self.account.region}:lambda:{path}"
 
     def log_group_arn(self, group: str) -> str:
@@ -76,17 +72,22 @@ class Names:
         return f"/aws/lambda/{function}"
 
 
+def marker(deployment: str) -> str:
+    """What stands in the description of everything made, so that it is known again."""
+    return f"{MARK}{deployment}"
+
+
 def description(deployment: str, release: str) -> str:
     """What stands at a function. The release makes every function get a new version when any of them changes."""
-    return f"{wiring.marker(deployment)}, {gimel.__version__}, release {release}"
+    return f"{marker(deployment)}, {gimel.__version__}, release {release}"
 
 
 def release_of(text: str) -> str | None:
     """The release that a function's description names; None where Gimel 2 did not write it."""
     before, separator, release = text.rpartition(", release ")
-    return release if separator and before.startswith("Gimel deployment ") else None
+    return release if separator and before.startswith(MARK) else None
 
 
 def is_of(deployment: str, text: str) -> bool:
     """Whether a description says that this deployment made the thing."""
-    return text.split(",")[0] == wiring.marker(deployment)
+    return text.split(",")[0] == marker(deployment)

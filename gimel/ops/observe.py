@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from gimel.errors import GimelError
 
 from . import wiring
-from .names import LIVE, STAGE, Names, is_of
+from .names import LIVE, MARK, STAGE, Names, is_of, marker
 from .observed import Alias, Api, Function, Key, Observed, Role, UsagePlan
 from .steps import MISSING
 
@@ -67,7 +67,7 @@ def _is_mine(item: Mapping[str, Any], names: Names, wanted: set[str]) -> bool:
     text, name = item.get("Description") or "", item["FunctionName"]
     if is_of(names.deployment, text):
         return True
-    if name in wanted and text.startswith("Gimel deployment "):
+    if name in wanted and text.startswith(MARK):
         raise GimelError(f"the function {name} belongs to {text.split(',')[0]}", "choose another aws.name")
     # Every function of Gimel 1.x has the role that ours has.
     if name in wanted and item.get("Role") != names.role_arn:
@@ -147,7 +147,7 @@ def _api(client: Any, names: Names) -> Api | None:
         candidates = staged or candidates[:1]
     if len(candidates) > 1:
         ids = ", ".join(item["id"] for item in candidates)
-        hint = f'give the description "{wiring.marker(names.deployment)}" to the one that is yours'
+        hint = f'give the description "{marker(names.deployment)}" to the one that is yours'
         raise GimelError(f"there are {len(candidates)} APIs named {names.base}: {ids}", hint)
     if not candidates:
         return None
@@ -195,7 +195,7 @@ def _key(client: Any, names: Names, api: Api | None, notes: list[str]) -> Key | 
     ]
     marked = [item for item in named if is_of(names.deployment, item.get("description") or "")]
     staged = [item for item in named if api and f"{api.id}/{STAGE}" in (item.get("stageKeys") or [])]
-    unmarked = [item for item in named if not (item.get("description") or "").startswith("Gimel deployment ")]
+    unmarked = [item for item in named if not (item.get("description") or "").startswith(MARK)]
     # A key of that name without an API of ours is somebody else's.
     candidates = marked or staged or (unmarked if api else [])
     if not candidates:

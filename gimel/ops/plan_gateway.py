@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import plan_functions, wiring
-from .names import LIVE, STAGE
+from . import plan_functions
+from .names import LIVE, STAGE, marker
 from .observed import Observed
 from .steps import MISSING, Late, Step
 from .wanted import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, Wanted
@@ -38,7 +38,7 @@ def known(observed: Observed) -> dict[str, str]:
 
 def api(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     """The API, its resources and methods, and nothing beside them. The public sees nothing of it before `release`."""
-    text, found = wiring.marker(wanted.settings.name), observed.api
+    text, found = marker(wanted.settings.name), observed.api
     if found is None:
         params = {
             "name": wanted.names.base,
@@ -210,7 +210,7 @@ def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[S
         else:
             deployed = Late(f"${{{DEPLOYMENT}}}")
             yield _call("deploy the API", "create_deployment", {DEPLOYMENT: "id"}, description=digest)
-    text = wiring.marker(wanted.settings.name)
+    text = marker(wanted.settings.name)
     name: dict[str, Any] = {"stageName": STAGE}
     if not stage:
         params: dict[str, Any] = {**name, "deploymentId": deployed, "description": text, "tags": wanted.tags}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import wiring
-from .names import STAGE
+from .names import STAGE, marker
 from .observed import Observed
 from .steps import Late, Step
 from .wanted import Wanted
@@ -14,7 +13,7 @@ from .wanted import Wanted
 
 def key(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     """The API key, and the usage plan without which it opens nothing."""
-    text, found = wiring.marker(wanted.settings.name), observed.key
+    text, found = marker(wanted.settings.name), observed.key
     if found is None:
         params = {"name": wanted.names.base, "description": text, "enabled": True, "tags": wanted.tags}
         does = f"create API key {wanted.names.base}"
@@ -33,7 +32,7 @@ def key(wanted: Wanted, observed: Observed) -> Iterator[Step]:
 
 
 def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    plan, text = observed.usage_plan, wiring.marker(wanted.settings.name)
+    plan, text = observed.usage_plan, marker(wanted.settings.name)
     throttle = wanted.settings.key_throttle
     if plan is None:
         params = {

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from . import wiring
-from .names import Names
+from .names import Names, marker
 from .observed import Observed, Role
 from .steps import MISSING, Step
 from .wanted import Wanted
@@ -21,7 +21,7 @@ def before(wanted: Wanted, observed: Observed) -> Iterator[Step]:
     params = {"RoleName": name}
     tags = [{"Key": key, "Value": value} for key, value in sorted(wanted.tags.items())]
     if role is None:
-        text = wiring.marker(wanted.settings.name)
+        text = marker(wanted.settings.name)
         made = {**params, "AssumeRolePolicyDocument": TRUST, "Description": text, "Tags": tags}
         yield Step(f"create role {name}", "iam", "create_role", made, waiter="role_exists", waiter_params=params)
     elif not wanted.is_tagged(role.tags):

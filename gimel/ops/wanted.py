@@ -14,7 +14,7 @@ from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
 from . import bundle, wiring
-from .names import Account, Names, description
+from .names import Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
@@ -73,7 +73,7 @@ class Wanted:
         """Stands in the description of API Gateway's deployment, so that an unchanged one is known again."""
         routes = [(route.path, route.method, route.function, route.needs_key) for route in self.wiring.routes]
         text = wiring.as_text([routes, self.names.base, self.account.arn("lambda", ""), GATEWAY_RESPONSES])
-        return f"{wiring.marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"{marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 LONGEST_NAME = 64

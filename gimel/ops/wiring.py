@@ -1,4 +1,4 @@
-"""The endpoints: one table, read by the local server and by deploy; and the names and policies made from it."""
+"""The endpoints: one table, read by the local server and by deploy; and the policy of the functions behind it."""
 
 from __future__ import annotations
 
@@ -127,21 +127,6 @@ def _extra(entry: dict[str, Any], where: str, notes: list[str]) -> tuple[Functio
     if timeout > MAX_TIMEOUT_S:
         notes.append(f"{where}: {timeout} s is longer than API Gateway waits, so {name} gets {MAX_TIMEOUT_S} s")
     return Function(name, handler, memory, min(timeout, MAX_TIMEOUT_S)), Route(f"/{part}", verb, name, needs_key)
-
-
-def prefix(deployment: str) -> str:
-    """What the names of a deployment begin with: `gimel`, or `gimel-shop` for one named shop."""
-    return "gimel" if deployment == "gimel" else f"gimel-{deployment}"
-
-
-def name_in(deployment: str, function: str) -> str:
-    """The name that a function of the table has in this deployment."""
-    return function if deployment == "gimel" else f"{prefix(deployment)}-{function.removeprefix('gimel-')}"
-
-
-def marker(deployment: str) -> str:
-    """What stands in the description of everything made, so that it is known again."""
-    return f"Gimel deployment {deployment}"
 
 
 TRUST = {

@@ -8,6 +8,7 @@ import pytest
 
 from gimel.errors import ConfigError
 from gimel.ops import settings, wanted, wiring
+from gimel.ops.names import Account, Names
 from tests.parts import ROOT
 
 
@@ -112,7 +113,8 @@ def test_the_same_route_twice_is_one():
 
 def test_no_two_deployments_share_a_function_name():
     names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments"]
-    made = [wiring.name_in(name, endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
+    account = Account("1", "eu-west-1", "aws")
+    made = [Names(name, account).function(endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
     assert len(made) == len(set(made))
 
 

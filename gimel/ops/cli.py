@@ -1,4 +1,4 @@
-"""The `gimel` command: the only place that prints."""
+"""The `gimel` command, and its commands that need no AWS."""
 
 from __future__ import annotations
 

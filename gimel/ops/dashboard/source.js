@@ -5,7 +5,7 @@ const TOKEN = "gimel token";
 const TIMEOUT_MS = 40000;
 
 // `kind`: "unreachable" (no answer), "key" (a key is needed, or wrong), "refused" (the answer says why).
-export class Problem extends Error {
+class Problem extends Error {
   constructor(kind, message, hint) {
     super(message);
     this.kind = kind;
@@ -20,7 +20,6 @@ export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
 export const key = {
   get: () => sessionStorage.getItem(KEY) || "",
   set: text => sessionStorage.setItem(KEY, text),
-  forget: () => sessionStorage.removeItem(KEY),
 };
 
 // What `gimel dashboard` lets a page in by. Kept for all tabs of this server's address, and only ever sent as a header.

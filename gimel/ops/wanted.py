@@ -113,10 +113,10 @@ def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account
     notes = list(wired.notes)
     if "tls_key_file" in section:
         notes.append("the zip holds redis.tls_key_file: whoever may read the functions' code may read that key")
-    in_vpc = _policy(redis_settings, settings, names, [function.name for function in functions], in_vpc=True)
-    policy = _policy(redis_settings, settings, names, [function.name for function in functions], in_vpc=False)
-    policy = in_vpc if settings.subnet_ids else policy
-    return Wanted(account, settings, wired, described, built, policy, in_vpc, tuple(notes))
+    called = [function.name for function in functions]
+    policies = {in_vpc: _policy(redis_settings, settings, names, called, in_vpc) for in_vpc in (False, True)}
+    policy = policies[bool(settings.subnet_ids)]
+    return Wanted(account, settings, wired, described, built, policy, policies[True], tuple(notes))
 
 
 def _usable(settings: RedisSettings) -> RedisSettings:

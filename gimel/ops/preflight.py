@@ -16,6 +16,7 @@ from gimel.errors import ConfigError, GimelError
 
 from . import permissions
 from .deployment import Deployment
+from .local import is_loopback
 
 OLDEST_REDIS = (2, 8, 9)
 """The first with HyperLogLogs."""
@@ -23,7 +24,6 @@ OLDEST_REDIS = (2, 8, 9)
 ALMOST_FULL = 0.9
 """Of maxmemory."""
 
-HERE = ("localhost", "127.0.0.1", "::1")
 NOT_THERE = ("ParameterNotFound", "ResourceNotFoundException")
 
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
@@ -144,7 +144,7 @@ def _dangers(client: Any, info: dict[str, Any], settings: config.RedisSettings) 
     if int(info.get("cluster_enabled", 0)):
         yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not speak", "use one node, or a proxy")
     host = urlsplit(settings.url).hostname or "localhost" if settings.url else settings.host
-    if host in HERE:
+    if is_loopback(host):
         yield Finding(Level.WARNING, f"{host} is, on Lambda, the function itself", "name the host of Redis")
 
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import click
 import redis
-from rich.console import Console
 from rich.markup import escape
 
 import gimel
@@ -26,11 +25,8 @@ from . import deploy_commands, embedded, formats, local, page, template
 from .dashboard_commands import dashboard, demo, use_stories
 from .remote import fetch_report
 from .snippet import snippet
+from .terminal import PORTS, config_option, err, out
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
 data_option = click.option(
     "--data", type=click.Path(path_type=Path), default=embedded.default_folder, help="Folder of the embedded Redis."
 )
@@ -69,9 +65,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
-)
+@click.option("--port", default=8000, show_default=True, type=PORTS, help="Port; 0 takes a free one.")
 @data_option
 @config_option
 @key_option

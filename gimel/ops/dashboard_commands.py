@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -23,15 +22,11 @@ from . import embedded, local, remote
 from .deployment import Deployment
 from .forward import Forwarder
 from .gate import Gate
+from .terminal import PORTS, config_option, err, out
 
 HOST = "127.0.0.1"
 PORT = 8003
 """The dashboard's usual one, so that a link to it is right the next time too."""
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-PORTS = click.IntRange(0, 65535)
 
 browser_option = click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
 
@@ -42,7 +37,7 @@ browser_option = click.option("--browser/--no-browser", default=True, help="Whet
 @click.option("--api-key", envvar="GIMEL_API_KEY", help="Its API key, if --url is given; default: $GIMEL_API_KEY.")
 @click.option("--port", type=PORTS, help=f"Port; default: {PORT}, or a free one if that is taken. 0: a free one.")
 @browser_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file of the deployment.")
+@config_option
 def dashboard(
     namespace: str, url: str | None, api_key: str | None, port: int | None, browser: bool, config_file: Path | None
 ) -> None:

@@ -21,11 +21,8 @@ from .deployment import Deployment
 from .preflight import Finding, Level
 from .snippet import snippet
 from .steps import Plan, Step
+from .terminal import config_option, err, out
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 dry_option = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 format_option = click.option(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gimel import config
-from gimel.checks import Section, json_object, list_of, positive, read_file, text, whole
+from gimel.checks import Section, flag, json_object, list_of, positive, read_file, text, whole
 
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 SNAP_START_RUNTIMES = RUNTIMES[2:]
@@ -151,7 +151,7 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         functions=functions,
         subnet_ids=vpc.take("subnet_ids", 'a list such as ["subnet-…"]', _texts, ()),
         security_group_ids=vpc.take("security_group_ids", 'a list such as ["sg-…"]', _texts, ()),
-        snap_start=take("snap_start", "true or false", _flag, default.snap_start),
+        snap_start=take("snap_start", "true or false", flag, default.snap_start),
         throttle=_throttle(section, "throttle", default.throttle),
         key_throttle=_throttle(section, "key_throttle", default.key_throttle),
         log_retention_days=take(
@@ -160,7 +160,7 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
             _one_of(*RETENTIONS_DAYS),
             default.log_retention_days,
         ),
-        access_log=take("access_log", "true or false", _flag, default.access_log),
+        access_log=take("access_log", "true or false", flag, default.access_log),
         kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
         tags=take(
             "tags",
@@ -206,10 +206,6 @@ def _name(value: object) -> str | None:
 
 def _one_of(*values: object) -> Callable[[object], Any]:
     return lambda value: value if value in values and not isinstance(value, bool) else None
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _texts(value: object) -> tuple[str, ...] | None:

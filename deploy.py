@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from gimel.ops.cli import main
+    from gimel.ops.commands.main import main
 except ModuleNotFoundError as error:
     sys.exit(f"Error: {error.name} is missing: run `make serve` once, and then .venv/bin/python deploy.py")
 

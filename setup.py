@@ -17,7 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["gimel", "gimel.*"]),
-    package_data={"gimel.ops": ["*.html", "dashboard/*"]},
+    package_data={"gimel.ops": ["dashboard/*"]},
     data_files=[("share/gimel", ["config.json.template", "requirements.txt"])],
     install_requires=[
         "redis>=8",
@@ -32,6 +32,7 @@ setup(
         "test": [
             "awslambdaric>=3.0",
             "fakeredis>=2.26",
+            "grimp>=3.4",
             "hypothesis>=6.100",
             "moto[apigateway,awslambda]>=5.1",
             "mypy>=1.13",
@@ -44,5 +45,5 @@ setup(
             "statsmodels>=0.14",
         ],
     },
-    entry_points={"console_scripts": ["gimel = gimel.ops.cli:main"]},
+    entry_points={"console_scripts": ["gimel = gimel.ops.commands.main:main"]},
 )

@@ -12,8 +12,8 @@ from typing import Literal
 
 from redis.connection import parse_url
 
-from .checks import Section, flag, json_object, list_of, positive, read_file, text, whole
 from .errors import ConfigError
+from .validation import Section, flag, json_object, list_of, positive, read_file, text, whole
 
 ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"

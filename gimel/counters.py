@@ -33,7 +33,7 @@ import redis
 from .config import EXACT, Precision
 from .errors import StoreUnavailable
 from .events import Event
-from .stats import Count, hyperloglog_error, unrounded
+from .hyperloglog import Count, hyperloglog_error, unrounded
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from .errors import BadRequest
 
 DEFAULT_NAMESPACE = "alephbet"
+PARTICIPATE = "participate"
+"""The event of a visitor who enters the experiment: a variant's trials."""
+
 MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
 

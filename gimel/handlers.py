@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import config, connection, counters, report
+from . import config, connection, counters
 from .events import HINT, Batch, read_batch, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
@@ -56,6 +56,8 @@ def delete(request: Request) -> Answer:
 
 
 def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:
+    from .analysis import report  # not at the top: `track` starts without the statistics
+
     settings = config.current().experiment(name)
     is_seen = isinstance(control, str) and any(control in variants for variants in counts.values())
     baseline = str(control) if is_seen else settings.baseline

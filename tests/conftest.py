@@ -12,8 +12,9 @@ import redis
 from hypothesis import settings
 
 from gimel import config, connection
-from tests.pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
-from tests.parts import GimelServer, RedisServer, free_port, missing
+
+from .pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
+from .parts import GimelServer, RedisServer, free_port, missing
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

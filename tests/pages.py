@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.parts import alephbet_file, chromium_path
+from .parts import alephbet_file, chromium_path
 
 QUIET = [
     "--no-sandbox",

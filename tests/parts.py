@@ -52,7 +52,7 @@ class RedisServer:
     """A redis-server of the test's own on 127.0.0.1, which can be stopped and started again with its data."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        from gimel.ops.embedded import find_server
+        from gimel.ops.server.redis_process import find_server
 
         self.binary = find_server() or missing("no redis-server: install the Debian package redis-server")
         self.folder = folder
@@ -97,7 +97,7 @@ class GimelServer:
         quiet = {name: value for name, value in os.environ.items() if not name.startswith("GIMEL_")}
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gimel.ops.cli", "serve", "--port", "0", *options],
+            [sys.executable, "-m", "gimel.ops.commands.main", "serve", "--port", "0", *options],
             cwd=home,
             env={**quiet, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environ or {})},
             stdout=subprocess.PIPE,

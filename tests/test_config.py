@@ -5,7 +5,7 @@ import pytest
 
 from gimel import config
 from gimel.errors import ConfigError
-from gimel.ops.template import shipped
+from gimel.ops.resources import shipped
 
 
 def write(path: Path, value: object) -> Path:

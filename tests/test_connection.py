@@ -9,8 +9,9 @@ import redis
 import gimel
 from gimel import config, connection
 from gimel.errors import ConfigError, StoreUnavailable
-from tests.calls import EVENT, make_rest_event, participants, read
-from tests.parts import RedisServer, free_port
+
+from .calls import EVENT, make_rest_event, participants, read
+from .parts import RedisServer, free_port
 
 CALLS = [
     (gimel.track, make_rest_event(query=EVENT)),

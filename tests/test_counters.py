@@ -11,8 +11,9 @@ from gimel import config, connection, counters
 from gimel.config import EXACT
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
-from gimel.stats import Count, hyperloglog_error
-from tests.calls import EVENT, participants
+from gimel.hyperloglog import Count, hyperloglog_error
+
+from .calls import EVENT, participants
 
 ODD_NAMES = [
     "a:b",

@@ -2,7 +2,8 @@ import pytest
 
 from gimel.errors import BadRequest
 from gimel.events import Event, read_batch, read_event, read_experiment, read_namespace, read_scope
-from tests.calls import EVENT
+
+from .calls import EVENT
 
 
 def problems_of(**changes) -> list[str]:

@@ -9,7 +9,8 @@ import gimel
 from gimel import config, connection
 from gimel.errors import BadRequest
 from gimel.gateway import FORM
-from tests.calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
+
+from .calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
 
 HEADERS = {
     "Content-Type": "application/json",

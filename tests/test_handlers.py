@@ -1,6 +1,7 @@
 import gimel
 from gimel import config
-from tests.calls import EVENT, make_rest_event, plain, read, taking_part
+
+from .calls import EVENT, make_rest_event, plain, read, taking_part
 
 
 def test_all_names_the_scope_and_reports_only_it(fake):

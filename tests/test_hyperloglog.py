@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from gimel.stats import hyperloglog_error
+from gimel.hyperloglog import hyperloglog_error
 
 from .validation.hyperloglog import REGISTERS, add, count, random_hashes, redis_hash, sample_counts
 

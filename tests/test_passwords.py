@@ -9,7 +9,8 @@ import redis
 from moto import mock_aws
 
 from gimel import config, connection, passwords
-from tests.parts import ROOT, RedisServer
+
+from .parts import ROOT, RedisServer
 
 
 @pytest.fixture(autouse=True)

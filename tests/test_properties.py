@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import gimel
 from gimel import config, connection
 from gimel.counters import escape, unescape
-from tests.calls import make_http_event, make_rest_event, taking_part
+
+from .calls import make_http_event, make_rest_event, taking_part
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)
 tricky = st.text("%3A25:ab", min_size=1, max_size=20) | st.sampled_from(["counter_keys", "counter%5Fkeys"])

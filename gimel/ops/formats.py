@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gimel.verdict import each, percent, points
+from gimel.analysis.wording import each, percent, points
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""

@@ -11,9 +11,9 @@ import boto3
 import botocore.loaders
 import botocore.session
 
-from gimel.ops import steps
-from gimel.ops.deployment import Deployment
-from gimel.ops.steps import Plan
+from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.plan import steps
+from gimel.ops.aws.plan.steps import Plan
 
 # Reading the services' descriptions takes longer than all calls of a deployment together.
 LOADER = botocore.loaders.create_loader()

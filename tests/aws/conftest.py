@@ -10,11 +10,12 @@ from moto import mock_aws
 from moto.apigateway.models import Stage
 from moto.awslambda.models import LambdaFunction, LambdaStorage
 
-from gimel.ops import bundle, wanted
-from gimel.ops.aws import Aws
-from gimel.ops.deployment import Deployment
-from tests.aws.account import Account, small_zip
+from gimel.ops.aws import bundle, desired
+from gimel.ops.aws.client import Aws
+from gimel.ops.aws.deployment import Deployment
 from tests.parts import CACHE
+
+from .account import Account, small_zip
 
 _update_code = LambdaFunction.update_function_code
 _publish = LambdaStorage.publish_version
@@ -45,7 +46,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         function.architectures = spec.get("Architectures") or function.architectures
         return _update_code(function, spec)
 
-    monkeypatch.setattr(wanted.bundle, "build", build)
+    monkeypatch.setattr(desired.bundle, "build", build)
     highest: dict[int, int] = {}
 
     def publish(storage: LambdaStorage, name: str, description: str = "") -> LambdaFunction | None:

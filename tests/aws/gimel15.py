@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tests.aws.account import Account, small_zip
+from .account import Account, small_zip
 
 TRUST = {
     "Version": "2012-10-17",

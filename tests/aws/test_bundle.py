@@ -13,8 +13,8 @@ from zipfile import ZipFile
 import pytest
 
 from gimel.errors import GimelError
-from gimel.ops import bundle, settings, wanted
-from gimel.ops.names import Account
+from gimel.ops.aws import bundle, desired, settings
+from gimel.ops.aws.names import Account
 from tests.parts import ROOT
 
 LOCAL = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -33,10 +33,10 @@ def names(data: bytes) -> list[str]:
     return ZipFile(io.BytesIO(data)).namelist()
 
 
-def wanted_of(tmp_path: Path, content: dict) -> wanted.Wanted:
+def wanted_of(tmp_path: Path, content: dict) -> desired.Wanted:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(content))
-    return wanted.build(*settings.load(path), HERE)
+    return desired.build(*settings.load(path), HERE)
 
 
 def config_in(data: bytes) -> dict:
@@ -44,7 +44,7 @@ def config_in(data: bytes) -> dict:
 
 
 def test_another_process_elsewhere_builds_the_same_bytes(built, tmp_path):
-    program = f"from gimel.ops import bundle; print(bundle.build({CONFIG!r}, {LOCAL!r}).sha256)"
+    program = f"from gimel.ops.aws import bundle; print(bundle.build({CONFIG!r}, {LOCAL!r}).sha256)"
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.stdout.strip() == built.sha256, done.stderr

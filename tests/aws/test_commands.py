@@ -14,11 +14,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from gimel.ops import aws as aws_module
-from gimel.ops.cli import main
-from gimel.ops.preflight import Finding, Level
-from tests.aws.account import ID
+from gimel.ops.aws import client as aws_module
+from gimel.ops.aws.preflight import Finding, Level
+from gimel.ops.commands.main import main
 from tests.parts import ROOT
+
+from .account import ID
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def type_(account, gimel_at, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(aws_module.boto3, "Session", lambda **options: account.session)
     # redis.example.com must not be looked up here.
-    monkeypatch.setattr("gimel.ops.preflight.check_redis", lambda *ignored: iter(()))
+    monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
 
     def type_(*command: str, answer: str = ""):
         done = CliRunner().invoke(main, list(command), input=answer)
@@ -171,7 +172,7 @@ def test_a_code_of_mfa_is_asked_for_with_no_spinner_in_the_way(tmp_path):
 
 def test_findings_are_told_in_any_encoding(type_, monkeypatch):
     finding = Finding(Level.WARNING, "Redis keeps nothing", "set appendonly to yes")
-    monkeypatch.setattr("gimel.ops.preflight.check_redis", lambda *ignored: iter([finding]))
+    monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter([finding]))
     done = type_("preflight")
     assert "Redis keeps nothing -> set appendonly to yes" in done.stdout
     assert done.stdout.isascii()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gimel.errors import GimelError
-from gimel.ops.dashboard_commands import find_deployment
-from tests.aws.account import apply
+from gimel.ops.commands.dashboard import find_deployment
+
+from .account import apply
 
 
 def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gimel.ops import steps
-from tests.aws.account import ID, apply, told
+from gimel.ops.aws.plan import steps
+
+from .account import ID, apply, told
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.aws import gimel15
-from tests.aws.account import apply, told
+from . import gimel15
+from .account import apply, told
 
 
 @pytest.fixture

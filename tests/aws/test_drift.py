@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.aws.account import Account, apply, told
+from .account import Account, apply, told
 
 
 def api_of(account: Account) -> str:
@@ -24,7 +24,7 @@ def changed_memory(account: Account) -> None:
 
 
 def changed_code(account: Account) -> None:
-    from tests.aws.account import small_zip
+    from .account import small_zip
 
     account.client("lambda").update_function_code(FunctionName="gimel-track", ZipFile=small_zip())
 

@@ -9,13 +9,14 @@ from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLo
 from botocore.stub import Stubber
 
 from gimel.errors import GimelError
-from gimel.ops import plan, steps
-from gimel.ops.aws import Aws, failure
-from gimel.ops.steps import Plan, Step
-from tests.aws import gimel15
-from tests.aws.account import apply
-from tests.aws.test_drift import comparable
-from tests.aws.test_upgrade import named
+from gimel.ops.aws.client import Aws, failure
+from gimel.ops.aws.plan import deploy, steps
+from gimel.ops.aws.plan.steps import Plan, Step
+
+from . import gimel15
+from .account import apply
+from .test_drift import comparable
+from .test_upgrade import named
 
 
 class Breaking(Exception):
@@ -135,7 +136,7 @@ def with_latest(deployment, **state) -> Plan:
     observed = deployment.observe()
     track = observed.functions["gimel-track"]
     changed = replace(track, latest={**track.latest, **state})
-    return plan.deploy(deployment.wanted, replace(observed, functions={**observed.functions, "gimel-track": changed}))
+    return deploy.deploy(deployment.wanted, replace(observed, functions={**observed.functions, "gimel-track": changed}))
 
 
 def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel_at):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws.ministack import Ministack
 from tests.parts import ROOT, wait_for
+
+from .ministack import Ministack
 
 QUEUE = 'JSON.parse(JSON.parse(localStorage.getItem("alephbet") || "{}")["_alephbet_queue"] || "[]").length'
 
@@ -52,7 +53,9 @@ class Person:
         return done.stdout
 
     def tries(self, *command: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        program = [str(ROOT / "deploy.py")] if command[0] == "deploy.py" else ["-m", "gimel.ops.cli", command[0]]
+        program = (
+            [str(ROOT / "deploy.py")] if command[0] == "deploy.py" else ["-m", "gimel.ops.commands.main", command[0]]
+        )
         return subprocess.run(
             [sys.executable, *program, *command[1:]],
             cwd=self.folder,

@@ -8,12 +8,14 @@ import pytest
 from botocore.stub import Stubber
 
 from gimel.errors import GimelError
-from gimel.ops import observe, steps
-from gimel.ops.aws import Aws
-from gimel.ops.deployment import Deployment
-from gimel.ops.names import Account as Place
-from gimel.ops.names import Names
-from tests.aws.account import Account, apply, told
+from gimel.ops.aws import observe
+from gimel.ops.aws.client import Aws
+from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.names import Account as Place
+from gimel.ops.aws.names import Names
+from gimel.ops.aws.plan import steps
+
+from .account import Account, apply, told
 
 MANY = 500
 

@@ -11,14 +11,15 @@ import pytest
 from botocore.session import Session
 from botocore.stub import ANY, Stubber
 
-from gimel.ops import permissions
-from gimel.ops.aws import Aws
-from gimel.ops.names import Account as Place
-from gimel.ops.names import Names
-from tests.aws import gimel15, test_drift
-from tests.aws.account import ID, Account, apply
-from tests.aws.test_settings import entry
+from gimel.ops.aws import policies
+from gimel.ops.aws.client import Aws
+from gimel.ops.aws.names import Account as Place
+from gimel.ops.aws.names import Names
 from tests.parts import ROOT
+
+from . import gimel15, test_drift
+from .account import ID, Account, apply
+from .test_settings import entry
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DRIFTS = (
@@ -72,7 +73,7 @@ def _needed_by_lambda(call: str, params: dict[str, Any]) -> list[tuple[str, str]
     name = params.get("FunctionName")
     parts = ["function", name, params["Qualifier"]] if "Qualifier" in params else ["function", name]
     own = f"arn:aws:lambda:eu-west-1:{ID}:{':'.join(parts)}" if name else params.get("Resource", "*")
-    passed = [(permissions.PASS_ROLE, params["Role"])] if "Role" in params else []
+    passed = [(policies.PASS_ROLE, params["Role"])] if "Role" in params else []
     return [(f"lambda:{call}", own), *passed]
 
 
@@ -105,9 +106,9 @@ def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls,
     made = {one for call in calls for one in needed(*call)}
     refused = sorted(one for one in made if not allows(policy, *one))
     assert refused == []
-    granted = {action for action in permissions.actions(policy) if not action.startswith("apigateway:")}
-    unseen = {f"{service}:{call}" for service, found in permissions.IMPLIED.items() for call in found}
-    unseen.update(permissions.ACCESS_LOG, permissions.ACCESS_LOG_UPDATE)
+    granted = {action for action in policies.actions(policy) if not action.startswith("apigateway:")}
+    unseen = {f"{service}:{call}" for service, found in policies.IMPLIED.items() for call in found}
+    unseen.update(policies.ACCESS_LOG, policies.ACCESS_LOG_UPDATE)
     assert granted - unseen - {action for action, _ in made} == set()
 
 
@@ -120,7 +121,7 @@ def test_nothing_but_looking_is_allowed_everywhere(gimel_at, account):
 
 
 def test_it_is_for_the_names_of_one_deployment(account, gimel_at):
-    text = str(permissions.policy(gimel_at(name="shop").names))
+    text = str(policies.policy(gimel_at(name="shop").names))
     assert "function:gimel-shop-*" in text
     assert "role/gimel-shop" in text
 
@@ -132,7 +133,7 @@ def test_functions_of_extra_wiring_are_in_it_under_their_own_names(account, gime
 
 
 def test_the_role_may_be_given_to_lambda_alone(account, gimel_at):
-    (passing,) = [one for one in gimel_at().permissions["Statement"] if permissions.PASS_ROLE in one["Action"]]
+    (passing,) = [one for one in gimel_at().permissions["Statement"] if policies.PASS_ROLE in one["Action"]]
     assert passing["Resource"] == [f"arn:aws:iam::{ID}:role/gimel"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
@@ -162,7 +163,7 @@ def test_the_simulator_is_asked_about_the_role_behind_a_session_with_its_path(ia
     asked = {"PolicySourceArn": SSO_ROLE, "ActionNames": ["a:b"], "ResourceArns": ["*"], "ContextEntries": []}
     stub.add_response("simulate_principal_policy", results(("a:b", "implicitDeny")), asked)
     policy = {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]}
-    assert permissions.missing(client, SESSION, PLACE, policy) == ["a:b"]
+    assert policies.missing(client, SESSION, PLACE, policy) == ["a:b"]
 
 
 def test_a_role_that_may_not_be_looked_at_is_asked_about_without_a_path(iam):
@@ -170,12 +171,12 @@ def test_a_role_that_may_not_be_looked_at_is_asked_about_without_a_path(iam):
     stub.add_client_error("get_role", "AccessDenied")
     asked = {"PolicySourceArn": f"arn:aws:iam::{ID}:role/AWSReservedSSO_admin", "ActionNames": ANY}
     stub.add_response("simulate_principal_policy", results(), {**asked, "ResourceArns": ANY, "ContextEntries": ANY})
-    permissions.missing(client, SESSION, PLACE, {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]})
+    policies.missing(client, SESSION, PLACE, {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]})
 
 
 def test_all_pages_of_the_simulator_are_read_and_passing_the_role_is_asked_with_whom_it_goes_to(iam):
     client, stub = iam
-    policy = permissions.policy(Names("gimel", PLACE))
+    policy = policies.policy(Names("gimel", PLACE))
     me = f"arn:aws:iam::{ID}:user/me"
     for statement in policy["Statement"]:
         to_lambda = {"ContextKeyName": "iam:PassedToService", "ContextKeyValues": ["lambda.amazonaws.com"]}
@@ -190,7 +191,7 @@ def test_all_pages_of_the_simulator_are_read_and_passing_the_role_is_asked_with_
         stub.add_response("simulate_principal_policy", results(("x:y", "allowed"), more=True), asked)
         stub.add_response("simulate_principal_policy", results((name, "explicitDeny")), {**asked, "Marker": "next"})
     last = {statement["Action"][-1] for statement in policy["Statement"]}
-    assert permissions.missing(client, me, PLACE, policy) == sorted(last)
+    assert policies.missing(client, me, PLACE, policy) == sorted(last)
 
 
 def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
@@ -201,4 +202,4 @@ def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
 def test_the_documentation_lists_just_these_actions(account, gimel_at):
     rows = re.findall(r"^\| `(\w+)` \| (\w[\w, ]+) \|$", (ROOT / "docs" / "deploying.md").read_text(), re.MULTILINE)
     listed = {f"{service}:{action}" for service, actions in rows for action in actions.split(", ")}
-    assert listed == set(permissions.actions(gimel_at().permissions))
+    assert listed == set(policies.actions(gimel_at().permissions))

@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from gimel import config
-from gimel.ops import preflight
-from gimel.ops.preflight import Level
+from gimel.ops.aws import preflight
+from gimel.ops.aws.preflight import Level
 from tests.parts import RedisServer, free_port, wait_for
 
 
@@ -169,8 +169,8 @@ def test_no_redis_configured_is_an_error():
 
 
 def test_no_credentials_and_no_region_are_errors_that_say_what_to_do(gimel_at, monkeypatch, account):
-    from gimel.ops.aws import Aws
-    from gimel.ops.deployment import Deployment
+    from gimel.ops.aws.client import Aws
+    from gimel.ops.aws.deployment import Deployment
 
     found = gimel_at()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gimel.ops import steps
-from gimel.ops.deployment import Deployment
-from tests.aws import gimel15
-from tests.aws.account import ID, Account, apply, told
-from tests.aws.test_drift import trust_in
+from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.plan import steps
+
+from . import gimel15
+from .account import ID, Account, apply, told
+from .test_drift import trust_in
 
 VPC = {"vpc": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
 NETWORK = "ec2:CreateNetworkInterface"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gimel.errors import GimelError
-from gimel.ops.names import release_of
-from tests.aws.account import apply, told
+from gimel.ops.aws.names import release_of
+
+from .account import apply, told
 
 NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
 

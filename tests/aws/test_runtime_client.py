@@ -11,10 +11,11 @@ from zipfile import ZipFile
 
 import pytest
 
-from gimel.ops import settings, wanted
-from gimel.ops.names import Account
-from tests.aws.runtime_api import Lambda
+from gimel.ops.aws import desired, settings
+from gimel.ops.aws.names import Account
 from tests.parts import RedisServer, missing
+
+from .runtime_api import Lambda
 
 EVENT = {"experiment": "button", "variant": "red", "event": "participate", "uuid": "u1"}
 
@@ -31,7 +32,7 @@ def unzip(tmp_path):
     def unzip(**redis: object) -> tuple[Path, dict[str, str]]:
         path = tmp_path / "config.json"
         path.write_text(json.dumps({"redis": redis}))
-        built = wanted.build(*settings.load(path), Account("1", "eu-west-1", "aws"))
+        built = desired.build(*settings.load(path), Account("1", "eu-west-1", "aws"))
         ZipFile(io.BytesIO(built.bundle.data)).extractall(tmp_path / "task")
         return tmp_path / "task", built.functions[0].configuration["Environment"]["Variables"]
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from gimel.errors import ConfigError
-from gimel.ops import settings, wanted, wiring
-from gimel.ops.names import Account, Names
+from gimel.ops.aws import desired, settings, wiring
+from gimel.ops.aws.names import Account, Names
 from tests.parts import ROOT
 
 
@@ -128,4 +128,4 @@ def test_no_two_deployments_share_a_function_name():
     ],
 )
 def test_no_password_stays_in_a_url_wherever_it_stood(url, kept, password):
-    assert wanted._without_password(url) == (kept, password)
+    assert desired._without_password(url) == (kept, password)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from gimel.ops import steps
-from gimel.ops.names import release_of
-from tests.aws import gimel15
-from tests.aws.account import Account, apply, told
+from gimel.ops.aws.names import release_of
+from gimel.ops.aws.plan import steps
+
+from . import gimel15
+from .account import Account, apply, told
 
 
 @pytest.fixture

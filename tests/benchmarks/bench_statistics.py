@@ -5,8 +5,8 @@ tests.benchmarks.bench_statistics
 import random
 import time
 
-from gimel.report import experiment_report
-from gimel.stats import Count, hyperloglog_error
+from gimel.analysis.report import experiment_report
+from gimel.hyperloglog import Count, hyperloglog_error
 
 EXPERIMENTS, GOALS, VARIANTS, ROUNDS = 200, 3, 3, 7
 

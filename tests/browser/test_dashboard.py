@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.reading import address, cell, goal, listed, numbers, report, row, visitors, words
 from tests.parts import npm_file
+
+from .reading import address, cell, goal, listed, numbers, report, row, visitors, words
 
 CHECKOUT = "checkout: one page or three"
 PRICE = "price display"

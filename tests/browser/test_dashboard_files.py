@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from playwright.sync_api import expect
 
 from gimel.ops import formats
-from gimel.ops.cli import main
-from tests.browser.reading import address, report, visitors
+from gimel.ops.commands.main import main
+
+from .reading import address, report, visitors
 
 ENDING = "</script><script>window.taken = 1</script><!--"
 

@@ -14,9 +14,10 @@ from urllib.parse import parse_qsl
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.reading import cell, goal, row, visitors
 from tests.parts import ROOT, wait_for
-from tests.test_local import ask
+from tests.server.test_app import ask
+
+from .reading import cell, goal, row, visitors
 
 KEY = "the deployment's key"
 
@@ -31,7 +32,7 @@ class Dashboard:
             environ["GIMEL_API_KEY"] = key
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gimel.ops.cli", "dashboard", "--port", "0", *options],
+            [sys.executable, "-m", "gimel.ops.commands.main", "dashboard", "--port", "0", *options],
             cwd=folder,
             env={**environ, **more, "HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,

@@ -13,8 +13,9 @@ from playwright.sync_api import expect
 
 from gimel.ops.snippet import snippet
 from tests.benchmarks.dashboard import drawn
-from tests.browser.reading import address, goal, listed, report, row, visitors, words
 from tests.parts import GimelServer, wait_for
+
+from .reading import address, goal, listed, report, row, visitors, words
 
 SCRIPT = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1'>"
 ALIKE = {"a": (60, {"buy": 6}), "b": (62, {"buy": 9})}

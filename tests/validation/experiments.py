@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gimel.report import PARTICIPATE, experiment_report
-from gimel.stats import Count, Proportion, hyperloglog_error
+from gimel.analysis.proportions import Proportion
+from gimel.analysis.report import experiment_report
+from gimel.events import PARTICIPATE
+from gimel.hyperloglog import Count, hyperloglog_error
 
-from .hyperloglog import (
-    HIGHEST_RANK,
-    REGISTERS,
-    Ints,
-    added,
-    estimate,
-    places_and_ranks,
-    random_hashes,
-    sample_counts,
-)
+from .hyperloglog import HIGHEST_RANK, REGISTERS, Ints, added, estimate, places_and_ranks, random_hashes, sample_counts
 
 EXACT = 0
 """The precision of an exact counter; 1, 16, ... is the number of HyperLogLogs that one counter is spread

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gimel.stats import REGISTERS, UNROUNDED_BELOW
+from gimel.hyperloglog import REGISTERS, UNROUNDED_BELOW
 
 INDEX_BITS = 14
 HIGHEST_RANK = 64 - INDEX_BITS + 1

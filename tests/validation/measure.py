@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from gimel.report import PARTICIPATE, experiment_report
-from gimel.sequential import always_valid_p_value
-from gimel.stats import Count, p_value, sample_ratio_p_value
-from gimel.tails import normal_tail
+from gimel.analysis.distributions import normal_tail
+from gimel.analysis.proportions import p_value
+from gimel.analysis.report import experiment_report
+from gimel.analysis.sample_ratio import sample_ratio_p_value
+from gimel.analysis.sequential import always_valid_p_value
+from gimel.events import PARTICIPATE
+from gimel.hyperloglog import Count
 
 from .experiments import (
     CONTROL,

@@ -8,18 +8,7 @@ from typing import Any
 
 from .experiments import EXACT
 from .measure import standard_error
-from .plan import (
-    LOOKS,
-    ONE_UUID,
-    POWER_CASES,
-    POWER_PRECISIONS,
-    PRECISIONS,
-    RATES,
-    SIZES,
-    VARIANTS,
-    WEIGHTS,
-    Task,
-)
+from .plan import LOOKS, ONE_UUID, POWER_CASES, POWER_PRECISIONS, PRECISIONS, RATES, SIZES, VARIANTS, WEIGHTS, Task
 
 INTRODUCTION = Path(__file__).with_name("introduction.md")
 
@@ -102,7 +91,7 @@ def write(results: Mapping[Any, Any], tasks: Iterable[Task], allowance: float = 
 
 
 def counting(page: Page) -> None:
-    from gimel.stats import hyperloglog_error
+    from gimel.hyperloglog import hyperloglog_error
 
     page.say("## The counters")
     page.say(

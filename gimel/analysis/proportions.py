@@ -1,0 +1,198 @@
+"""What counts tell: rates, differences, p-values and the split of visitors, as pure functions.
+
+Every function takes its counts as `Count`, a reading together with the counter's own relative standard error:
+a HyperLogLog is off by 0.8 % however many visitors it has seen, and a test that takes it for exact finds
+differences where there are none. The inference that holds however often one looks is in `sequential`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import hypot, inf, sqrt
+
+from gimel.hyperloglog import Count
+
+from .distributions import critical_value, hypergeometric_tails, normal_tail, z_of_tail
+
+EXACT_BELOW = 100
+"""Below this expectation in the rarest cell of a 2 x 2 table, tails are summed exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From low to high, both included; infinite where there is no bound."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """How many of a variant's visitors reached a goal. Raises ValueError where there are no visitors.
+
+    A HyperLogLog may read more successes than visitors when nearly all convert: they are taken as all.
+    """
+
+    successes: Count
+    trials: Count
+    reached: int = field(init=False, repr=False, compare=False)
+    rate: float = field(init=False, repr=False, compare=False)
+    error_squared: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.trials.value == 0:
+            raise ValueError("a rate needs at least one visitor")
+        # Set once, as every figure of a report asks for them.
+        fix = object.__setattr__
+        fix(self, "reached", min(self.successes.value, self.trials.value))
+        fix(self, "rate", self.reached / self.trials.value)
+        fix(self, "error_squared", self.successes.error**2 + self.trials.error**2)
+
+    @property
+    def error(self) -> float:
+        """The relative standard error that the two counters alone put into the rate."""
+        return sqrt(self.error_squared)
+
+
+def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:
+    """The rates that are compatible with what was seen, at the confidence 1 - alpha.
+
+    Agresti & Coull (1998), The American Statistician 52, 119-126, advised by Brown, Cai & DasGupta (2001),
+    Statistical Science 16, 101-133: p* -+ z sqrt(p* (1 - p*) / n*), where n* = n + z^2 visitors and p* = (s +
+    z^2 / 2) / n*. It holds Wilson's interval, whose coverage dips to 92.7 % at rare successes. The counters
+    add p^2 e^2 to the variance, e^2 being the sum of their two relative variances (the delta method for a
+    ratio; Casella & Berger 2002, example 5.5.27).
+    """
+    z2 = critical_value(alpha) ** 2
+    p, n = variant.rate, variant.trials.value + z2
+    middle = (variant.reached + z2 / 2) / n
+    reach = sqrt(z2 * (middle * (1 - middle) / n + p * p * variant.error_squared))
+    return Interval(max(0.0, min(p, middle - reach)), min(1.0, max(p, middle + reach)))
+
+
+def difference_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
+    """Variant's rate minus control's, at the confidence 1 - alpha.
+
+    Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (MOVER): the distances from either rate to
+    the ends of its Wilson interval add in squares. Right for small counts, and never beyond -1 and 1.
+    """
+    z = critical_value(alpha)
+    p1, (l1, u1) = variant.rate, _wilson(variant, z)
+    p0, (l0, u0) = control.rate, _wilson(control, z)
+    down, up = hypot(p1 - l1, u0 - p0), hypot(u1 - p1, p0 - l0)
+    return Interval(max(-1.0, p1 - p0 - down), min(1.0, p1 - p0 + up))
+
+
+def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
+    """Variant's rate relative to the control's, minus 1, at the confidence 1 - alpha.
+
+    Donner & Zou (2012), Statistical Methods in Medical Research 21, 347-359 (MOVER for a ratio):
+    the ratios q for which the interval of p1 - q p0, built as in `difference_interval`, holds 0. So it
+    excludes 0 exactly when the interval of the difference does. The high end is infinite where the control's
+    rate may be 0.
+    """
+    z = critical_value(alpha)
+    p1, (l1, u1) = variant.rate, _wilson(variant, z)
+    p0, (l0, u0) = control.rate, _wilson(control, z)
+    cross = p1 * p0
+    low = high = 0.0
+    if (above_zero := l1 * (2 * p1 - l1)) > 0:
+        low = above_zero / (cross + sqrt(max(0.0, cross * cross - u0 * (2 * p0 - u0) * above_zero)))
+    if (bounded := l0 * (2 * p0 - l0)) > 0:
+        high = (cross + sqrt(max(0.0, cross * cross - u1 * (2 * p1 - u1) * bounded))) / bounded
+    return Interval(low - 1, high - 1 if bounded > 0 else inf)
+
+
+def p_value(variant: Proportion, control: Proportion) -> float:
+    """How often two equal rates would differ at least as much as these do, if one looks once. Two-sided.
+
+    Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234;
+    Agresti 2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric.
+    From an expectation of EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003,
+    3.1), from which it does not differ any more. The counters add to the variance of the difference under
+    the pooled rate p, p (1 - p) (1/n1 + 1/n0), p^2 times their four relative variances.
+    """
+    s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    sampling, counting = _null_variances(variant, control)
+    if sampling == 0:
+        return 1.0
+    if _rarest_cell(s1 + s0, n1, n0) < EXACT_BELOW:
+        tails = hypergeometric_tails(s1, n1, n0, s1 + s0)
+        tail = min(tails.below, tails.above) + tails.at / 2
+        if counting == 0:
+            return min(1.0, 2 * tail)
+        z = with_counting(z_of_tail(tail), variant.rate - control.rate, sampling, counting)
+    else:
+        z = abs(variant.rate - control.rate) / sqrt(sampling + counting)
+    return min(1.0, 2 * normal_tail(z))
+
+
+def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
+    """The probability that the variant's rate is higher, if before all rates were equally likely.
+
+    With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
+    other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
+    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. Large counts: the normal
+    approximation of the two posteriors. The counters' error enters as in `p_value`.
+    """
+    s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
+        tails = hypergeometric_tails(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
+        chance = tails.at + tails.above
+        sampling, counting = _null_variances(variant, control)
+        if counting == 0:
+            return chance
+        z = with_counting(z_of_tail(min(chance, tails.below)), variant.rate - control.rate, sampling, counting)
+        return normal_tail(z if chance < 0.5 else -z)
+    p1, p0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
+    variance = p1 * (1 - p1) / (n1 + 3) + p0 * (1 - p0) / (n0 + 3)
+    variance += p1 * p1 * variant.error_squared + p0 * p0 * control.error_squared
+    return normal_tail((p0 - p1) / sqrt(variance))
+
+
+def bonferroni(p: float, comparisons: int) -> float:
+    """A p-value as one of several: the chance that any of so many comparisons comes out like this by luck.
+
+    Dunn (1961), JASA 56, 52-64. The interval that goes with it is that of alpha / comparisons.
+    """
+    return min(1.0, p * max(1, comparisons))
+
+
+def _wilson(variant: Proportion, z: float) -> tuple[float, float]:
+    """All rates r with (p - r)^2 <= z^2 (r (1 - r) / n + r^2 e^2): Wilson (1927), JASA 22, 209-212; e^2 is
+    the counters'.
+
+    p is the observed rate. Either end solves the quadratic.
+    """
+    p, n, counting = variant.rate, variant.trials.value, variant.error_squared
+    z2 = z * z
+    middle = p + z2 / (2 * n)
+    root = z * sqrt(p * (1 - p) / n + z2 / (4 * n * n) + p * p * counting)
+    leading = 1 + z2 / n - z2 * counting
+    high = (middle + root) / leading if leading > 0 else 1.0
+    return min(p, p * p / (middle + root)), max(p, min(1.0, high))
+
+
+def _null_variances(variant: Proportion, control: Proportion) -> tuple[float, float]:
+    """The variances of the difference that sampling and that counting bring, if both have the pooled rate."""
+    n1, n0 = variant.trials.value, control.trials.value
+    pooled = (variant.reached + control.reached) / (n1 + n0)
+    sampling = pooled * (1 - pooled) * (1 / n1 + 1 / n0)
+    return sampling, pooled * pooled * (variant.error_squared + control.error_squared)
+
+
+def with_counting(z: float, difference: float, sampling: float, counting: float) -> float:
+    """The z of a difference whose exact tail is that of z, if the counters add their variance.
+
+    In a tail that is longer than the normal one, the z is less than difference / sqrt(sampling): the sampling
+    variance is then that which explains it, (difference / z)^2.
+    """
+    if z == 0:
+        return 0.0
+    explained = max(sampling, (difference / z) ** 2)
+    return z * sqrt(explained / (explained + counting))
+
+
+def _rarest_cell(successes: int, n1: int, n0: int) -> float:
+    total = n1 + n0
+    return min(successes, total - successes) * min(n1, n0) / total

@@ -1,0 +1,161 @@
+"""The sample-ratio check: whether visitors are split as they should be, and what to do if they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from typing import Any
+
+from gimel.hyperloglog import NOTHING, Count
+
+from .distributions import binomial_tails, chi_square_tail, normal_tail, z_of_tail
+from .proportions import EXACT_BELOW, bonferroni, with_counting
+from .verdicts import Verdict
+from .wording import LONGEST_LIST, listed, name
+
+EXACT_SPLIT_BELOW = 25
+"""Below this many expected visitors in the smallest variant, the split is tested exactly."""
+
+SPLIT_ALPHA = 0.001
+
+FEW = 0.1
+"""Below this part of the visitors that it should have, a variant may be none of the experiment's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How visitors are split, and how they should be. `p_value` is None where there is nothing to check."""
+
+    p_value: float | None
+    labels: Sequence[str]
+    visitors: Sequence[Count]
+    shares: Sequence[float]
+    alarm: Verdict | None
+
+    def as_dict(self) -> dict[str, Any]:
+        everyone = sum(count.value for count in self.visitors)
+        if self.alarm:
+            state, text = "mismatch", self.alarm.text
+        elif self.p_value is None:
+            state, text = "not_tested", "there is no split of visitors to check yet"
+        else:
+            state, text = "as_expected", "the visitors are split as they should be"
+        return {
+            "state": state,
+            "p_value": self.p_value,
+            "expected": [
+                {"label": label, "share": share, "trials": everyone * share}
+                for label, share in zip(self.labels, self.shares)
+            ],
+            "text": text,
+            "reason": self.alarm.reason if self.alarm else "",
+        }
+
+
+def check(trials: Mapping[str, Count], weights: Mapping[str, float]) -> Split:
+    """Against the configured weights, of which a variant never seen has its share too; where there are none,
+    against equal ones.
+    """
+    wanted = weights or {label: 1.0 for label, count in trials.items() if count.value}
+    labels = sorted(wanted)
+    visitors = [trials.get(label, NOTHING) for label in labels]
+    everything = sum(wanted.values())
+    shares = [wanted[label] / everything for label in labels]
+    if len(labels) < 2 or not any(count.value for count in visitors):
+        return Split(None, labels, visitors, shares, None)
+    p = sample_ratio_p_value(visitors, [wanted[label] for label in labels])
+    alarm = _do_not_trust(labels, visitors, shares, bool(weights)) if p < SPLIT_ALPHA else None
+    return Split(p, labels, visitors, shares, alarm)
+
+
+def _do_not_trust(
+    labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[float], configured: bool
+) -> Verdict:
+    everyone = sum(count.value for count in visitors)
+    if len(labels) <= LONGEST_LIST:
+        split = " / ".join(f"{count.value:,}" for count in visitors)
+        text = f"the split {split} should be {' / '.join(f'{100 * share:.3g}' for share in shares)}"
+    else:
+        worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
+        text = (
+            f"{name(labels[worst])} has {visitors[worst].value:,} visitors and should have"
+            f" about {everyone * shares[worst]:,.0f}"
+        )
+    few = [
+        label
+        for label, count, share in zip(labels, visitors, shares)
+        if not configured and count.value < FEW * everyone * share
+    ]
+    chance = "chance splits visitors like this less than 1 time in 1,000"
+    if few and len(labels) - len(few) >= 2:
+        reason = f"{chance}. {_two_explanations(few)}"
+    else:
+        cure = (
+            ", or correct the weights in config.json"
+            if configured
+            else "; if it is meant, or one of them is no variant any more, configure weights in config.json"
+        )
+        reason = (
+            f"{chance}; some are lost or sent to the wrong variant, so the rates cannot be compared: find the"
+            f" cause{cure}"
+        )
+    return Verdict("do_not_trust", f"do not trust: {text}", reason)
+
+
+def _two_explanations(few: Sequence[str]) -> str:
+    """`/track` is open to everybody, so a variant with next to no visitors may be a stranger's word."""
+    words = listed([name(label) for label in few])
+    if len(few) == 1:
+        lost, stray = f"{words} loses nearly all its visitors", f"{words} is no variant of this experiment"
+    else:
+        lost, stray = f"{words} lose nearly all their visitors", f"{words} are no variants of this experiment"
+    return (
+        f"Either {lost}: find the cause. Or {stray} (misspelt, removed, or a stranger's): give weights to the"
+        " real variants in config.json, and all others are left out"
+    )
+
+
+def sample_ratio_p_value(counts: Sequence[Count], weights: Sequence[float]) -> float:
+    """How often visitors who are split by these weights would be split at least as unevenly.
+
+    Pearson's chi-square (Fleiss, Levin & Paik 2003, 9.1) in its generalised-least-squares form, so that the
+    counters' error has a place: sum (x - L w)^2 / a with a = N w + (x e)^2, N = sum x, and L = sum (w x / a)
+    / sum (w^2 / a), on k - 1 degrees of freedom (x the k readings, w the weights' shares, e the relative
+    errors). Exact counts: Pearson's own. Where a variant expects fewer than EXACT_SPLIT_BELOW visitors, each
+    variant's binomial mid-p against the others, the smallest of them times k (Bonferroni) if there are more
+    than two. No visitors, or one variant: 1. Raises ValueError for weights that are not positive numbers, one
+    for each count.
+    """
+    if len(counts) != len(weights) or not all(weight > 0 and isfinite(weight) for weight in weights):
+        raise ValueError(f"{len(counts)} counts need as many weights above 0, not {list(weights)!r}")
+    visitors = sum(count.value for count in counts)
+    if len(counts) < 2 or visitors == 0:
+        return 1.0
+    everything = sum(weights)
+    shares = [weight / everything for weight in weights]
+    counting = [(count.value * count.error) ** 2 for count in counts]
+    if visitors * min(shares) < EXACT_SPLIT_BELOW:
+        return _exact_split(counts, shares, visitors, counting)
+    variances = [visitors * share + extra for share, extra in zip(shares, counting)]
+    level = sum(w * count.value / v for w, count, v in zip(shares, counts, variances))
+    level /= sum(w * w / v for w, v in zip(shares, variances))
+    statistic = sum((count.value - level * w) ** 2 / v for w, count, v in zip(shares, counts, variances))
+    return chi_square_tail(statistic, len(counts) - 1)
+
+
+def _exact_split(counts: Sequence[Count], shares: Sequence[float], visitors: int, counting: Sequence[float]) -> float:
+    smallest = 1.0
+    all_counting = sum(counting)
+    for count, share, own in zip(counts, shares, counting):
+        sampling = visitors * share * (1 - share)
+        if sampling == 0:  # a weight so large that the others vanish beside it
+            continue
+        extra = (1 - share) ** 2 * own + share * share * (all_counting - own)
+        if sampling < EXACT_BELOW:
+            tails = binomial_tails(count.value, visitors, share)
+            z = z_of_tail(min(tails.below, tails.above) + tails.at / 2)
+        else:
+            z = abs(count.value - visitors * share) / sqrt(sampling)
+        smallest = min(smallest, 2 * normal_tail(with_counting(z, count.value - visitors * share, sampling, extra)))
+    return bonferroni(smallest, len(counts) if len(counts) > 2 else 1)

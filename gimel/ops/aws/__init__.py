@@ -1,0 +1,1 @@
+"""Deploying to AWS: what is there, what should be there, and the steps from one to the other."""

@@ -1,0 +1,37 @@
+"""The endpoints: one table, read by the local server and by deploy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gimel
+from gimel.gateway import Entry
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One Lambda function and the path at which a gateway offers it."""
+
+    function: str
+    handler: str
+    path: str
+    needs_key: bool
+
+    @property
+    def entry(self) -> Entry:
+        """The Lambda entry point that `handler` names."""
+        return cast(Entry, getattr(cast(Any, gimel), self.handler.removeprefix("gimel.")))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The HTTP methods it answers, besides OPTIONS."""
+        return self.entry.methods
+
+
+ENDPOINTS = (
+    Endpoint("gimel-track", "gimel.track", "/track", needs_key=False),
+    Endpoint("gimel-experiment", "gimel.experiment", "/experiment", needs_key=True),
+    Endpoint("gimel-all-experiments", "gimel.all", "/experiments", needs_key=True),
+    Endpoint("gimel-delete-experiment", "gimel.delete", "/delete", needs_key=True),
+)

@@ -1,0 +1,1 @@
+"""The local server: the Lambda handlers, the dashboard, and a Redis of its own."""

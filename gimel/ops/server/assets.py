@@ -1,0 +1,108 @@
+"""The dashboard's files: served under a strict Content-Security-Policy, or put into one file that needs no server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from gimel.gateway import to_json
+
+FOLDER = Path(__file__).parents[1] / "dashboard"
+ENTRY = "dashboard.js"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+
+
+def file(path: str) -> tuple[dict[str, str], bytes] | None:
+    """Headers and body of the page at `/`, or of one of its files below `/dashboard/`; None for any other path."""
+    name = "index.html" if path == "/" else path.removeprefix("/dashboard/")
+    # Compared with what is there, so that no path leads out of the folder.
+    found = next((each for each in FOLDER.iterdir() if each.name == name and each.suffix in TYPES), None)
+    if found is None:
+        return None
+    return {"Content-Type": f"{TYPES[found.suffix]}; charset=utf-8", **HEADERS}, found.read_bytes()
+
+
+def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | None = None, view: str = "") -> str:
+    """The dashboard as one HTML file with this report in it. `view` is the part of its address after the `#`."""
+    taken = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
+    shown = view or urlencode({"namespace": namespace})
+    data = to_json({"namespace": namespace, "read_at": taken, "view": shown, "report": report})
+    style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
+    script = _one_script()
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    page = (FOLDER / "index.html").read_text(encoding="utf-8")
+    for there, instead in (
+        (
+            '<meta charset="utf-8">',
+            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
+        ),
+        ('<link rel="stylesheet" href="dashboard/dashboard.css">', f"<style>{style}</style>"),
+        (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
+        ("</body>", f'<script type="application/json" id="snapshot">{_inert(data)}</script>\n</body>'),
+    ):
+        page = _replace_once(page, there, instead)
+    return page
+
+
+def _one_script() -> str:
+    """The page's modules in the order of their need as one: no name is declared by two of them."""
+    sources: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name not in sources:
+            source = (FOLDER / name).read_text(encoding="utf-8")
+            for needed in IMPORT.findall(source):
+                add(needed)
+            sources[name] = re.sub(r"^export ", "", IMPORT.sub("", source), flags=re.MULTILINE)
+
+    add(ENTRY)
+    return "".join(sources.values())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _inert(json_text: str) -> str:
+    # Names come from anywhere: none of them may end the script element or begin a comment in it.
+    return json_text.replace("<", "\\u003c")
+
+
+def _replace_once(text: str, there: str, instead: str) -> str:
+    before, found, after = text.partition(there)
+    if not found:
+        raise ValueError(f"index.html has lost {there}")
+    return f"{before}{instead}{after}"

@@ -1,0 +1,411 @@
+import json
+from itertools import product
+from math import floor, hypot, inf, isclose, log1p, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from gimel.analysis.proportions import (
+    EXACT_BELOW,
+    Proportion,
+    bonferroni,
+    chance_to_beat_control,
+    difference_interval,
+    p_value,
+    rate_interval,
+    uplift_interval,
+)
+from gimel.analysis.sample_ratio import sample_ratio_p_value
+from gimel.hyperloglog import REGISTERS, Count, hyperloglog_error, unrounded
+
+REFERENCE = Path(__file__).parent / "reference"
+ABBA = json.loads((REFERENCE / "abba.json").read_text())
+GBSTATS = json.loads((REFERENCE / "gbstats.json").read_text())
+
+
+def seen(successes, trials, error=0.0):
+    return Proportion(Count(successes, error), Count(trials, error))
+
+
+def comparisons(reference, rarest=0, reached=0):
+    """The reference's cases, or those which expect so many in the rarest cell and have so many in either
+    variant.
+    """
+    cases = [
+        pytest.param(seen(*variation["variation"]), seen(*case["baseline"]), variation, id=case["name"])
+        for case in reference["cases"]
+        for variation in case["variations"]
+    ]
+    return [
+        case
+        for case in cases
+        if rarest_cell(*case.values[:2]) >= rarest and min(of.reached for of in case.values[:2]) >= reached
+    ]
+
+
+def rarest_cell(variant, control):
+    total = variant.trials.value + control.trials.value
+    reached = variant.reached + control.reached
+    return min(reached, total - reached) * min(variant.trials.value, control.trials.value) / total
+
+
+def fisher_mid_p(variant, control):
+    """Twice the smaller tail, of which what was seen counts half; by scipy."""
+    s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    table = [[s1, n1 - s1], [s0, n0 - s0]]
+    tail = min(scipy_stats.fisher_exact(table, side).pvalue for side in ("less", "greater"))
+    return min(1.0, 2 * tail - scipy_stats.hypergeom(n1 + n0, n1, s1 + s0).pmf(s1))
+
+
+class TestCount:
+    @pytest.mark.parametrize(
+        ("value", "error"), [(-1, 0.0), (1, -0.1), (float("nan"), 0.0), (1, float("nan")), (1, inf)]
+    )
+    def test_what_no_counter_reads_is_refused(self, value, error):
+        with pytest.raises(ValueError, match="a counter reads"):
+            Count(value, error)
+
+    def test_a_rate_needs_visitors(self):
+        with pytest.raises(ValueError, match="visitor"):
+            seen(1, 0)
+
+    def test_more_successes_than_visitors_are_all(self):
+        assert seen(1004, 1000).rate == 1.0
+
+
+class TestHyperloglogError:
+    def test_nothing_is_counted_without_error(self):
+        assert hyperloglog_error(0) == 0.0
+
+    def test_a_large_count_has_redis_own_error(self):
+        assert hyperloglog_error(10_000_000) == pytest.approx(0.0081, rel=0.01)
+
+    def test_a_small_count_has_linear_countings_error(self):
+        assert hyperloglog_error(1000) == pytest.approx(1 / sqrt(2 * 16384), rel=0.02)
+
+    def test_sixteen_shards_have_a_quarter_of_the_error(self):
+        assert hyperloglog_error(16_000_000, 16) == hyperloglog_error(1_000_000) / 4
+
+    @given(st.floats(0, 1e18), st.integers(1, 1000))
+    def test_it_never_exceeds_the_plateau(self, n, shards):
+        assert 0 <= hyperloglog_error(n, shards) <= 1.04 / 128 / sqrt(shards) * (1 + 1e-12)
+
+    def test_a_counter_without_shards_is_refused(self):
+        with pytest.raises(ValueError, match="shard"):
+            hyperloglog_error(10, 0)
+
+
+class TestRateInterval:
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(ABBA))
+    def test_it_is_abbas_within_zero_and_one(self, variant, control, theirs):
+        low, high = theirs["rate"]
+        ours = rate_interval(variant)
+        assert ours.low == pytest.approx(max(0, low), abs=1e-9)
+        assert ours.high == pytest.approx(min(1, high), abs=1e-9)
+
+    @pytest.mark.parametrize(("successes", "trials"), [(0, 7), (3, 100), (50, 100), (100, 100), (12, 40_000)])
+    def test_it_is_statsmodels_agresti_coull(self, successes, trials):
+        ours = rate_interval(seen(successes, trials))
+        theirs = proportion_confint(successes, trials, method="agresti_coull")
+        assert (ours.low, ours.high) == pytest.approx(theirs, abs=1e-9)
+
+    def test_the_counters_error_widens_it(self):
+        exact, counted = (
+            rate_interval(seen(50_000, 1_000_000)),
+            rate_interval(seen(50_000, 1_000_000, 0.00813)),
+        )
+        assert counted.low < exact.low
+        assert counted.high > exact.high
+        assert (counted.high - counted.low) / 2 == pytest.approx(1.96 * 0.05 * 0.00813 * sqrt(2), rel=0.1)
+
+    def test_it_covers_where_five_successes_are_expected(self):
+        for trials, rate in product((100, 300, 1000), (0.05, 0.06, 0.1, 0.2, 0.5)):
+            possible = range(trials + 1)
+            covered = [
+                rate_interval(seen(s, trials)).low <= rate <= rate_interval(seen(s, trials)).high for s in possible
+            ]
+            assert scipy_stats.binom.pmf(possible, trials, rate) @ covered > 0.935
+
+
+class TestDifferenceInterval:
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS))
+    def test_it_is_statsmodels_newcombe(self, variant, control, theirs):
+        ours = difference_interval(variant, control)
+        low, high = confint_proportions_2indep(
+            variant.reached, variant.trials.value, control.reached, control.trials.value, method="newcomb"
+        )
+        assert (ours.low, ours.high) == pytest.approx((low, high), abs=1e-6)
+
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS, rarest=50))
+    def test_it_is_gbstats_where_a_normal_interval_is_right(self, variant, control, theirs):
+        """Below 50 expected successes gbstats' normal interval is out of its depth, and Newcombe's the better
+        reference.
+        """
+        ours, (low, high) = difference_interval(variant, control), theirs["two_sided_absolute"]["ci"]
+        assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+    def test_none_against_none_is_no_certainty(self):
+        interval = difference_interval(seen(0, 100), seen(0, 100))
+        assert interval.low == -interval.high < -0.03
+
+    @pytest.mark.parametrize(
+        ("trials", "other", "rate"), [(100, 100, 0.05), (100, 100, 0.5), (100, 900, 0.05), (300, 300, 0.02)]
+    )
+    def test_it_covers_no_difference(self, trials, other, rate):
+        assert rejected(lambda a, b: not _holds(difference_interval(a, b), 0), trials, other, rate) < 0.065
+
+
+class TestUpliftInterval:
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS, rarest=30_000))
+    def test_it_is_gbstats_where_the_delta_method_is_right(self, variant, control, theirs):
+        """gbstats' relative interval is symmetric, which a ratio's is at huge counts only: else the score
+        interval's turn.
+        """
+        ours, (low, high) = uplift_interval(variant, control), theirs["two_sided_relative"]["ci"]
+        assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS, rarest=10, reached=10))
+    def test_it_is_the_score_interval_of_the_ratio(self, variant, control, theirs):
+        ours = uplift_interval(variant, control)
+        low, high = confint_proportions_2indep(
+            *(variant.reached, variant.trials.value, control.reached, control.trials.value),
+            compare="ratio",
+            method="score",
+        )
+        assert (ours.low + 1, ours.high + 1) == pytest.approx((low, high), rel=0.05)
+
+    def test_there_is_no_upper_bound_where_the_control_never_converted(self):
+        interval = uplift_interval(seen(5, 100), seen(0, 100))
+        assert interval.high == inf
+        assert interval.low > 0
+
+    @given(*[st.integers(0, 200)] * 2, *[st.integers(200, 5000)] * 2, st.floats(0, 0.01))
+    def test_it_excludes_no_change_exactly_when_the_difference_does(self, s1, s0, n1, n0, error):
+        variant, control = seen(s1, n1, error), seen(s0, n0, error)
+        difference, uplift = difference_interval(variant, control), uplift_interval(variant, control)
+        for of_difference, of_uplift in ((difference.low, uplift.low), (difference.high, uplift.high)):
+            if abs(of_difference) > 1e-12:
+                assert (of_difference > 0) == (of_uplift > 0)
+
+
+class TestPValue:
+    @given(*[st.integers(0, 80)] * 4)
+    def test_small_counts_have_fishers_mid_p(self, s1, s0, f1, f0):
+        if s1 + f1 and s0 + f0:
+            variant, control = seen(s1, s1 + f1), seen(s0, s0 + f0)
+            assert p_value(variant, control) == pytest.approx(fisher_mid_p(variant, control), abs=1e-8)
+
+    @pytest.mark.parametrize(
+        "table", [(9, 10, 5, 10), (3, 20, 9, 20), (1, 50, 8, 50), (90, 100, 100, 100), (5, 100, 0, 100)]
+    )
+    def test_small_counts_agree_with_the_unconditional_tests(self, table):
+        """Within 0.015 of Boschloo's or Barnard's p-value, which also differ from each other by that."""
+        s1, n1, s0, n0 = table
+        columns = [[s1, s0], [n1 - s1, n0 - s0]]
+        theirs = [scipy_stats.boschloo_exact(columns).pvalue, scipy_stats.barnard_exact(columns).pvalue]
+        assert min(abs(p_value(seen(s1, n1), seen(s0, n0)) - p) for p in theirs) < 0.015
+
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS, rarest=10))
+    def test_it_is_the_pooled_z_and_gbstats_on_the_difference(self, variant, control, theirs):
+        """Below ten expected successes a z is out of its depth, and Fisher's mid-p the better reference."""
+        ours = p_value(variant, control)
+        assert ours == pytest.approx(theirs["pooled_z"], abs=0.01)
+        assert ours == pytest.approx(theirs["two_sided_absolute"]["p_value"], abs=0.01)
+
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(ABBA))
+    def test_it_is_fishers_mid_p_where_abba_mixes_corrections(self, variant, control, theirs):
+        """Abba's binomial test takes the pooled rate for known, so it is off by up to 0.04 where p is large
+        anyway.
+        """
+        ours = p_value(variant, control)
+        assert ours == pytest.approx(fisher_mid_p(variant, control), abs=0.002)
+        if theirs["p_value"] < 0.05:
+            assert ours == pytest.approx(theirs["p_value"], abs=0.01)
+
+    def test_a_low_rate_is_seen_where_the_relative_t_test_is_blind(self):
+        """12 against 29 in 40,000: gbstats' relative test says 0.088, Fisher's exact 0.0115, its mid-p
+        0.0079.
+        """
+        assert p_value(seen(29, 40_000), seen(12, 40_000)) == pytest.approx(0.0079, abs=0.0001)
+
+    def test_exact_and_normal_meet_where_one_takes_over(self):
+        variant, control = seen(EXACT_BELOW + 13, 4000), seen(EXACT_BELOW - 15, 4000)
+        assert rarest_cell(variant, control) < EXACT_BELOW
+        assert p_value(variant, control) == pytest.approx(
+            2 * scipy_stats.norm.sf(_pooled_z(variant, control)), rel=0.02
+        )
+
+    @pytest.mark.parametrize(("trials", "other"), [(100, 100), (50, 150), (100, 900), (300, 300)])
+    @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2, 0.5])
+    def test_equal_rates_differ_as_rarely_as_it_says(self, trials, other, rate):
+        assert rejected(lambda a, b: p_value(a, b) < 0.05, trials, other, rate) < 0.057
+
+    def test_the_counters_error_is_no_evidence(self):
+        """3 % apart at a million visitors: far beyond sampling noise, and within that of 12 KB counters."""
+        assert p_value(seen(51_500, 1_000_000), seen(50_000, 1_000_000)) < 1e-5
+        assert p_value(seen(51_500, 1_000_000, 0.00813), seen(50_000, 1_000_000, 0.00813)) > 0.05
+
+    def test_far_in_a_long_tail_the_counters_error_is_no_excuse(self):
+        """91 % of 4,680 against all of 273,479: the difference is 5.5 times the standard error of the counters."""
+        variant, control = seen(4252, 4680, 0.0058), seen(273_479, 273_479, 0.0081)
+        expected = 2 * scipy_stats.norm.sf((1 - 4252 / 4680) / hypot(0.0058, 0.0058, 0.0081, 0.0081))
+        assert p_value(variant, control) < 2 * expected
+        assert chance_to_beat_control(variant, control) < expected
+        assert chance_to_beat_control(control, variant) > 1 - expected
+
+    @pytest.mark.parametrize(("trials", "other", "rate"), [(200, 20_000, 0.02), (200, 20_000, 0.98), (400, 400, 0.99)])
+    def test_equal_rates_rarely_differ_where_counters_err_in_an_exact_tail(self, trials, other, rate):
+        random = np.random.default_rng(6)
+        found = [
+            p_value(
+                seen(max(0, round(s * (1 + 0.006 * e1))), max(1, round(trials * (1 + 0.006 * e2))), 0.006),
+                seen(max(0, round(t * (1 + 0.006 * e3))), max(1, round(other * (1 + 0.006 * e4))), 0.006),
+            )
+            < 0.05
+            for s, t, (e1, e2, e3, e4) in zip(
+                random.binomial(trials, rate, 4000), random.binomial(other, rate, 4000), random.normal(size=(4000, 4))
+            )
+        ]
+        assert sum(found) / 4000 < 0.06
+
+    def test_nobody_or_everybody_converting_is_no_evidence(self):
+        assert p_value(seen(0, 10), seen(0, 1000)) == p_value(seen(10, 10), seen(1000, 1000, 0.01)) == 1.0
+
+    @given(*[st.integers(0, 10**7)] * 2, *[st.integers(1, 10**7)] * 2, *[st.floats(0, 0.5)] * 2)
+    def test_more_counting_error_never_makes_it_smaller(self, s1, s0, n1, n0, error, more):
+        less_sure, sure = (p_value(seen(s1, n1, error + extra), seen(s0, n0, error + extra)) for extra in (more, 0.0))
+        assert 0 <= sure <= less_sure + 1e-9 <= 1 + 1e-9
+
+    @given(*[st.integers(0, 10**6)] * 2, *[st.integers(1, 10**6)] * 2, st.floats(0, 0.1))
+    def test_it_does_not_matter_which_is_the_control(self, s1, s0, n1, n0, error):
+        a, b = seen(s1, n1, error), seen(s0, n0, error)
+        assert isclose(p_value(a, b), p_value(b, a), rel_tol=1e-6, abs_tol=1e-12)
+
+
+class TestChanceToBeatControl:
+    @pytest.mark.parametrize(("variant", "control", "theirs"), comparisons(GBSTATS))
+    def test_it_is_that_of_two_betas(self, variant, control, theirs):
+        """gbstats' own figure takes the relative effect's posterior for normal; the Betas are exact."""
+        assert chance_to_beat_control(variant, control) == pytest.approx(theirs["beta_1_1"], abs=0.001)
+
+    @given(*[st.integers(0, 10**5)] * 2, *[st.integers(1, 10**6)] * 2, st.floats(0, 0.1))
+    def test_one_of_the_two_is_better(self, s1, s0, n1, n0, error):
+        a, b = seen(s1, n1, error), seen(s0, n0, error)
+        assert chance_to_beat_control(a, b) + chance_to_beat_control(b, a) == pytest.approx(1, abs=1e-6)
+
+    def test_the_counters_error_brings_it_towards_one_half(self):
+        exact = chance_to_beat_control(seen(51_500, 1_000_000), seen(50_000, 1_000_000))
+        counted = chance_to_beat_control(seen(51_500, 1_000_000, 0.00813), seen(50_000, 1_000_000, 0.00813))
+        assert exact > 0.9999 > 0.97 > counted > 0.9
+
+
+class TestSampleRatio:
+    @pytest.mark.parametrize("case", GBSTATS["sample_ratio"], ids=lambda case: str(case["users"]))
+    def test_it_is_gbstats_chi_square(self, case):
+        ours = sample_ratio_p_value([Count(users) for users in case["users"]], case["weights"])
+        assert ours == pytest.approx(case["p_value"], rel=1e-6)
+
+    def test_a_small_share_is_tested_exactly(self):
+        """One in a hundred: chi-square would sound the alarm at 5 of 100, which 4 honest experiments in 1,000
+        reach.
+        """
+        ours = sample_ratio_p_value([Count(95), Count(5)], [99, 1])
+        tail = scipy_stats.binom(100, 0.01)
+        assert ours == pytest.approx(2 * (tail.sf(5) + tail.pmf(5) / 2), rel=1e-6)
+        assert ours > 0.001 > scipy_stats.chisquare([95, 5], [99, 1]).pvalue
+
+    def test_the_counters_error_is_no_mismatch(self):
+        visitors = [1_000_000, 1_010_000]
+        assert sample_ratio_p_value([Count(n) for n in visitors], [1, 1]) < 1e-9
+        assert sample_ratio_p_value([Count(n, 0.00813) for n in visitors], [1, 1]) > 0.1
+
+    def test_a_split_turned_upside_down_is_no_counting_error(self):
+        """One in a thousand is expected, and nine in ten came: no counter errs like that."""
+        visitors = [Count(1000, 0.0055), Count(9000, 0.0061)]
+        assert sample_ratio_p_value(visitors, [999, 1]) < 1e-9
+
+    def test_only_the_weights_proportions_matter(self):
+        counts = [Count(8000), Count(1100), Count(1000)]
+        assert sample_ratio_p_value(counts, [8, 1, 1]) == pytest.approx(sample_ratio_p_value(counts, [80, 10, 10]))
+
+    def test_one_variant_or_no_visitors_are_as_expected(self):
+        assert sample_ratio_p_value([Count(5)], [1]) == sample_ratio_p_value([Count(0), Count(0)], [1, 1]) == 1.0
+
+    @pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, inf], [1, float("nan")]])
+    def test_impossible_weights_are_refused(self, weights):
+        with pytest.raises(ValueError, match="weights"):
+            sample_ratio_p_value([Count(1), Count(2)], weights)
+
+    @pytest.mark.parametrize(
+        ("share", "visitors"), [(0.5, 20), (0.5, 60), (0.1, 50), (0.1, 240), (0.01, 100), (0.01, 2400), (0.3, 90)]
+    )
+    def test_an_honest_split_is_rarely_an_alarm(self, share, visitors):
+        possible = range(visitors + 1)
+        alarms = [sample_ratio_p_value([Count(x), Count(visitors - x)], [share, 1 - share]) < 0.001 for x in possible]
+        assert scipy_stats.binom.pmf(possible, visitors, share) @ alarms < 0.003
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 10**9), st.floats(0, 0.1), st.floats(0.001, 1000)),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    def test_it_is_a_probability_for_whatever_was_counted(self, variants):
+        p = sample_ratio_p_value(
+            [Count(value, error) for value, error, _ in variants], [weight for *_, weight in variants]
+        )
+        assert 0 <= p <= 1
+
+
+def test_several_comparisons_share_the_error():
+    assert bonferroni(0.01, 3) == pytest.approx(0.03)
+    assert bonferroni(0.6, 2) == 1.0
+    assert bonferroni(0.6, 0) == 0.6
+
+
+@given(*[st.integers(0, 10**12)] * 2, *[st.integers(1, 10**12)] * 2, st.floats(0, 2), st.floats(1e-6, 0.5))
+def test_every_interval_holds_its_estimate(s1, s0, n1, n0, error, alpha):
+    variant, control = seen(s1, n1, error), seen(s0, n0, error)
+    rate, difference = rate_interval(variant, alpha), difference_interval(variant, control, alpha)
+    uplift = uplift_interval(variant, control, alpha)
+    assert 0 <= rate.low <= variant.rate <= rate.high <= 1
+    assert -1 <= difference.low <= variant.rate - control.rate <= difference.high <= 1
+    assert -1 <= uplift.low <= uplift.high
+    if control.rate:
+        assert uplift.low - 1e-9 <= variant.rate / control.rate - 1 <= uplift.high * (1 + 1e-9) + 1e-9
+
+
+def rejected(rule, trials, other, rate):
+    """How often equal rates fall under the rule: the sum over all outcomes, no chance involved."""
+    ours = [(s, w) for s in range(trials + 1) if (w := scipy_stats.binom.pmf(s, trials, rate)) > 1e-6]
+    theirs = [(s, w) for s in range(other + 1) if (w := scipy_stats.binom.pmf(s, other, rate)) > 1e-6]
+    return sum(w * v for s, w in ours for t, v in theirs if w * v > 1e-8 and rule(seen(s, trials), seen(t, other)))
+
+
+def _holds(interval, value):
+    return interval.low <= value <= interval.high
+
+
+def _pooled_z(variant, control):
+    n1, n0 = variant.trials.value, control.trials.value
+    pooled = (variant.reached + control.reached) / (n1 + n0)
+    return abs(variant.rate - control.rate) / sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
+
+
+class TestUnrounded:
+    def test_a_few_visitors_are_read_as_they_are(self):
+        assert [round(unrounded(reading)) for reading in range(100)] == list(range(100))
+
+    def test_it_gives_back_what_was_rounded(self):
+        for taken in range(900):
+            estimate = -REGISTERS * log1p(-taken / REGISTERS)
+            assert unrounded(floor(estimate + 0.5)) == pytest.approx(estimate)
+
+    def test_a_large_reading_stays(self):
+        assert unrounded(123_456) == 123_456

@@ -1,0 +1,463 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gimel.analysis.report import experiment_report
+from gimel.hyperloglog import Count, hyperloglog_error
+
+FIGURES = [
+    "rate",
+    "rate_interval",
+    "counting_error",
+    "difference",
+    "difference_interval",
+    "uplift",
+    "uplift_interval",
+    "p_value",
+    "unadjusted_p_value",
+    "chance_to_beat_control",
+    "always_valid_interval",
+    "always_valid_p_value",
+    "visitors_needed",
+]
+STATES = {
+    "winner",
+    "loser",
+    "no_difference",
+    "collecting",
+    "do_not_trust",
+    "per_visitor",
+    "control",
+    "not_compared",
+    "no_data",
+}
+
+
+def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), **goals):
+    """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact
+    counters.
+    """
+
+    def read(variants):
+        return {
+            label: Count(value, hyperloglog_error(value, shards) if shards else 0.0)
+            for label, value in variants.items()
+        }
+
+    counts = {goal: read(variants) for goal, variants in goals.items()}
+    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights, per_visitor)
+    return json.loads(json.dumps(answer, allow_nan=False))
+
+
+def goal(trials, successes, **settings):
+    return report(trials, buy=successes, **settings)["goals"][0]
+
+
+def row(of_goal, label):
+    return next(result for result in of_goal["results"] if result["label"] == label)
+
+
+class TestContract:
+    def test_goals_and_variants_are_sorted_and_complete(self):
+        goals = report({"red": 10, "blue": 9}, view={"red": 2}, buy={"blue": 1})["goals"]
+        assert [item["goal"] for item in goals] == ["buy", "view"]
+        assert [
+            [(result["label"], result["successes"], result["trials"]) for result in item["results"]] for item in goals
+        ] == [[("blue", 1, 9), ("red", 0, 10)], [("blue", 0, 9), ("red", 2, 10)]]
+
+    def test_participating_is_no_goal(self):
+        assert report({"red": 10, "blue": 9})["goals"] == []
+
+    def test_participants_are_there_before_any_goal(self):
+        assert report({"red": 10, "blue": 9})["participants"] == [
+            {"label": "blue", "trials": 9, "counting_error": 0.0},
+            {"label": "red", "trials": 10, "counting_error": 0.0},
+        ]
+
+    def test_a_variant_without_participants_has_no_trials(self):
+        assert row(goal({"red": 10}, {"blue": 2}), "blue")["trials"] == 0
+
+    def test_every_row_has_every_figure(self):
+        for result in goal({"red": 10, "blue": 0}, {"red": 5})["results"]:
+            assert list(result) == ["label", "successes", "trials", *FIGURES, "verdict"]
+
+
+class TestControl:
+    def test_it_is_the_first_label(self):
+        assert report({"red": 10, "blue": 9})["control"] == "blue"
+
+    def test_it_is_the_configured_baseline(self):
+        answer = report({"red": 10, "blue": 9}, baseline="red", buy={"red": 3})
+        assert answer["control"] == "red"
+        assert row(answer["goals"][0], "red")["verdict"]["state"] == "control"
+
+    def test_a_baseline_that_was_never_seen_is_replaced_and_noted(self):
+        answer = report({"red": 10, "blue": 9}, baseline="green")
+        assert answer["control"] == "blue"
+        assert answer["notes"] == [
+            "the configured baseline green has not been seen; the variants are compared with blue instead"
+        ]
+
+    def test_it_is_compared_with_nothing(self):
+        control = row(goal({"red": 1000, "blue": 1000}, {"red": 50, "blue": 40}), "blue")
+        assert control["rate"] == 0.04
+        assert control["rate_interval"]["low"] > 0.02
+        assert control["difference"] is control["p_value"] is control["always_valid_interval"] is None
+
+
+class TestFigures:
+    def test_a_variant_is_compared_with_the_control(self):
+        red = row(goal({"red": 1000, "blue": 1000}, {"red": 65, "blue": 50}), "red")
+        assert red["difference"] == pytest.approx(0.015)
+        assert red["uplift"] == pytest.approx(0.3)
+        assert red["p_value"] == red["unadjusted_p_value"] == pytest.approx(0.151, abs=0.001)
+        assert red["chance_to_beat_control"] == pytest.approx(0.924, abs=0.001)
+        assert red["difference_interval"]["low"] < 0 < red["difference_interval"]["high"]
+
+    def test_several_variants_are_corrected_for(self):
+        one = row(goal({"a": 1000, "b": 1000}, {"a": 50, "b": 80}), "b")
+        of_three = row(goal({"a": 1000, "b": 1000, "c": 1000, "d": 1000}, {"a": 50, "b": 80, "c": 50, "d": 50}), "b")
+        assert of_three["unadjusted_p_value"] == one["p_value"]
+        assert of_three["p_value"] == pytest.approx(3 * one["p_value"])
+        assert of_three["difference_interval"]["low"] < one["difference_interval"]["low"]
+        assert of_three["always_valid_interval"]["low"] < one["always_valid_interval"]["low"]
+        assert of_three["rate_interval"] == one["rate_interval"]
+
+    def test_the_counters_error_is_shown_and_used(self):
+        counted, exact = (goal({"a": 10**6, "b": 10**6}, {"a": 50_000, "b": 51_500}, shards=k) for k in (1, 0))
+        assert row(counted, "b")["counting_error"] == pytest.approx(0.0115, abs=0.0001)
+        assert row(counted, "b")["p_value"] > 0.05 > row(exact, "b")["p_value"]
+
+    def test_an_uplift_without_bound_is_null(self):
+        red = row(goal({"red": 100, "blue": 100}, {"red": 5}), "red")
+        assert red["uplift"] is None
+        assert red["uplift_interval"]["low"] > 0
+        assert red["uplift_interval"]["high"] is None
+
+
+class TestSampleRatio:
+    def test_an_even_split_is_as_expected(self):
+        assert report({"red": 5020, "blue": 4980})["sample_ratio"] == {
+            "state": "as_expected",
+            "p_value": pytest.approx(0.689, abs=0.001),
+            "expected": [
+                {"label": "blue", "share": 0.5, "trials": 5000},
+                {"label": "red", "share": 0.5, "trials": 5000},
+            ],
+            "text": "the visitors are split as they should be",
+            "reason": "",
+        }
+
+    def test_an_uneven_split_is_not_to_be_trusted_whatever_else(self):
+        answer = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99_999})
+        text = "do not trust: the split 5,210 / 4,790 should be 50 / 50"
+        assert answer["sample_ratio"]["state"] == "mismatch"
+        assert answer["sample_ratio"]["text"] == text
+        for item in answer["goals"]:
+            for words in (item["verdict"], *(result["verdict"] for result in item["results"])):
+                assert (words["state"], words["text"]) == ("do_not_trust", text)
+
+    def test_the_configured_weights_are_expected(self):
+        assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0
+
+    def test_a_configured_variant_that_nobody_saw_is_a_mismatch(self):
+        answer = report({"a": 900}, weights={"a": 0.5, "b": 0.5}, buy={"a": 5})
+        assert answer["sample_ratio"]["text"] == "do not trust: the split 900 / 0 should be 50 / 50"
+        assert [result["label"] for result in answer["goals"][0]["results"]] == ["a"]
+
+    def test_the_counters_error_is_no_mismatch(self):
+        assert report({"a": 10**6, "b": 1_012_000}, shards=1)["sample_ratio"]["state"] == "as_expected"
+        assert report({"a": 10**6, "b": 1_012_000})["sample_ratio"]["state"] == "mismatch"
+
+    @pytest.mark.parametrize("trials", [{}, {"a": 0, "b": 0}, {"a": 7}])
+    def test_without_two_variants_there_is_nothing_to_check(self, trials):
+        sample_ratio = report(trials)["sample_ratio"]
+        assert (sample_ratio["state"], sample_ratio["p_value"]) == ("not_tested", None)
+
+    def test_of_many_variants_the_worst_is_named(self):
+        trials = {f"v{i:02}": 1000 for i in range(12)} | {"v05": 1300}
+        assert report(trials)["sample_ratio"]["text"] == (
+            "do not trust: v05 has 1,300 visitors and should have about 1,025"
+        )
+
+    def test_a_variant_with_next_to_no_visitors_is_caught_and_has_two_explanations(self):
+        answer = report({"blue": 5000, "red": 5010, "redd": 1}, buy={"blue": 100, "red": 110})
+        assert answer["sample_ratio"]["text"] == (
+            "do not trust: the split 5,000 / 5,010 / 1 should be 33.3 / 33.3 / 33.3"
+        )
+        assert answer["sample_ratio"]["reason"] == (
+            "chance splits visitors like this less than 1 time in 1,000. Either redd loses nearly all its visitors:"
+            " find the cause. Or redd is no variant of this experiment (misspelt, removed, or a stranger's): give"
+            " weights to the real variants in config.json, and all others are left out"
+        )
+        assert answer["goals"][0]["verdict"]["reason"] == answer["sample_ratio"]["reason"]
+
+    def test_several_of_them_are_named_together(self):
+        reason = report({"a": 1, "blue": 5000, "red": 5010, "redd": 2})["sample_ratio"]["reason"]
+        assert "Either a and redd lose nearly all their visitors" in reason
+        assert "Or a and redd are no variants of this experiment" in reason
+
+    @pytest.mark.parametrize(
+        ("weights", "cure"),
+        [
+            (
+                None,
+                "find the cause; if it is meant, or one of them is no variant any more, configure weights in"
+                " config.json",
+            ),
+            ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
+        ],
+    )
+    def test_the_cure_fits_what_is_configured(self, weights, cure):
+        assert report({"a": 5210, "b": 4790}, weights=weights)["sample_ratio"]["reason"].endswith(cure)
+
+    def test_a_configured_variant_with_next_to_no_visitors_is_no_stranger(self):
+        trials = {"a": 5000, "b": 5010, "c": 1}
+        reason = report(trials, weights=dict.fromkeys(trials, 1))["sample_ratio"]["reason"]
+        assert reason.endswith("find the cause, or correct the weights in config.json")
+
+
+class TestStrangers:
+    """Labels without a weight, where weights are configured."""
+
+    WEIGHTS = {"blue": 1, "red": 1}  # noqa: RUF012
+
+    def test_they_are_noted_and_left_out_of_everything(self):
+        without = report({"blue": 900, "red": 910}, buy={"blue": 50, "red": 70}, weights=self.WEIGHTS)
+        answer = report(
+            {"aaa": 3, "blue": 900, "red": 910},
+            buy={"aaa": 9, "blue": 50, "red": 70, "zzz": 2},
+            weights=self.WEIGHTS | {"off": 0},
+        )
+        assert answer["notes"] == [
+            "aaa and zzz have no weight in config.json, and are neither compared nor part of the split"
+        ]
+        for key in ("control", "comparisons", "sample_ratio"):
+            assert answer[key] == without[key]
+        (of_goal,), (expected,) = answer["goals"], without["goals"]
+        assert (of_goal["kind"], of_goal["verdict"]) == ("proportion", expected["verdict"])
+        assert [row(of_goal, label) for label in self.WEIGHTS] == [row(expected, label) for label in self.WEIGHTS]
+
+    def test_their_counts_are_shown_and_nothing_is_compared(self):
+        stranger = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
+        assert (stranger["successes"], stranger["trials"], stranger["rate"]) == (1, 4, 0.25)
+        assert stranger["difference"] is stranger["p_value"] is stranger["visitors_needed"] is None
+        assert stranger["verdict"] == {
+            "state": "not_compared",
+            "text": "not compared",
+            "reason": "x has no weight in config.json",
+        }
+
+    def test_they_do_not_make_a_goal_one_per_visitor(self):
+        of_goal = goal({"blue": 900, "red": 910, "x": 1}, {"blue": 40, "red": 50, "x": 99}, weights=self.WEIGHTS)
+        assert of_goal["kind"] == "proportion"
+
+    def test_of_a_goal_per_visitor_they_are_left_out_too(self):
+        trials, views = {"blue": 900, "red": 910, "x": 1}, {"blue": 1400, "red": 1500, "x": 99}
+        of_goal = goal(trials, views, weights=self.WEIGHTS)
+        assert of_goal["verdict"]["text"] == "per visitor: blue 1.56 and red 1.65"
+        assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
+        assert row(of_goal, "x")["difference"] is None
+
+    def test_one_that_is_asked_for_as_control_is_compared_with(self):
+        answer = report({"blue": 900, "red": 910, "x": 40}, buy={"blue": 50}, baseline="x", weights=self.WEIGHTS)
+        assert (answer["control"], answer["comparisons"]) == ("x", 2)
+        assert answer["notes"] == ["x, the control, has no weight in config.json: the split is checked without it"]
+        assert row(answer["goals"][0], "red")["p_value"] is not None
+
+    def test_weights_that_fit_nobody_leave_nobody_out(self):
+        answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, weights={"Blue": 1, "Red": 1})
+        assert answer["notes"] == [
+            "nobody takes part as Blue and Red, which config.json gives weights to, so the split is not checked:"
+            " write the names as the page does"
+        ]
+        assert answer["sample_ratio"]["state"] == "not_tested"
+        assert row(answer["goals"][0], "red")["p_value"] is not None
+
+
+class TestLostParticipants:
+    def test_a_variant_of_which_no_participant_was_counted_is_noted(self):
+        answer = report({"blue": 5000}, buy={"blue": 100, "red": 90})
+        assert answer["notes"] == [
+            "goals were reached through red, but no participant of it was counted: the participations are lost, or"
+            " it is no variant of this experiment"
+        ]
+
+    def test_several_are_named_once(self):
+        (note,) = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})["notes"]
+        assert note.startswith("goals were reached through x and y, but no participant of them was counted")
+
+    def test_they_are_not_counted_as_compared(self):
+        assert report({"b": 90, "c": 91}, buy={"x": 1})["comparisons"] == 1
+
+    def test_a_variant_without_anything_is_not_noted(self):
+        assert report({"b": 90, "c": 0}, buy={"b": 1, "c": 0})["notes"] == []
+
+
+class TestVisitorsNeeded:
+    def test_they_are_told_while_the_verdict_is_open(self):
+        assert row(goal({"a": 5000, "b": 5000}, {"a": 250, "b": 260}), "b")["visitors_needed"] > 50_000
+
+    @pytest.mark.parametrize(
+        ("reached", "state"), [(2960, "winner"), (2000, "loser"), (25_100, "no_difference"), (50_000, "no_difference")]
+    )
+    def test_they_are_null_once_it_is_settled(self, reached, state):
+        control = 2500 if reached < 25_000 else reached
+        of_variant = row(goal({"a": 50_000, "b": 50_000}, {"a": control, "b": reached}), "b")
+        assert (of_variant["verdict"]["state"], of_variant["visitors_needed"]) == (state, None)
+
+    def test_no_number_of_them_mends_a_wrong_split(self):
+        assert row(goal({"a": 5210, "b": 4790}, {"a": 250, "b": 260}), "b")["visitors_needed"] is None
+
+
+class TestPerVisitor:
+    def test_a_configured_goal_is_a_rate_per_visitor_whatever_its_counts(self):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 500, "blue": 900}, per_visitor=["buy"])
+        assert of_goal["kind"] == "per_visitor"
+        assert of_goal["verdict"] == {
+            "state": "per_visitor",
+            "text": "per visitor: blue 0.900 and red 0.500",
+            "reason": "configured as a goal that a visitor can reach more than once; the counts do not show how much"
+            " visitors differ, so no test is possible",
+        }
+        assert row(of_goal, "red")["p_value"] is None
+
+    def test_other_goals_stay_proportions(self):
+        goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
+        assert [(item["goal"], item["kind"]) for item in goals] == [("buy", "proportion"), ("view", "per_visitor")]
+
+    def test_a_configured_goal_that_nobody_reached_is_noted(self):
+        answer = report({"a": 100, "b": 100}, view={"a": 50}, per_visitor=["veiw", "view"])
+        assert answer["notes"] == ["nobody has reached veiw, which config.json names in per_visitor"]
+        assert report({"a": 100, "b": 100}, per_visitor=["view"])["notes"] == []
+
+    @pytest.mark.parametrize("trials", [{}, {"a": 0, "b": 0}])
+    def test_a_configured_goal_without_visitors_has_no_data(self, trials):
+        of_goal = goal(trials, {"a": 5, "b": 2}, per_visitor=["buy"])
+        assert (of_goal["verdict"]["state"], of_goal["verdict"]["text"]) == ("no_data", "no visitors yet")
+
+    def test_a_few_more_successes_than_exact_visitors_may_be_lost_participants(self):
+        """No proportion can be told from either, and the words name both."""
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1002, "blue": 990})
+        assert of_goal["kind"] == "per_visitor"
+        assert of_goal["verdict"]["reason"].startswith(
+            "more successes than visitors: a visitor can reach this goal more than once, or some participants were"
+            " not counted;"
+        )
+
+    def test_more_successes_than_visitors_are_no_proportion(self):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "blue": 900})
+        red = row(of_goal, "red")
+        assert of_goal["kind"] == "per_visitor"
+        assert of_goal["verdict"]["text"] == "per visitor: blue 0.900 and red 1.70"
+        assert (red["rate"], red["difference"]) == (1.7, pytest.approx(0.8))
+        assert red["verdict"]["state"] == "per_visitor"
+        for figure in (
+            "rate_interval",
+            "difference_interval",
+            "uplift_interval",
+            "p_value",
+            "chance_to_beat_control",
+        ):
+            assert red[figure] is None
+
+    def test_within_the_counters_error_everybody_converts(self):
+        of_goal = goal({"red": 10_000, "blue": 10_000}, {"red": 10_150, "blue": 9_950}, shards=1)
+        assert of_goal["kind"] == "proportion"
+        assert row(of_goal, "red")["successes"] == 10_150
+        assert row(of_goal, "red")["rate"] == 1.0
+
+    def test_a_stray_success_without_visitors_decides_nothing(self):
+        assert goal({"red": 1000, "blue": 1000}, {"red": 50, "stray": 3})["kind"] == "proportion"
+
+
+class TestEdges:
+    def test_no_counts_at_all(self):
+        assert experiment_report({})["goals"] == []
+        assert experiment_report({})["control"] is None
+
+    def test_nobody_participates(self):
+        assert goal({}, {"red": 4, "blue": 3})["verdict"] == {
+            "state": "no_data",
+            "text": "no visitors yet",
+            "reason": "7 reached the goal, but none was counted as a participant",
+        }
+
+    def test_one_variant(self):
+        of_goal = goal({"red": 1000}, {"red": 40})
+        assert of_goal["results"][0]["rate"] == 0.04
+        assert of_goal["verdict"]["text"] == "nothing to compare: only red has visitors so far"
+
+    def test_twelve_variants(self):
+        trials = {f"v{i:02}": 10_000 for i in range(12)}
+        of_goal = goal(trials, {label: 1000 + 5 * i for i, label in enumerate(trials)})
+        assert len(of_goal["results"]) == 12
+        assert of_goal["verdict"]["state"] == "collecting"
+
+    def test_everybody_converts(self):
+        red = row(goal({"red": 1000, "blue": 1003}, {"red": 1000, "blue": 1003}), "red")
+        assert (red["rate"], red["p_value"]) == (1.0, 1.0)
+
+    def test_nobody_converts(self):
+        of_goal = goal({"red": 1000, "blue": 1003}, {})
+        assert row(of_goal, "red")["p_value"] == 1.0
+        assert of_goal["verdict"]["text"] == "collecting: nobody has reached this goal yet"
+
+    def test_a_control_without_visitors(self):
+        of_goal = goal({"red": 1000}, {"red": 50, "blue": 3}, baseline="blue")
+        assert of_goal["verdict"]["text"] == "blue, the control, has no visitors yet"
+        assert row(of_goal, "red")["rate"] == 0.05
+        assert row(of_goal, "blue")["verdict"]["reason"] == "3 reached the goal, but none was counted as a participant"
+
+    def test_a_name_is_plain_text(self):
+        label = '<b>"Käse" & \u05d2\u05de\u05dc</b>' * 5
+        assert row(goal({label: 10, "a": 10}, {label: 1}), label)["label"] == label
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(["participate", "buy", "", "view:all"]),
+            st.dictionaries(
+                st.text(max_size=3),
+                st.builds(
+                    Count,
+                    st.one_of(st.integers(0, 30), st.integers(0, 10**12)),
+                    st.sampled_from([0.0, 0.002, 0.0081, 3.0]),
+                ),
+                max_size=13,
+            ),
+        ),
+        st.one_of(st.none(), st.text(max_size=1)),
+        st.one_of(st.none(), st.dictionaries(st.text(max_size=1), st.floats(allow_nan=True), max_size=3)),
+        st.sets(st.sampled_from(["buy", "", "other"])),
+    )
+    def test_whatever_is_counted_has_a_report(self, counts, baseline, weights, per_visitor):
+        answer = json.loads(json.dumps(experiment_report(counts, baseline, weights, per_visitor), allow_nan=False))
+        for item in answer["goals"]:
+            assert item["verdict"]["state"] in STATES
+            assert {result["verdict"]["state"] for result in item["results"]} <= STATES
+            assert len(item["results"]) == len(answer["participants"])
+
+
+def test_a_stray_label_that_nobody_took_part_in_is_not_the_control():
+    counts = {
+        "participate": {"b": Count(10_000), "c": Count(10_000)},
+        "buy": {"aa": Count(1), "b": Count(500), "c": Count(700)},
+    }
+    assert experiment_report(counts)["control"] == "b"
+
+
+def test_twenty_visitors_who_all_convert_settle_nothing():
+    for visitors in (10, 20, 50, 200):
+        counts = {goal: {"a": Count(visitors), "b": Count(visitors)} for goal in ("participate", "buy")}
+        (goal,) = experiment_report(counts)["goals"]
+        assert goal["verdict"]["state"] == "collecting", goal["verdict"]
+
+
+def test_a_summary_gives_figures_only_of_the_variant_it_names():
+    trials = {"a": Count(1000), "b": Count(1000), "c": Count(10)}
+    counts = {"participate": trials, "buy": {"a": Count(50), "b": Count(90), "c": Count(0)}}
+    (goal,) = experiment_report(counts, weights={"a": 100, "b": 100, "c": 1})["goals"]
+    assert goal["verdict"]["reason"].startswith("c against a: so far 0 of 10 visitors")
+    assert goal["verdict"]["reason"].endswith("; b is still open too")

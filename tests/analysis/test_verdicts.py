@@ -1,0 +1,162 @@
+import pytest
+
+from gimel.analysis.wording import about, each, listed, name, points
+
+from .test_report import goal, row
+
+
+def verdict_of(trials, successes, label=None, **settings):
+    of_goal = goal(trials, successes, **settings)
+    words = row(of_goal, label)["verdict"] if label else of_goal["verdict"]
+    return words["state"], words["text"], words["reason"]
+
+
+def test_a_winner():
+    assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2960, "blue": 2500}) == (
+        "winner",
+        "red beats blue",
+        "5.92 % against 5.00 %: 0.46 to 1.38 percentage points more, however often one looks",
+    )
+
+
+def test_a_loser():
+    assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}) == (
+        "loser",
+        "blue, the control, beats red",
+        "4.00 % against 5.00 %: 0.59 to 1.41 percentage points less, however often one looks",
+    )
+    assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}, "red")[1] == "red loses to blue"
+
+
+def test_collecting_says_how_many_more():
+    assert verdict_of({"red": 5_000, "blue": 5_000}, {"red": 1_550, "blue": 1_500}) == (
+        "collecting",
+        "collecting: about 2,600 more visitors per variant to see a 10 % change",
+        "31.0 % against 30.0 % so far; the difference may be anything from -1.8 to +3.8 percentage points",
+    )
+
+
+def test_a_start_has_too_few_to_tell():
+    assert verdict_of({"red": 11, "blue": 9}, {"red": 2}, "red") == (
+        "collecting",
+        "collecting: about 40,000 more visitors per variant to see a 10 % change",
+        "so far 2 of 11 visitors against 0 of 9: too few to tell",
+    )
+
+
+def test_an_interval_that_holds_every_difference_tells_nothing():
+    reason = verdict_of({"red": 5, "blue": 1}, {"red": 2, "blue": 1}, "red")[2]
+    assert reason == "so far 2 of 5 visitors against 1 of 1: too few to tell"
+
+
+def test_enough_for_ten_percent_looks_for_five():
+    state, text, _ = verdict_of({"red": 100_000, "blue": 100_000}, {"red": 5_250, "blue": 5_000})
+    assert (state, text) == (
+        "collecting",
+        "collecting: about 190,000 more visitors per variant to see a 5 % change",
+    )
+
+
+def test_no_difference_names_the_largest_plausible_one():
+    assert verdict_of({"red": 10**6, "blue": 10**6}, {"red": 200_100, "blue": 200_000}) == (
+        "no_difference",
+        "no difference larger than 1.2 % is plausible",
+        "20.01 % against 20.00 %; the difference lies between -0.20 and +0.22 percentage points, however"
+        " often one looks",
+    )
+
+
+def test_what_the_counters_hide_is_said():
+    state, text, reason = verdict_of({"red": 10**6, "blue": 10**6}, {"red": 52_100, "blue": 50_000}, shards=1)
+    assert (state, text) == ("no_difference", "no difference larger than 11 % is plausible")
+    assert reason.endswith("the counters' own error hides smaller changes, a higher precision shows them")
+
+
+@pytest.mark.parametrize("shards", [0, 1, 16])
+@pytest.mark.parametrize("visitors", [20, 41, 150])
+def test_few_visitors_are_not_blamed_on_the_counters(visitors, shards):
+    """The counters' own error is a small part of what is unknown: more visitors help."""
+    for reached in (visitors, visitors - 2):
+        state, text, _ = verdict_of(
+            {"red": visitors, "blue": visitors}, {"red": reached, "blue": visitors}, shards=shards
+        )
+        assert state == "collecting", text
+
+
+def test_a_great_many_who_all_convert_are_no_difference():
+    state, text, reason = verdict_of(dict.fromkeys("ab", 10**6), dict.fromkeys("ab", 10**6), shards=1)
+    assert (state, text) == ("no_difference", "no difference larger than 5.0 % is plausible")
+    assert reason.startswith("100 % against 100 %; the difference lies between -5 and +5 percentage points")
+
+
+def test_a_gap_that_is_hardly_above_zero_is_not_called_zero():
+    assert verdict_of({"a": 100_003, "b": 100_003}, {"a": 5043, "b": 5368}) == (
+        "winner",
+        "b beats a",
+        "5.368 % against 5.043 %: up to 0.650 percentage points more, however often one looks",
+    )
+
+
+def test_a_split_that_is_wrong_is_not_to_be_trusted():
+    state, text, reason = verdict_of({"red": 4790, "blue": 5210}, {"red": 300, "blue": 100})
+    assert (state, text) == ("do_not_trust", "do not trust: the split 5,210 / 4,790 should be 50 / 50")
+    assert "less than 1 time in 1,000" in reason
+
+
+def test_two_winners_are_not_tested_against_each_other():
+    assert verdict_of(dict.fromkeys("abc", 50_000), {"a": 2500, "b": 3100, "c": 3200}) == (
+        "winner",
+        "c and b beat a",
+        "c has the highest rate; whether it beats the other winners is not tested",
+    )
+
+
+def test_every_variant_loses():
+    assert verdict_of(dict.fromkeys("abc", 50_000), {"a": 2500, "b": 1900, "c": 2000})[:2] == (
+        "loser",
+        "a, the control, beats b and c",
+    )
+
+
+def test_an_open_comparison_comes_before_a_lost_one():
+    state, text, reason = verdict_of(dict.fromkeys("abc", 20_000), {"a": 1000, "b": 700, "c": 1010})
+    assert state == "collecting"
+    assert text.startswith("collecting: about ")
+    assert reason.startswith("c against a: 5.1 % against 5.0 % so far")
+    assert reason.endswith("; b loses to a")
+
+
+def test_settled_comparisons_are_summed_up():
+    state, text, reason = verdict_of(dict.fromkeys("abc", 10**6), {"a": 200_000, "b": 180_000, "c": 200_010})
+    assert (state, text) == ("no_difference", "no difference larger than 1.2 % is plausible")
+    assert reason.endswith("; b loses to a")
+
+
+@pytest.mark.parametrize(
+    ("visitors", "words"), [(1, "1"), (87, "87"), (3_412, "3,500"), (128_752, "130,000"), (9_999, "10,000")]
+)
+def test_a_plan_is_rounded_up_to_two_digits(visitors, words):
+    assert about(visitors) == words
+
+
+def test_a_long_list_is_cut():
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdefg")) == "a, b, c and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(0, "0.00"), (0.0000123, "0.0000123"), (0.9, "0.900"), (1.7, "1.70"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_a_rate_per_visitor_has_three_digits(rate, words):
+    assert each(rate) == words
+
+
+def test_there_is_no_minus_zero():
+    assert points(-0.00001, 0.01) == "0.0"
+    assert points(-0.00001, 0.01, "+") == "+0.0"
+
+
+def test_a_variant_may_have_no_name():
+    assert name(" ") == "(no name)"

@@ -1,0 +1,86 @@
+"""Made-up experiments: the same every time, counted by the real code, apart from the user's data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import gimel
+from gimel import config
+from gimel.ops.commands.dashboard import use_stories
+from gimel.ops.server import demo
+from tests.parts import DEADLINE_S
+
+
+def reports() -> list:
+    return [gimel.all({"namespace": namespace}) for namespace in ("alephbet", "mobile")]
+
+
+def test_the_demo_is_the_same_every_time():
+    found = []
+    for _ in range(2):
+        with ExitStack() as stack:
+            use_stories(stack)
+            found.append(reports())
+            folder = config.current().path.parent
+        assert not folder.exists()
+    assert found[0] == found[1]
+    assert len(found[0][0]) - 1 + len(found[0][1]) - 1 == len(demo.STORIES)
+
+
+def test_the_demo_shows_each_kind_of_verdict():
+    with ExitStack() as stack:
+        use_stories(stack)
+        items = {item["experiment"]: item for item in gimel.all({}) if "experiment" in item}
+    states = {name: {goal["verdict"]["state"] for goal in item["goals"]} for name, item in items.items()}
+    assert "winner" in states["checkout: one page or three"]
+    assert states["button color"] == {"no_difference"}
+    assert states["free shipping banner"] == {"collecting"}
+    assert states["new landing page"] == {"do_not_trust"}
+    assert "per_visitor" in states["article layout"]
+    assert items["search engine"]["sample_ratio"]["state"] == "as_expected"
+    assert [each["share"] for each in items["search engine"]["sample_ratio"]["expected"]] == [0.9, 0.1]
+
+
+def test_progress_ends_when_all_visitors_have_come(fake):
+    told = []
+    demo.fill(fake, lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+
+
+def test_the_demo_leaves_the_users_data_alone(serve, redis_server, tmp_path):
+    server = serve("--demo", GIMEL_REDIS_URL=redis_server.url)
+    assert redis_server.client().dbsize() == 0
+    assert not (tmp_path / ".gimel").exists()
+    folders = [line for line in server.lines if "gone when this ends" in line]
+    assert len(folders) == 1
+
+
+def test_the_demo_leaves_nothing_behind(serve):
+    with tempfile.TemporaryDirectory() as scratch:
+        server = serve("--demo", TMPDIR=scratch)
+        assert list(Path(scratch).iterdir())
+        server.stop()
+        assert not list(Path(scratch).iterdir())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_gimel_demo_leaves_nothing_behind_however_it_is_ended(sign):
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "gimel.ops.commands.main", "demo", "--no-browser"]
+        environ = {**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            assert any(line == "Ctrl-C ends it.\n" for line in process.stdout)
+            assert list(Path(scratch).iterdir())
+            process.send_signal(sign)
+            assert process.wait(DEADLINE_S) == 0
+        assert not list(Path(scratch).iterdir())

@@ -1,0 +1,84 @@
+"""The layout: what may import what."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import grimp
+import pytest
+
+# From the top down: a module may import those of lower lines only, and none of its own line.
+LAYERS = [
+    {"handlers"},
+    {"analysis.report"},
+    {"analysis.sample_ratio"},
+    {"analysis.verdicts"},
+    {"analysis.variants", "analysis.sequential"},
+    {"analysis.wording", "analysis.proportions"},
+    {"analysis.distributions"},
+    {"connection", "counters", "gateway"},
+    {"config"},
+    {"events", "hyperloglog", "passwords", "validation"},
+    {"errors"},
+]
+OPS_LAYERS = [
+    {"commands.main"},
+    {"commands.dashboard", "commands.deployment"},
+    {"commands.console", "aws.preflight", "server.proxy", "server.demo"},
+    {"aws.deployment", "server.app"},
+    {"aws.plan.deploy", "aws.plan.undo", "server.exports", "server.redis_process"},
+    {"aws.plan.gateway", "aws.plan.role", "aws.plan.api_key", "aws.client", "aws.observe", "server.assets"},
+    {"aws.plan.functions", "server.tokens"},
+    {"aws.plan.steps"},
+    {"aws.desired"},
+    {"aws.bundle", "aws.wiring"},
+    {"aws.settings", "aws.policies", "aws.existing"},
+    {"aws.names"},
+    {"endpoints", "formats", "snippet", "api_client", "resources", "addresses"},
+]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("gimel", include_external_packages=True, cache_dir=None)
+
+
+def code(graph: grimp.ImportGraph) -> set[str]:
+    """The modules that hold code: no packages."""
+    return {name for name in graph.modules if name.startswith("gimel.") and not graph.find_children(name)}
+
+
+def test_no_module_imports_itself_through_others(graph):
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules
+
+
+def test_imports_lead_from_upper_to_lower_layers_only(graph):
+    layers = [{f"gimel.ops.{name}" for name in layer} for layer in OPS_LAYERS]
+    layers += [{f"gimel.{name}" for name in layer} for layer in LAYERS]
+    height = {name: number for number, layer in enumerate(layers) for name in layer}
+    assert set(height) == code(graph), "each module stands on one line of LAYERS or OPS_LAYERS"
+    backward = [
+        f"{name} imports {imported}"
+        for name in height
+        for imported in graph.find_modules_directly_imported_by(name)
+        if imported in height and height[imported] <= height[name]
+    ]
+    assert backward == []
+
+
+def test_what_ships_to_lambda_needs_only_redis_and_the_standard_library(graph):
+    shipped = [name for name in code(graph) if not name.startswith("gimel.ops")]
+    imported = {found for name in shipped for found in graph.find_modules_directly_imported_by(name)}
+    others = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    # boto3 is imported where a password is looked up in AWS, and only then.
+    assert others == {"gimel", "redis", "boto3", "botocore"}
+    assert not [name for name in imported if name.startswith("gimel.ops")]
+
+
+def test_tracking_an_event_loads_no_statistics():
+    loaded = "import sys, gimel; print(*[name for name in sys.modules if name.startswith(('gimel.analysis', 'boto'))])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == []

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from redis.connection import parse_url
 
@@ -105,37 +105,35 @@ class Config:
         return self.experiment(name).precision or self.precision
 
 
-_current: Config | None = None
+@dataclass(frozen=True)
+class ConfigFile:
+    """A configuration file as it is; without a path where none was found."""
+
+    path: Path | None
+    content: Mapping[str, Any]
 
 
-def current() -> Config:
-    """The configuration of this process, read on first use. Raises ConfigError."""
-    global _current
-    if _current is None:
-        _current = load()
-    return _current
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The checked configuration from the file that `read` finds, and the environment. Raises ConfigError."""
+    return check(read(path, environ), environ)
 
 
-def use(config: Config | None) -> None:
-    """Make every handler use this configuration; None means: the one found anew."""
-    global _current
-    _current = config
-
-
-def load(
-    path: str | Path | None = None, environ: Mapping[str, str] = os.environ, problems: Sequence[str] = ()
-) -> Config:
-    """Read `path`, or else the file that `find` finds, and the environment.
-
-    Raises ConfigError, naming the file and all that is wrong with it, with the `problems` that are known already.
-    """
+def read(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> ConfigFile:
+    """The content of `path`, or else of the file that `find` finds, not yet checked. Raises ConfigError."""
     found = find(path, environ)
-    raw = read_file(found) if found else {}
+    return ConfigFile(found, read_file(found) if found else {})
+
+
+def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: Sequence[str] = ()) -> Config:
+    """The checked configuration of a file and the environment.
+
+    Raises ConfigError, which names the file and lists every problem, after the `problems` already known.
+    """
     url = environ.get("GIMEL_REDIS_URL")
-    section = Section(raw, KEYS, problems=[*problems])
+    section = Section(file.content, KEYS, problems=[*problems])
     redis_settings = None if url else _redis(section)
     if redis_settings:
-        redis_settings = _completed(redis_settings, found, environ)
+        redis_settings = _completed(redis_settings, file.path, environ)
     if url:
         redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
     section.take("extra_wiring", "a list of objects", list_of(dict))
@@ -146,11 +144,11 @@ def load(
         allowed_experiments=section.take("allowed_experiments", "a list of names of experiments", _names),
         precision=section.take("precision", PRECISION_WANTED, _precision, 1),
         experiments=_experiments(section),
-        path=found,
+        path=file.path,
     )
     if section.problems:
         listed = "\n".join(f"  {problem}" for problem in section.problems)
-        raise ConfigError(f"{found or 'the environment'} is not right:\n{listed}")
+        raise ConfigError(f"invalid configuration in {file.path or 'the environment'}:\n{listed}")
     return config
 
 

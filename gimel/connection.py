@@ -1,4 +1,4 @@
-"""One Redis client for the life of a container: connected once, kept warm, reconnected after a drop."""
+"""The configuration and the Redis client of this process: read and connected once, and kept for its whole life."""
 
 from __future__ import annotations
 
@@ -11,21 +11,33 @@ from redis.retry import Retry
 from . import config, passwords
 from .errors import ConfigError
 
+_settings: config.Config | None = None
 _client: redis.Redis | None = None
 
 
-def current() -> redis.Redis:
-    """The client of this container, made on first use. Raises ConfigError."""
+def settings() -> config.Config:
+    """The configuration, loaded on first use. Raises ConfigError."""
+    global _settings
+    if _settings is None:
+        _settings = config.load()
+    return _settings
+
+
+def client() -> redis.Redis:
+    """The client for these settings, created on first use. Raises ConfigError."""
     global _client
     if _client is None:
-        _client = connect(config.current().redis)
+        _client = connect(settings().redis)
     return _client
 
 
-def use(client: redis.Redis | None) -> None:
-    """Make every handler use this client; None means: the configured one, made anew."""
-    global _client
-    _client = client
+def use(new_settings: config.Config | None, new_client: redis.Redis | None = None) -> None:
+    """Make every handler use these settings, and this client or one created for them.
+
+    Without settings, they are loaded again on next use.
+    """
+    global _settings, _client
+    _settings, _client = new_settings, new_client
 
 
 def connect(settings: config.RedisSettings) -> redis.Redis:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from . import config
+from . import connection
 from .errors import BadRequest, ConfigError, StoreUnavailable
 from .events import HINT, MAX_EVENTS
 
@@ -209,7 +209,7 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
 def cors_origin(origin: str) -> dict[str, str]:
     """The headers that let a page of an allowed origin read an answer, errors too."""
     try:
-        allowed = config.current().cors_origins
+        allowed = connection.settings().cors_origins
     except ConfigError:
         allowed = ("*",)
     if "*" in allowed:

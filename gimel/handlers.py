@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import config, connection, counters
+from . import connection, counters
 from .events import HINT, Batch, read_batch, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
@@ -14,10 +14,10 @@ IGNORED = "experiment is not in allowed_experiments of this deployment"
 @endpoint("GET", "POST")
 def track(request: Request) -> Answer:
     """Count each event once, however often it is sent."""
-    settings = config.current()
+    settings = connection.settings()
     batch = read_batch(request.items, settings.allowed_experiments)
     if batch.accepted:
-        counters.record(connection.current(), batch.accepted, settings.precision_of)
+        counters.record(connection.client(), batch.accepted, settings.precision_of)
     return _tracked(batch, request.is_list)
 
 
@@ -25,7 +25,7 @@ def track(request: Request) -> Answer:
 def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
-    counts = counters.count(connection.current(), namespace, [name])
+    counts = counters.count(connection.client(), namespace, [name])
     return Answer(_report(name, counts[name], request.params.get("control"))["goals"])
 
 
@@ -37,11 +37,11 @@ def all(request: Request) -> Answer:
     """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)
-    names = counters.experiments(connection.current(), namespace)
+    names = counters.experiments(connection.client(), namespace)
     if scope:
         # A name may itself hold a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
-    counts = counters.count(connection.current(), namespace, names)
+    counts = counters.count(connection.client(), namespace, names)
     control = request.params.get("control")
     reports = [{"experiment": name, **_report(name, counts[name], control)} for name in names]
     return Answer([{"meta": {"scope": scope}}, *reports])
@@ -51,14 +51,14 @@ def all(request: Request) -> Answer:
 def delete(request: Request) -> Answer:
     """Forget one experiment: its counters and its name, and nothing else."""
     namespace, name = read_experiment(request.params)
-    counters.forget(connection.current(), namespace, name)
+    counters.forget(connection.client(), namespace, name)
     return Answer()
 
 
 def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:
     from .analysis import report  # not at the top: `track` starts without the statistics
 
-    settings = config.current().experiment(name)
+    settings = connection.settings().experiment(name)
     is_seen = isinstance(control, str) and any(control in variants for variants in counts.values())
     baseline = str(control) if is_seen else settings.baseline
     return report.experiment_report(counts, baseline, settings.weights, settings.per_visitor)

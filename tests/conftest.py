@@ -28,7 +28,6 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     yield
-    config.use(None)
     connection.use(None)
 
 
@@ -36,8 +35,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
 def fake() -> redis.Redis:
     """The handlers on an imitation of Redis; this client sees what they wrote."""
     server = fakeredis.FakeServer()
-    config.use(config.Config())
-    connection.use(fakeredis.FakeRedis(server=server))
+    connection.use(config.Config(), fakeredis.FakeRedis(server=server))
     return fakeredis.FakeRedis(server=server, decode_responses=True)
 
 
@@ -53,7 +51,7 @@ def real(_session_redis: RedisServer) -> redis.Redis:
     """The handlers on a real, empty Redis; this client sees what they wrote."""
     client = _session_redis.client()
     client.flushall()
-    config.use(config.Config(redis_settings=config.RedisSettings(url=_session_redis.url)))
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=_session_redis.url)))
     return client
 
 

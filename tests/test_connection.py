@@ -22,8 +22,7 @@ CALLS = [
 
 
 def use(url: str, **settings) -> None:
-    connection.use(None)
-    config.use(config.Config(redis_settings=config.RedisSettings(url=url, **settings)))
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=url, **settings)))
 
 
 def assert_unavailable(call, event, *secrets: str) -> None:
@@ -46,7 +45,7 @@ class TestUnavailable:
 
     def test_slow(self, call, event, redis_server, caplog):
         use(redis_server.url)
-        connection.current().ping()
+        connection.client().ping()
         os.kill(redis_server.process.pid, signal.SIGSTOP)
         try:
             assert_unavailable(call, event)
@@ -102,13 +101,13 @@ def test_settings_that_do_not_fit_together_are_told(url):
 
 
 def test_a_url_cannot_change_how_keys_are_read(real):
-    use(f"{config.current().redis.url}?decode_responses=true")
+    use(f"{connection.settings().redis.url}?decode_responses=true")
     gimel.track(EVENT)
     assert gimel.all({})[1]["participants"][0]["trials"] == 1
 
 
 def test_a_host_that_is_no_name_is_an_outage():
-    config.use(config.Config(redis_settings=config.RedisSettings(host="a..b")))
+    connection.use(config.Config(redis_settings=config.RedisSettings(host="a..b")))
     assert_unavailable(*CALLS[0])
 
 
@@ -140,10 +139,10 @@ def test_a_restarted_redis_is_found_again(redis_server: RedisServer):
 def test_user_password_and_database_are_used(redis_server):
     redis_server.client().acl_setuser("app", enabled=True, passwords=["+word"], keys="*", commands=["+@all"])
     settings = {"host": "127.0.0.1", "port": redis_server.port, "db": 3, "username": "app", "password": "word"}
-    config.use(config.Config(redis_settings=config.RedisSettings(**settings)))
+    connection.use(config.Config(redis_settings=config.RedisSettings(**settings)))
     gimel.track(EVENT)
     assert participants(redis_server.client(db=3)) == 1
-    assert connection.current().acl_whoami() == "app"
+    assert connection.client().acl_whoami() == "app"
 
 
 def test_a_unix_socket_is_used(tmp_path):
@@ -154,8 +153,7 @@ def test_a_unix_socket_is_used(tmp_path):
         use(f"unix://{folder / 's'}?db=1")
         gimel.track(EVENT)
         assert participants(server.client(db=1)) == 1
-        connection.use(None)
-        config.use(config.Config(redis_settings=config.RedisSettings(unix_socket=str(folder / "s"), db=2)))
+        connection.use(config.Config(redis_settings=config.RedisSettings(unix_socket=str(folder / "s"), db=2)))
         gimel.track(EVENT)
         assert participants(server.client(db=2)) == 1
     finally:
@@ -177,11 +175,11 @@ def test_an_encrypted_connection_is_checked_against_its_authority(tls_redis):
 def test_nothing_configured_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="set GIMEL_REDIS_URL"):
-        connection.current()
+        connection.client()
 
 
 def test_a_new_connection_asks_nothing_but_what_it_must(real, round_trips):
-    connection.use(None)
+    connection.use(connection.settings())
     round_trips()
     gimel.track(EVENT)
     assert round_trips() == 1

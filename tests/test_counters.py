@@ -40,12 +40,12 @@ def events(count: int, experiment: str = "e", variant: str = "red", goal: str = 
 
 
 def record(found: list[Event], precision=1) -> None:
-    counters.record(connection.current(), found, lambda experiment: precision)
+    counters.record(connection.client(), found, lambda experiment: precision)
 
 
 def count(*names: str, namespace: str = "alephbet") -> dict[str, dict[str, dict[str, int]]]:
     """The counts' values alone."""
-    found = counters.count(connection.current(), namespace, names or ["e"])
+    found = counters.count(connection.client(), namespace, names or ["e"])
     return {
         name: {goal: {variant: one.value for variant, one in variants.items()} for goal, variants in goals.items()}
         for name, goals in found.items()
@@ -66,7 +66,7 @@ def test_usual_names_stay_as_gimel_wrote_them(name):
 @pytest.mark.parametrize("precision", [1, 16, EXACT])
 def test_odd_names_come_back_as_they_went_in(real, precision):
     record([Event("n", name, name, name, uuid) for name in ODD_NAMES for uuid in ("u1", "u2", "u3")], precision)
-    assert counters.experiments(connection.current(), "n") == sorted(ODD_NAMES)
+    assert counters.experiments(connection.client(), "n") == sorted(ODD_NAMES)
     assert count(*ODD_NAMES, namespace="n") == {name: {name: {name: 3}} for name in ODD_NAMES}
 
 
@@ -107,7 +107,7 @@ def test_recording_is_one_round_trip_whatever_the_number_of_events(real, round_t
 def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiments(real, round_trips, count, precision):
     for number in range(count):
         record(events(2, f"e{number}"), precision)
-    connection.current().ping()
+    connection.client().ping()
     round_trips()
     assert len(gimel.all({})) == count + 1
     assert round_trips() == (3 if count else 1)
@@ -119,7 +119,7 @@ def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiment
 def test_a_count_is_within_its_own_error(real, precision):
     for size in (500, 1_000, 4_500, 34_000):
         record([Event("n", "e", "participate", "red", f"{size} {number}") for number in range(size)], precision)
-        found = counters.count(connection.current(), "n", ["e"])["e"]["participate"]["red"]
+        found = counters.count(connection.client(), "n", ["e"])["e"]["participate"]["red"]
         seen = {500: 500, 1_000: 1_500, 4_500: 6_000, 34_000: 40_000}[size]
         assert abs(found.value / seen - 1) < 3 * found.error
     assert found.error == pytest.approx(hyperloglog_error(seen, precision), rel=0.03)
@@ -128,7 +128,7 @@ def test_a_count_is_within_its_own_error(real, precision):
 def test_an_exact_count_is_exact(real):
     for _ in range(2):
         record(events(5_000), EXACT)
-    assert counters.count(connection.current(), "alephbet", ["e"])["e"]["participate"]["red"] == Count(5_000, 0.0)
+    assert counters.count(connection.client(), "alephbet", ["e"])["e"]["participate"]["red"] == Count(5_000, 0.0)
 
 
 def test_precision_one_has_gimels_own_keys_and_sixteen_adds_its_shards(real):
@@ -168,14 +168,14 @@ def test_precision_makes_no_two_counters_share_a_key(real):
     found = count("a", "a:b", "counters:a", namespace="n")
     assert found["a"]["b"]["c"] == pytest.approx(500, rel=0.01)
     assert found["a:b"] == {"c": {"3": 1, "set": 1}}
-    counters.forget(connection.current(), "n", "a")
+    counters.forget(connection.client(), "n", "a")
     assert count("a", "a:b", namespace="n") == {"a": {}, "a:b": {"c": {"3": 1, "set": 1}}}
 
 
 @pytest.mark.parametrize("precision", [16, EXACT])
 def test_deleting_takes_every_shard(real, precision):
     record(events(300), precision)
-    counters.forget(connection.current(), "alephbet", "e")
+    counters.forget(connection.client(), "alephbet", "e")
     assert list(real.scan_iter()) == []
 
 
@@ -193,25 +193,25 @@ def test_deleting_takes_one_experiment_and_nothing_else(real):
         record(events(3, experiment))
     real.set("somebody's", "own")
     before = {key: real.type(key) for key in real.scan_iter()}
-    counters.forget(connection.current(), "alephbet", "a")
+    counters.forget(connection.client(), "alephbet", "a")
     gone = {"alephbet:counters:a:participate:red", "alephbet:a:counter_keys"}
     assert {key: real.type(key) for key in real.scan_iter()} == {
         key: kind for key, kind in before.items() if key not in gone
     }
     assert real.smembers("alephbet:experiments") == {"a:b", "b"}
     assert real.scard("alephbet:counter_keys") == 2
-    counters.forget(connection.current(), "alephbet", "never there")
+    counters.forget(connection.client(), "alephbet", "never there")
     assert real.smembers("alephbet:experiments") == {"a:b", "b"}
 
 
 def test_a_full_redis_can_be_relieved_by_deleting(redis_server):
-    config.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
     record([event for number in range(40) for event in events(3_000, variant=f"v{number}")])
     client = redis_server.client()
     client.config_set("maxmemory", client.info("memory")["used_memory"] - 200_000)
     with pytest.raises(StoreUnavailable):
         record(events(1))
-    counters.forget(connection.current(), "alephbet", "e")
+    counters.forget(connection.client(), "alephbet", "e")
     assert list(client.scan_iter()) == []
     record(events(1))
 
@@ -228,7 +228,7 @@ def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
         return members
 
     monkeypatch.setattr(redis.client.Pipeline, "smembers", overtaken)
-    counters.forget(connection.current(), "alephbet", "e")
+    counters.forget(connection.client(), "alephbet", "e")
     assert list(real.scan_iter()) == []
 
 
@@ -258,7 +258,7 @@ def test_a_stranger_in_an_experiments_set_is_neither_reported_nor_deleted(real):
     real.set("stranger", "own")
     real.sadd("alephbet:e:counter_keys", *strangers)
     assert count("e", "other") == {"e": {"participate": {"red": 1}}, "other": {"participate": {"red": 2}}}
-    counters.forget(connection.current(), "alephbet", "e")
+    counters.forget(connection.client(), "alephbet", "e")
     assert real.get("stranger") == "own"
     assert count("e", "other") == {"e": {}, "other": {"participate": {"red": 2}}}
     assert real.smembers("alephbet:counter_keys") == {"alephbet:counters:other:participate:red"}

@@ -94,7 +94,7 @@ class TestRestApi:
         assert read(too_many)["hint"] == "send 1 to 500 events at a time"
 
     def test_a_list_that_is_partly_ignored_and_partly_bad_must_not_come_back(self, fake):
-        config.use(config.Config(allowed_experiments=frozenset({"other"})))
+        connection.use(config.Config(allowed_experiments=frozenset({"other"})), connection.client())
         answer = gimel.track(post([EVENT, {}]), None)
         assert (answer["statusCode"], read(answer)["counted"]) == (200, 0)
 
@@ -122,7 +122,7 @@ class TestRestApi:
         assert participants(fake) == 1
 
     def test_only_configured_origins_are_allowed(self, fake):
-        config.use(config.Config(cors_origins=("https://a.example", "https://b.example")))
+        connection.use(config.Config(cors_origins=("https://a.example", "https://b.example")), connection.client())
         for origin, allowed in [
             ("https://b.example", "https://b.example"),
             ("https://evil.example", "https://a.example"),
@@ -132,14 +132,14 @@ class TestRestApi:
             assert answer["headers"]["Vary"] == "Origin"
 
     def test_an_experiment_that_is_not_allowed_is_ignored_for_good(self, fake):
-        config.use(config.Config(allowed_experiments=frozenset({"other"})))
+        connection.use(config.Config(allowed_experiments=frozenset({"other"})), connection.client())
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert (answer["statusCode"], answer["body"]) == (200, "null")
         assert "allowed_experiments" in answer["headers"]["X-Gimel-Ignored"]
         assert fake.dbsize() == 0
 
     def test_an_unexpected_failure_is_a_500_that_says_nothing_of_it(self, fake, caplog):
-        connection.use(Broken())
+        connection.use(config.Config(), Broken())
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert answer["statusCode"] == 500
         assert answer["headers"] == HEADERS
@@ -191,7 +191,7 @@ class TestQueue:
         assert "messages m1, m2 were refused" in caplog.text
 
     def test_an_outage_keeps_every_message_in_the_queue(self, fake):
-        connection.use(Broken())
+        connection.use(config.Config(), Broken())
         failures = gimel.track(make_queue_event(json.dumps(EVENT), json.dumps(EVENT)), None)["batchItemFailures"]
         assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]
 

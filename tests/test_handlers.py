@@ -1,5 +1,5 @@
 import gimel
-from gimel import config
+from gimel import config, connection
 
 from .calls import EVENT, make_rest_event, plain, read, taking_part
 
@@ -49,7 +49,7 @@ def test_an_experiments_own_settings_reach_its_report(fake):
     settings = config.ExperimentSettings(
         baseline="red", weights={"red": 3, "blue": 1}, precision="exact", per_visitor=frozenset({"view"})
     )
-    config.use(config.Config(experiments={EVENT["experiment"]: settings}))
+    connection.use(config.Config(experiments={EVENT["experiment"]: settings}), connection.client())
     for number in range(40):
         gimel.track({**EVENT, "uuid": number, "variant": "red" if number % 4 else "blue"})
     gimel.track({**EVENT, "event": "view"})
@@ -61,7 +61,7 @@ def test_an_experiments_own_settings_reach_its_report(fake):
 
 
 def test_another_control_is_that_of_the_experiments_that_have_it(fake):
-    config.use(config.Config(experiments={"b": config.ExperimentSettings(baseline="blue")}))
+    connection.use(config.Config(experiments={"b": config.ExperimentSettings(baseline="blue")}), connection.client())
     for name, variants in (("a", ("blue", "red")), ("b", ("blue", "green"))):
         for variant in variants:
             for event in ("participate", "buy"):

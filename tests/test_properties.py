@@ -25,8 +25,7 @@ bodies = st.one_of(
 
 
 def fresh() -> None:
-    config.use(config.Config())
-    connection.use(fakeredis.FakeRedis())
+    connection.use(config.Config(), fakeredis.FakeRedis())
 
 
 @given(experiment=names | tricky, goal=names | tricky, variant=names | tricky, uuid=names)

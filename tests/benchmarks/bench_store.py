@@ -41,8 +41,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder)).start()
         try:
-            config.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=16))
-            client = connection.current()
+            connection.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=16))
+            client = connection.client()
             ways: dict[str, Callable[[], object]] = {
                 "a bare PFADD": lambda: client.pfadd("bare", "u"),
                 "gimel.track, one event": lambda: gimel.track(EVENT),

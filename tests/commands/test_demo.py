@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import gimel
-from gimel import config
-from gimel.ops.commands.dashboard import use_stories
+from gimel import connection
+from gimel.ops.commands.serve import use_stories
 from gimel.ops.server import demo
 from tests.parts import DEADLINE_S
 
@@ -29,7 +29,7 @@ def test_the_demo_is_the_same_every_time():
         with ExitStack() as stack:
             use_stories(stack)
             found.append(reports())
-            folder = config.current().path.parent
+            folder = connection.settings().path.parent
         assert not folder.exists()
     assert found[0] == found[1]
     assert len(found[0][0]) - 1 + len(found[0][1]) - 1 == len(demo.STORIES)

@@ -18,7 +18,8 @@ from gimel import config
 from gimel.analysis.report import experiment_report
 from gimel.hyperloglog import Count
 from gimel.ops import formats
-from gimel.ops.commands.main import _use_redis, main
+from gimel.ops.commands.main import main
+from gimel.ops.commands.serve import _use_redis
 from gimel.ops.server import redis_process
 from tests.calls import EVENT
 from tests.parts import ROOT, missing

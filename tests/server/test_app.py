@@ -14,7 +14,8 @@ import pytest
 
 from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS
-from gimel.ops.server.app import UNREAD_BYTES, App, proxy_event
+from gimel.ops.server.app import App, proxy_event
+from gimel.ops.server.wsgi import UNREAD_BYTES
 from tests.calls import EVENT
 from tests.parts import ROOT
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from gimel.errors import ConfigError, GimelError
-from gimel.ops.server import app, redis_process
+from gimel.ops.server import redis_process, wsgi
 from tests.calls import EVENT
 from tests.parts import ROOT, missing, wait_for
 
@@ -204,14 +204,14 @@ def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_pat
 @pytest.fixture
 def ends_on_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    app.end_on_signals()
+    wsgi.end_on_signals()
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 def test_what_nohup_started_outlives_its_terminal():
-    program = "import signal; from gimel.ops.server import app; app.end_on_signals()\n"
+    program = "import signal; from gimel.ops.server import wsgi; wsgi.end_on_signals()\n"
     program += "signal.raise_signal(signal.SIGHUP); print('alive')"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

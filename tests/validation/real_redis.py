@@ -39,7 +39,7 @@ def compare(
     """How often Redis and the numpy HyperLogLog count alike, and how often the report finds a difference."""
     random = np.random.default_rng(seed)
     client = server.client()
-    config.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=precision))
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=server.url), precision=precision))
     equal = false_positives = 0
     try:
         for _ in range(experiments):
@@ -61,7 +61,6 @@ def compare(
             equal += counted == simulated
             false_positives += red["p_value"] < 0.05
     finally:
-        config.use(None)
         connection.use(None)
     return {"experiments": experiments, "equal": equal, "false_positives": false_positives}
 

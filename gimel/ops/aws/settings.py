@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gimel import config
-from gimel.validation import Section, flag, json_object, list_of, positive, read_file, text, whole
+from gimel.validation import Section, flag, json_object, list_of, positive, text, whole
 
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 SNAP_START_RUNTIMES = RUNTIMES[2:]
@@ -120,11 +120,10 @@ def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, dict[str
 
     Raises ConfigError, naming everything that is wrong.
     """
-    file = config.find(path)
-    raw = read_file(file) if file else {}
+    file = config.read(path)
     problems: list[str] = []
-    settings = read(json_object(raw.get("aws")) or {}, problems)
-    return config.load(path, problems=problems), settings, raw
+    settings = read(json_object(file.content.get("aws")) or {}, problems)
+    return config.check(file, problems=problems), settings, dict(file.content)
 
 
 def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import base64
 import hmac
 import logging
-import signal
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from string import Template
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import waitress
-
 from gimel import connection, counters
-from gimel.errors import ConfigError, StoreUnavailable
+from gimel.errors import StoreUnavailable
 from gimel.gateway import cors_origin, to_json
 from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS, Endpoint
@@ -29,9 +25,7 @@ from .exports import Answer
 
 log = logging.getLogger("gimel")
 
-THREADS = 8
 MAX_BODY_BYTES = 6 * 1024 * 1024  # what Lambda takes
-UNREAD_BYTES = 2 * exports.MAX_EXPORT_BYTES  # a larger body is refused before it has come
 
 
 def _is_local(url: str) -> bool:
@@ -157,7 +151,7 @@ def proxy_event(environ: dict[str, Any]) -> dict[str, object]:
 
 def _health() -> Answer:
     try:
-        counters.ping(connection.current())
+        counters.ping(connection.client())
     except StoreUnavailable:
         return _json(503, {"redis": "does not answer"})
     return _json(200, {"redis": "answers"})
@@ -165,46 +159,3 @@ def _health() -> Answer:
 
 def _json(status: int, value: object) -> Answer:
     return status, {"Content-Type": "application/json"}, to_json(value).encode()
-
-
-class Server:
-    """A production WSGI server around an `App`, bound at once; `run` answers until the process is told to end.
-
-    Raises ConfigError where the address cannot be used.
-    """
-
-    def __init__(self, app: App, host: str, port: int) -> None:
-        # A burst of events waits its turn: that is nothing to warn of.
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        try:
-            self._server = waitress.create_server(
-                app, host=host, port=port, threads=THREADS, ident="gimel", max_request_body_size=UNREAD_BYTES
-            )
-        except (OSError, ValueError) as error:
-            hint = "choose another one with --host and --port"
-            cause = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{host}:{port} cannot be served ({cause})", hint) from None
-        listening = getattr(self._server, "effective_listen", None)
-        bound = listening[0][1] if listening else self._server.effective_port
-        if host in ("0.0.0.0", "::", "*"):
-            host = socket.gethostname()
-        name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{bound}"
-
-    def run(self) -> None:
-        """Answer requests until Ctrl-C or `end_on_signals`; those being worked on are finished."""
-        try:
-            self._server.run()
-        finally:
-            self._server.close()
-
-
-def end_on_signals() -> None:
-    """Let SIGTERM, and the closing of the terminal, end this process as Ctrl-C does: after cleaning up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _end)
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    raise SystemExit(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from gimel import config, counters
+from gimel import config, connection, counters
 from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, Event
 
 SEED = 20261123
@@ -121,7 +121,7 @@ def configured(redis_url: str, folder: Path) -> config.Config:
 
 def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
     """Count the events of all stories; `progress` is told how many of how many visitors have come."""
-    precision_of = config.current().precision_of
+    precision_of = connection.settings().precision_of
     total = sum(arm.visitors for story in STORIES for arm in story.arms.values())
     done = 0
     for story in STORIES:

@@ -8,22 +8,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from redis.connection import parse_url
 
 from .errors import ConfigError
+from .hyperloglog import PRECISIONS, Precision
 from .validation import Section, flag, json_object, list_of, positive, read_file, text, whole
 
 ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
 
-HOST_WANTED = "the name or address of a host, such as redis.example.com; a URL belongs into redis.url"
+HOST_WANTED = "a host name or address, such as redis.example.com; put a URL into redis.url"
 
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
 KEYS = {"redis", "cors_origins", "allowed_experiments", "precision", "experiments", "extra_wiring", "aws"}
 
-# Gimel 1.x handed its redis section to redis-py as it was, so these names may stand in a working file.
+# Gimel 1.x passed its redis section to redis-py as it was, so a working file may contain these names.
 OLD_REDIS_NAMES = {
     "ssl": "tls",
     "ssl_ca_certs": "tls_ca_file",
@@ -38,19 +39,13 @@ OLD_REDIS_IGNORED = {
     *("retry_on_timeout", "max_connections", "socket_keepalive", "socket_keepalive_options"),
 }
 
-
-Precision = int | Literal["exact"]
-"""Over how many HyperLogLogs a counter is spread; or `exact`."""
-
-EXACT: Literal["exact"] = "exact"
-PRECISIONS: tuple[Precision, ...] = (1, 4, 16, 64, 256, EXACT)
 PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
 
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """What is configured for one experiment: its control, its variants' shares of visitors, its precision, and the
-    goals that a visitor can reach more than once."""
+    """Settings of one experiment: its control, its variants' shares of visitors, its precision, and the goals that a
+    visitor can reach more than once."""
 
     baseline: str | None = None
     weights: Mapping[str, float] | None = None
@@ -60,7 +55,7 @@ class ExperimentSettings:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """Where Redis is, and how long to wait for it (seconds). A `url` says all but the files and the waiting."""
+    """Where Redis is, and timeouts in seconds. A `url` replaces everything but the TLS files and the timeouts."""
 
     url: str | None = field(default=None, repr=False)
     host: str = "localhost"
@@ -80,7 +75,7 @@ class RedisSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked configuration. `redis` is None where none is configured; `path` where no file was found."""
+    """A checked configuration. `redis_settings` is None if Redis is not configured, `path` if there is no file."""
 
     redis_settings: RedisSettings | None = None
     cors_origins: tuple[str, ...] = ("*",)
@@ -91,13 +86,13 @@ class Config:
 
     @property
     def redis(self) -> RedisSettings:
-        """Where Redis is. Raises ConfigError where nothing says so."""
+        """Where Redis is. Raises ConfigError if it is not configured."""
         if self.redis_settings is None:
             raise ConfigError("no Redis is configured", "set GIMEL_REDIS_URL, or redis.host in config.json")
         return self.redis_settings
 
     def experiment(self, name: str) -> ExperimentSettings:
-        """What is configured for this experiment; nothing, where nothing is."""
+        """The settings of this experiment, empty if it has none."""
         return self.experiments.get(name, ExperimentSettings())
 
     def precision_of(self, name: str) -> Precision:
@@ -107,7 +102,7 @@ class Config:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A configuration file as it is; without a path where none was found."""
+    """A configuration file as it is; without a path if none was found."""
 
     path: Path | None
     content: Mapping[str, Any]
@@ -141,7 +136,7 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
     config = Config(
         redis_settings=redis_settings,
         cors_origins=section.take("cors_origins", ORIGINS_WANTED, _origins, ("*",)),
-        allowed_experiments=section.take("allowed_experiments", "a list of names of experiments", _names),
+        allowed_experiments=section.take("allowed_experiments", "a list of experiment names", _names),
         precision=section.take("precision", PRECISION_WANTED, _precision, 1),
         experiments=_experiments(section),
         path=file.path,
@@ -155,14 +150,14 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
 def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The configuration file: `path`, $GIMEL_CONFIG, ./config.json or ~/.gimel/config.json; in Lambda, beside gimel/.
 
-    Raises ConfigError where a file named by `path` or $GIMEL_CONFIG does not exist.
+    Raises ConfigError if a file named by `path` or $GIMEL_CONFIG does not exist.
     """
     named = path or environ.get("GIMEL_CONFIG")
     if named:
         if not Path(named).is_file():
-            origin = "" if path else " (named by GIMEL_CONFIG)"
-            cure = f"name an existing file, or write one with `gimel configure --config {named}`"
-            raise ConfigError(f"there is no file {named}{origin}", cure)
+            origin = "" if path else " (from GIMEL_CONFIG)"
+            hint = f"name an existing file, or create it with `gimel configure --config {named}`"
+            raise ConfigError(f"no such file: {named}{origin}", hint)
         return Path(named)
     if "AWS_LAMBDA_FUNCTION_NAME" in environ:
         places = [Path(__file__).resolve().parent.parent / "config.json"]
@@ -184,14 +179,14 @@ def _redis(parent: Section) -> RedisSettings | None:
         url = _url_or_problem("redis.url", url, section.problems)
         doubled = sorted(section.raw.keys() & IN_URL)
         if doubled:
-            section.problems.append(f"redis.url: leave out {', '.join(doubled)}, or say them in the URL")
+            section.problems.append(f"redis.url: remove {', '.join(doubled)}, or put them into the URL")
     switch = "true or false"
     seconds = "a number of seconds above 0"
     host_is_url = "@" in str(section.raw.get("host"))  # with a password in it
     return RedisSettings(
         url=url,
         host=section.take("host", HOST_WANTED, _host, "localhost", secret=host_is_url),
-        unix_socket=section.take("unix_socket", "the path of a socket", text),
+        unix_socket=section.take("unix_socket", "the path of a Unix socket", text),
         port=section.take("port", "a whole number from 1 to 65535", whole(1, 65535), 6379),
         db=section.take("db", "a whole number from 0", whole(0, 2**31), 0),
         username=section.take("username", "text", _text_or_empty, secret=True) or None,
@@ -225,12 +220,12 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
         )
         weights, baseline = found[name].weights, found[name].baseline
         if weights and baseline and baseline not in weights:
-            parent.problems.append(f"{prefix}.weights: must name the baseline, {baseline}, too")
+            parent.problems.append(f"{prefix}.weights: must include the baseline, {baseline}")
     return found
 
 
 def _completed(settings: RedisSettings, path: Path | None, environ: Mapping[str, str]) -> RedisSettings:
-    """With the password of the environment, and PEM files looked for beside the configuration file."""
+    """With the password from the environment, and PEM files looked up beside the configuration file."""
     folder = path.resolve().parent if path else Path.cwd()
 
     def beside(file: str | None) -> str | None:
@@ -249,8 +244,8 @@ def _url_or_problem(name: str, url: str, problems: list[str]) -> str:
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
-        # The URL itself may hold a password, so it is not repeated.
-        problems.append(f"{name}: is not a Redis URL; write {URL_SCHEMES}")
+        # The URL may contain a password, so it is not repeated.
+        problems.append(f"{name}: invalid Redis URL; use {URL_SCHEMES}")
     return url
 
 
@@ -259,7 +254,7 @@ def _text_or_empty(value: object) -> str | None:
 
 
 def _secret(value: object) -> str:
-    # Never refused, so that no message repeats it; redis-py took numbers too.
+    # Never rejected, so that no message repeats it; redis-py accepted numbers too.
     return value if isinstance(value, str) else str(value)
 
 

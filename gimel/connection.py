@@ -48,15 +48,15 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.timeout_s,
-        # A dropped connection is tried once more, at once: every command here may safely run twice.
-        # A slow Redis is not: the browser sends the event again later.
+        # Retry once, at once, after a dropped connection: every command here may safely run twice.
+        # Do not wait for a slow Redis: the browser sends the event again later.
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        # Two replies fewer at cold start: no HELLO, no CLIENT SETINFO.
+        # Saves two round trips at cold start: no HELLO, no CLIENT SETINFO.
         "protocol": 2,
         "driver_info": None,
     }
     if passwords.is_reference(settings.password):
-        options["credential_provider"] = passwords.Referred(str(settings.password), settings.username)
+        options["credential_provider"] = passwords.AwsCredentialProvider(str(settings.password), settings.username)
     elif settings.password:
         options |= {"username": settings.username, "password": settings.password}
     if settings.tls or (settings.url or "").startswith("rediss:"):
@@ -69,10 +69,10 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
             options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
     try:
         client = redis.Redis.from_url(settings.url, **options) if settings.url else _by_parts(settings, options)
-        client.connection_pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever a URL asks
+        client.connection_pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
         client.connection_pool.make_connection()
     except (TypeError, ValueError, redis.RedisError) as error:
-        raise ConfigError("the Redis settings do not fit together", str(error)) from None
+        raise ConfigError("invalid combination of Redis settings", str(error)) from None
     return client
 
 

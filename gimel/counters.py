@@ -7,15 +7,15 @@ Keys are those of Gimel 1.x, byte for byte:
     {namespace}:{experiment}:counter_keys                         set of the keys of that experiment's counters
     {namespace}:counters:{experiment}:{goal}:{variant}            HyperLogLog of the uuids of one event
 
-A precision above 1 spreads a counter over more HyperLogLogs, whose counts are added; that of Gimel 1.x is number 0.
-An exact counter is a set. Both have a second word of their own, so that no names can make two keys alike:
+A precision above 1 spreads a counter over several HyperLogLogs, whose counts are added; Gimel 1.x's key is shard 0.
+An exact counter is a set. Both have a second word of their own, so that no two names can produce the same key:
 
-    {namespace}:shards:{experiment}:{goal}:{variant}:{number}     HyperLogLog of some of the uuids
+    {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
     {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
 
-Gimel 1.x reads goal and variant from the right of the key, so they may not hold a colon there: it is written `%3A`,
-and a `%` that stands before `3A` or `25` is written `%25`. The name `counter_keys`, with which a counter's key could
-equal that of a set, is written `counter%5Fkeys`. Every other name stays as it is.
+Gimel 1.x reads goal and variant from the right of the key, so they must not contain a colon there: it is written
+`%3A`, and a `%` before `3A` or `25` is written `%25`. The name `counter_keys`, which could make a counter's key equal
+to that of a set, is written `counter%5Fkeys`. Every other name stays as it is.
 """
 
 from __future__ import annotations
@@ -25,15 +25,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from math import fsum, sqrt
 from typing import Any, NamedTuple, cast
 
 import redis
 
-from .config import EXACT, Precision
 from .errors import StoreUnavailable
 from .events import Event
-from .hyperloglog import Count, hyperloglog_error, unrounded
+from .hyperloglog import EXACT, Count, Precision, total
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -82,7 +80,7 @@ def counters_key(namespace: str, experiment: str) -> str:
 
 
 def escape(name: str) -> str:
-    """Write a goal or variant so that it holds no colon, and is read back by `unescape` as it was."""
+    """Write a goal or variant without a colon, so that `unescape` reads it back as it was."""
     if name == SET_NAME:
         return SET_NAME_ESCAPED
     percents = r"%(?=3A|25)" if name != SET_NAME_ESCAPED else "%"
@@ -97,7 +95,7 @@ def unescape(text: str) -> str:
 
 
 def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
-    """The members of an experiment's set that are its counters. A stranger among them is nothing of ours."""
+    """The members of an experiment's set that are its counters. Other keys in it are not Gimel's, and are skipped."""
     prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode() for kind in KINDS}
     for key in members:
         for kind, prefix in prefixes.items():
@@ -115,9 +113,9 @@ def digest(uuid: str) -> bytes:
 
 
 def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[[str], Precision]) -> None:
-    """Count these events, each once however often it comes, in one transaction and one network round trip.
+    """Count these events, each once no matter how often it is sent, in one transaction and one network round trip.
 
-    `precision_of` tells an experiment's precision. Raises StoreUnavailable.
+    `precision_of` gives an experiment's precision. Raises StoreUnavailable.
     """
     sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
     uuids: defaultdict[str, set[str]] = defaultdict(set)
@@ -134,7 +132,7 @@ def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[
         sets[experiments_key(event.namespace)].add(event.experiment)
         sets[all_counters_key(event.namespace)].add(key)
         sets[counters_key(event.namespace, event.experiment)].add(key)
-    with _answering(), client.pipeline(transaction=True) as pipe:
+    with _redis_errors(), client.pipeline(transaction=True) as pipe:
         for key, members in sets.items():
             pipe.sadd(key, *members)
         for key, visitors in uuids.items():
@@ -143,50 +141,41 @@ def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[
 
 
 def ping(client: redis.Redis) -> None:
-    """Ask for an answer, whatever it is. Raises StoreUnavailable."""
-    with _answering():
+    """Check that Redis answers. Raises StoreUnavailable."""
+    with _redis_errors():
         client.ping()
 
 
 def experiments(client: redis.Redis, namespace: str) -> list[str]:
     """The names of all experiments, sorted, in one round trip. Raises StoreUnavailable."""
-    with _answering():
+    with _redis_errors():
         members = cast("set[bytes]", client.smembers(experiments_key(namespace)))
     return sorted(member.decode("utf-8", "replace") for member in members)
 
 
 def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
-    """The counts of each of these experiments, in two round trips whatever their number.
+    """The counts of each of these experiments, in two round trips however many there are.
 
-    Whatever is found for a goal and variant is added up, so that a precision can be raised without losing a count. An
-    experiment that nobody took part in has no counts. Raises StoreUnavailable.
+    Everything found for a goal and variant is added up, so that raising the precision loses no count. An experiment
+    without participants has no counts. Raises StoreUnavailable.
     """
     sets = [counters_key(namespace, name) for name in names]
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
     own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
     values: list[int] = _pipeline(client, [counter for _, counter in own], _size)
-    found: dict[str, dict[tuple[str, str], list[tuple[float, float]]]] = {name: {} for name in names}
+    readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
     for (name, counter), value in zip(own, values):
-        part = (value, 0.0) if counter.kind == "exact" else (unrounded(value), value * hyperloglog_error(value))
-        found[name].setdefault((counter.goal, counter.variant), []).append(part)
+        readings[name, counter.goal, counter.variant].append((counter.kind, value))
     counts: dict[str, Counts] = {name: {} for name in names}
-    for name, parts_of in found.items():
-        for (goal, variant), parts in parts_of.items():
-            counts[name].setdefault(goal, {})[variant] = _total(parts)
+    for (name, goal, variant), parts in readings.items():
+        exact = sum(value for kind, value in parts if kind == "exact")
+        estimates = [value for kind, value in parts if kind != "exact"]
+        counts[name].setdefault(goal, {})[variant] = total(exact, estimates)
     return counts
 
 
 def _size(pipe: Any, counter: Counter) -> object:
     return pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key)
-
-
-def _total(parts: Sequence[tuple[float, float]]) -> Count:
-    """The sum of estimates that each have an absolute standard error of their own, independent of the others'.
-
-    Redis gives a set's members in any order: fsum gives the same for each.
-    """
-    value = round(fsum(estimate for estimate, _ in parts))
-    return Count(value, sqrt(fsum(error**2 for _, error in parts)) / value if value else 0.0)
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
@@ -196,38 +185,38 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
     def delete(pipe: Any) -> None:
         keys = [counter.key for counter in own_counters(namespace, experiment, pipe.smembers(own))]
         if keys:
-            pipe.delete(*keys)  # at once: a Redis that is full takes no transaction before there is room
+            pipe.delete(*keys)  # at once: a full Redis refuses transactions until memory is freed
         pipe.multi()
         if keys:
             pipe.srem(all_counters_key(namespace), *keys)
         pipe.delete(own, *keys)
         pipe.srem(experiments_key(namespace), experiment)
 
-    # Watched, so that a counter made in between is not left behind, unlisted.
-    with _answering():
+    # Watched, so that a counter created in between is not left behind unlisted.
+    with _redis_errors():
         client.transaction(delete, own)
 
 
 def _pipeline(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:
     if not items:
         return []
-    with _answering(), client.pipeline(transaction=False) as pipe:
+    with _redis_errors(), client.pipeline(transaction=False) as pipe:
         for item in items:
             command(pipe, item)
         return pipe.execute()
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _redis_errors() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError, UnicodeError) as error:
-        raise StoreUnavailable("Redis did not do what it was asked", _cure(error)) from error
+        raise StoreUnavailable("Redis command failed", _hint(error)) from error
 
 
-def _cure(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     if isinstance(error, redis.AuthenticationError):
-        return "mend its username and password"
+        return "check redis.username and redis.password"
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
-        return "check that it runs and that its address is right, or try again later"
-    return "try again later"
+        return "check that Redis is running and its address is correct, or retry later"
+    return "retry later"

@@ -1,4 +1,4 @@
-"""What can go wrong, in words that say what to do about it."""
+"""What can go wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class GimelError(Exception):
-    """Base of every error Gimel raises on purpose. `hint` says what to do."""
+    """Base class of every error that Gimel raises on purpose. `hint` says what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -18,7 +18,7 @@ class GimelError(Exception):
 
 
 class BadRequest(GimelError):
-    """The caller's mistake. `problems` lists all that is wrong, not just the first."""
+    """The caller's mistake. `problems` lists everything that is wrong, not just the first problem."""
 
     def __init__(self, problems: Sequence[str], hint: str = "") -> None:
         super().__init__("; ".join(problems), hint)
@@ -26,8 +26,8 @@ class BadRequest(GimelError):
 
 
 class StoreUnavailable(GimelError):
-    """Redis cannot take or give counts now. The same request may succeed later."""
+    """Redis cannot store or return counts now. The same request may succeed later."""
 
 
 class ConfigError(GimelError):
-    """The configuration is missing or wrong; nothing was started or changed."""
+    """The configuration is missing or invalid; nothing was started or changed."""

@@ -1,4 +1,4 @@
-"""One thing that a visitor did, as sent by a page: read, checked, and refused with every reason at once."""
+"""What a page sends: read and validated, and refused with every reason at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import BadRequest
 
 DEFAULT_NAMESPACE = "alephbet"
 PARTICIPATE = "participate"
-"""The event of a visitor who enters the experiment: a variant's trials."""
+"""The event sent when a visitor enters the experiment: a variant's trials."""
 
 MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
@@ -24,7 +24,7 @@ HINT = f"send {', '.join(REQUIRED)} as text of 1 to {MAX_NAME_LENGTH} characters
 
 @dataclass(frozen=True)
 class Event:
-    """A visitor (`uuid`) took part in an experiment, or reached one of its goals, in one variant."""
+    """A visitor (`uuid`) took part in one variant of an experiment, or reached one of its goals."""
 
     namespace: str
     experiment: str
@@ -35,7 +35,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Batch:
-    """The events of one request: those to count, those not on this deployment's list, and those refused."""
+    """The events of one request: those to count, the number not in allowed_experiments, and the problems of those
+    refused, by position."""
 
     accepted: list[Event] = field(default_factory=list)
     ignored: int = 0
@@ -43,7 +44,7 @@ class Batch:
 
 
 def read_batch(items: Iterable[object], allowed: frozenset[str] | None = None) -> Batch:
-    """Read every item; `allowed` names the experiments that are counted, None meaning all of them."""
+    """Read every item. `allowed` names the experiments to count; None means all."""
     accepted, ignored, refused = [], 0, {}
     for position, item in enumerate(items):
         try:
@@ -59,14 +60,9 @@ def read_batch(items: Iterable[object], allowed: frozenset[str] | None = None) -
 
 
 def read_event(item: object) -> Event:
-    """Turn what a client sent into an `Event`.
-
-    Raises BadRequest naming everything that is wrong with it.
-    """
-    if isinstance(item, BadRequest):
-        raise item
+    """The `Event` that a client sent. Raises BadRequest, which lists everything that is wrong with it."""
     if not isinstance(item, Mapping):
-        raise BadRequest([f"an event is an object, not {_kind(item)}"], HINT)
+        raise BadRequest([f"an event must be an object, not {_kind(item)}"], HINT)
     problems: list[str] = []
     names = {field: _required(item, field, problems) for field in REQUIRED}
     namespace = _namespace(item, problems)
@@ -76,7 +72,7 @@ def read_event(item: object) -> Event:
 
 
 def read_namespace(params: Mapping[str, object]) -> str:
-    """The namespace asked for, or `alephbet`. Raises BadRequest."""
+    """The requested namespace, or `alephbet`. Raises BadRequest."""
     problems: list[str] = []
     namespace = _namespace(params, problems)
     if problems:
@@ -85,9 +81,9 @@ def read_namespace(params: Mapping[str, object]) -> str:
 
 
 def read_experiment(params: Mapping[str, object]) -> tuple[str, str]:
-    """The (namespace, experiment) asked for, which an older Gimel may have named in any way. Raises BadRequest."""
+    """The requested (namespace, experiment). Gimel 1.x accepted any name, so this does too. Raises BadRequest."""
     problems: list[str] = []
-    experiment = _required(params, "experiment", problems, _unreadable)
+    experiment = _required(params, "experiment", problems, _encoding_problems)
     namespace = _namespace(params, problems)
     if problems:
         raise BadRequest(problems, "send experiment=NAME, and optionally namespace=NAME")
@@ -97,7 +93,7 @@ def read_experiment(params: Mapping[str, object]) -> tuple[str, str]:
 def read_scope(params: Mapping[str, object]) -> str | None:
     """The text of `scope`, a comma-separated list of experiments; None for all. Raises BadRequest."""
     problems: list[str] = []
-    scope = _required(params, "scope", problems, _unreadable) if params.get("scope") else None
+    scope = _required(params, "scope", problems, _encoding_problems) if params.get("scope") else None
     if problems:
         raise BadRequest(problems, "send scope=NAME,NAME")
     return scope
@@ -107,7 +103,7 @@ def _required(
     item: Mapping[str, object],
     field: str,
     problems: list[str],
-    find_faults: Callable[[str], list[str]] | None = None,
+    find_problems: Callable[[str], list[str]] | None = None,
 ) -> str:
     value = item.get(field)
     if value is None:
@@ -119,20 +115,20 @@ def _required(
         return ""
     if not text:
         problems.append(f"{field} is empty")
-    problems.extend(f"{field} {problem}" for problem in (find_faults or _faults)(text))
+    problems.extend(f"{field} {problem}" for problem in (find_problems or _name_problems)(text))
     return text
 
 
 def _namespace(item: Mapping[str, object], problems: list[str]) -> str:
     value = item.get("namespace")
-    # Old builds of Alephbet send the text `undefined` when the page gives no namespace.
+    # Old builds of Alephbet send the text `undefined` if the page sets no namespace.
     if value in (None, "", "undefined"):
         return DEFAULT_NAMESPACE
     text = _text(value)
     if text is None:
         problems.append(f"namespace must be text, not {_kind(value)}")
         return DEFAULT_NAMESPACE
-    problems.extend(f"namespace {problem}" for problem in _faults(text))
+    problems.extend(f"namespace {problem}" for problem in _name_problems(text))
     if ":" in text:
         problems.append("namespace contains a colon")
     return text
@@ -146,16 +142,16 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _faults(text: str) -> list[str]:
-    faults = []
+def _name_problems(text: str) -> list[str]:
+    problems = []
     if len(text) > MAX_NAME_LENGTH:
-        faults.append(f"has {len(text)} characters, more than {MAX_NAME_LENGTH}")
+        problems.append(f"has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed")
     if CONTROL.search(text):
-        faults.append("contains a control character")
-    return faults + _unreadable(text)
+        problems.append("contains a control character")
+    return problems + _encoding_problems(text)
 
 
-def _unreadable(text: str) -> list[str]:
+def _encoding_problems(text: str) -> list[str]:
     return ["is not valid UTF-8"] if SURROGATE.search(text) else []
 
 

@@ -29,7 +29,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Request:
-    """What a handler sees: `params` for reports, `items` (raw events, not yet checked) for tracking."""
+    """What a handler sees: `params` for reports, `items` (events as sent, not yet validated) for tracking."""
 
     params: Mapping[str, object] = field(default_factory=dict)
     items: list[object] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler gives: a JSON value, and over HTTP a status and headers. `refused` are positions of items."""
+    """What a handler returns: a JSON value, and for HTTP a status and headers. `refused` has positions of items."""
 
     value: object = None
     status: int = 200
@@ -72,7 +72,7 @@ class Entry:
             return _respond(call, Answer(status=204, headers=self._preflight()))
         if call.method not in self.methods:
             allowed = ", ".join(self.methods)
-            error = {"error": f"{call.method} is not answered here", "hint": f"use {allowed}"}
+            error = {"error": f"method {call.method} is not allowed", "hint": f"use {allowed}"}
             return _respond(call, Answer(error, 405, {"Allow": f"{allowed}, OPTIONS"}))
         return _respond(call, _attempt(self.handle, call))
 
@@ -91,7 +91,7 @@ def endpoint(*methods: str) -> Callable[[Handle], Entry]:
 
 @dataclass(frozen=True)
 class _Call:
-    """An HTTP request, whichever gateway passed it on."""
+    """An HTTP request, whichever gateway sent it."""
 
     method: str
     params: Callable[[], Mapping[str, object]]
@@ -100,13 +100,13 @@ class _Call:
 
 
 def _rest_call(event: Mapping[str, Any]) -> _Call:
-    # A REST API has decoded the query string already, and passes null where there is none.
+    # A REST API has already decoded the query string, and sends null if there is none.
     query = event.get("queryStringParameters") or {}
     return _Call(event["httpMethod"], lambda: query, _headers(event), lambda: _body(event))
 
 
 def _http_call(event: Mapping[str, Any]) -> _Call:
-    # Payload 2.0 also has decoded parameters, but joins repeated ones with commas: the raw text is unambiguous.
+    # Payload 2.0 also has decoded parameters, but joins repeated ones with commas; the raw text is unambiguous.
     method = event["requestContext"]["http"].get("method", "GET")
     return _Call(method, lambda: _form(event.get("rawQueryString") or ""), _headers(event), lambda: _body(event))
 
@@ -118,7 +118,7 @@ def _headers(event: Mapping[str, Any]) -> dict[str, str]:
 def _body(event: Mapping[str, Any]) -> bytes:
     body = event.get("body") or ""
     if not isinstance(body, str):
-        body = json.dumps(body)  # what a test from the console may send
+        body = json.dumps(body)  # a test event in the AWS console may be such
     if event.get("isBase64Encoded"):
         try:
             return base64.b64decode(body, validate=True)
@@ -128,24 +128,24 @@ def _body(event: Mapping[str, Any]) -> bytes:
 
 
 def _form(text: str) -> dict[str, object]:
-    """Names and values of a query string or form; of a repeated name the last."""
+    """Names and values of a query string or form; for a repeated name, the last one."""
     try:
         return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100))
     except UnicodeDecodeError:
         raise BadRequest(["a value is not valid UTF-8"], HINT) from None
     except ValueError:
-        raise BadRequest(["more than 100 names"], HINT) from None
+        raise BadRequest(["more than 100 parameters"], HINT) from None
 
 
 def _read(call: _Call) -> Request:
     params = call.params()
     body = call.body() if call.method == "POST" else b""
-    # navigator.sendBeacon(url) posts nothing, and has its event in the query string.
+    # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():
         return Request(params, [params])
     text = _decode(body)
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # `curl -d` calls JSON a form too.
+    # `curl -d` labels JSON as a form, too.
     if kind == FORM and not text.lstrip().startswith(("{", "[")):
         return Request(params, [_form(text)])
     items, is_list = _read_json(text)
@@ -160,7 +160,7 @@ def _decode(body: bytes) -> str:
 
 
 def _read_json(text: str) -> tuple[list[object], bool]:
-    """One event, or a list of them. Numbers keep the very text they were sent as."""
+    """One event, or a list of them. Numbers keep the exact text they were sent as."""
     try:
         value = json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -168,7 +168,7 @@ def _read_json(text: str) -> tuple[list[object], bool]:
     if not isinstance(value, list):
         return [value], False
     if not 1 <= len(value) <= MAX_EVENTS:
-        raise BadRequest([f"the list has {len(value)} events"], f"send 1 to {MAX_EVENTS} events at a time")
+        raise BadRequest([f"the list has {len(value):,} events"], f"send 1 to {MAX_EVENTS} events at a time")
     return value, True
 
 
@@ -184,13 +184,13 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
     except StoreUnavailable as error:
         log.error("%s", error, exc_info=error.__cause__)
         return Answer(
-            {"error": "counts cannot be stored or read right now", "hint": "send the same request again later"},
+            {"error": "could not store or read counts", "hint": "retry the same request later"},
             503,
             {"Retry-After": str(RETRY_AFTER_S)},
         )
     except Exception as error:
         log.exception("%s", error)
-        return Answer({"error": "Gimel failed to answer; its log has the cause", "hint": ""}, 500)
+        return Answer({"error": "internal error", "hint": "see the log for the cause"}, 500)
 
 
 def _respond(call: _Call, answer: Answer) -> dict[str, object]:
@@ -207,7 +207,7 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
 
 
 def cors_origin(origin: str) -> dict[str, str]:
-    """The headers that let a page of an allowed origin read an answer, errors too."""
+    """The headers that let pages of an allowed origin read an answer, including errors."""
     try:
         allowed = connection.settings().cors_origins
     except ConfigError:
@@ -218,18 +218,18 @@ def cors_origin(origin: str) -> dict[str, str]:
 
 
 def to_json(value: object) -> str:
-    """Compact JSON in which every script stays readable. Raises ValueError on NaN, which JSON lacks."""
+    """Compact JSON that keeps non-Latin text readable. Raises ValueError for NaN, which JSON lacks."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _answer_flat(handle: Handle, event: object) -> object:
-    """Plain in, plain out, as in Gimel 1.x. A mistake or an outage fails the invocation."""
+    """Plain in, plain out, as in Gimel 1.x. A bad request or an outage fails the invocation."""
     params = event if isinstance(event, Mapping) else {}
     try:
         answer = handle(Request(params, [event]))
     except StoreUnavailable as error:
         log.error("%s", error, exc_info=error.__cause__)
-        # Lambda hands the message to the caller: the cause, which names addresses, stays in the log.
+        # Lambda returns the message to the caller; the cause, which may name addresses, stays in the log.
         raise StoreUnavailable(error.message, error.hint) from None
     if answer.status >= 400:
         raise BadRequest([to_json(answer.value)])
@@ -239,24 +239,29 @@ def _answer_flat(handle: Handle, event: object) -> object:
 def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str, object]:
     """Count a whole SQS batch at once, and report the messages that must not be deleted from the queue.
 
-    A message in which anything is refused is reported too, so that the queue's dead-letter queue keeps it.
+    A message with any refused event is reported too, so that it ends up in the dead-letter queue.
     """
     items: list[object] = []
     senders: list[str] = []
+    failed: list[str] = []
     for record in records:
+        sender = str(record.get("messageId"))
         try:
             found, _ = _read_json(str(record.get("body") or ""))
         except BadRequest as error:
-            found = [error]
-        items += found
-        senders += [str(record.get("messageId"))] * len(found)
+            log.warning("message %s was refused: %s", sender, error)
+            failed.append(sender)
+        else:
+            items += found
+            senders += [sender] * len(found)
     try:
         answer = handle(Request(items=items, is_list=True))
     except Exception as error:
         log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
-        failed = list(dict.fromkeys(senders))
+        failed += senders
     else:
-        failed = list(dict.fromkeys(senders[position] for position in sorted(answer.refused)))
-        if failed:
-            log.warning("messages %s were refused: %s", ", ".join(failed), to_json(answer.value))
-    return {"batchItemFailures": [{"itemIdentifier": sender} for sender in failed]}
+        refused = [senders[position] for position in sorted(answer.refused)]
+        if refused:
+            log.warning("messages %s were refused: %s", ", ".join(dict.fromkeys(refused)), to_json(answer.value))
+        failed += refused
+    return {"batchItemFailures": [{"itemIdentifier": sender} for sender in dict.fromkeys(failed)]}

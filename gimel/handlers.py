@@ -13,7 +13,7 @@ IGNORED = "experiment is not in allowed_experiments of this deployment"
 
 @endpoint("GET", "POST")
 def track(request: Request) -> Answer:
-    """Count each event once, however often it is sent."""
+    """Count each event once, no matter how often it is sent."""
     settings = connection.settings()
     batch = read_batch(request.items, settings.allowed_experiments)
     if batch.accepted:
@@ -26,20 +26,21 @@ def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
     counts = counters.count(connection.client(), namespace, [name])
-    return Answer(_report(name, counts[name], request.params.get("control"))["goals"])
+    answer = _report(name, counts[name], request.params.get("control"))
+    return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
 
 @endpoint("GET")
 def all(request: Request) -> Answer:
     """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
 
-    `control` names a variant that the others are compared with, in those experiments that have it.
+    `control` names the variant that the others are compared with; a note says where it is unknown.
     """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)
     names = counters.experiments(connection.client(), namespace)
     if scope:
-        # A name may itself hold a comma.
+        # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     counts = counters.count(connection.client(), namespace, names)
     control = request.params.get("control")
@@ -49,7 +50,7 @@ def all(request: Request) -> Answer:
 
 @endpoint("DELETE")
 def delete(request: Request) -> Answer:
-    """Forget one experiment: its counters and its name, and nothing else."""
+    """Delete one experiment: its counters and its name, and nothing else."""
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()
@@ -59,13 +60,12 @@ def _report(name: str, counts: counters.Counts, control: object) -> dict[str, An
     from .analysis import report  # not at the top: `track` starts without the statistics
 
     settings = connection.settings().experiment(name)
-    is_seen = isinstance(control, str) and any(control in variants for variants in counts.values())
-    baseline = str(control) if is_seen else settings.baseline
-    return report.experiment_report(counts, baseline, settings.weights, settings.per_visitor)
+    requested = None if control in (None, "") else str(control)
+    return report.experiment_report(counts, settings.baseline, settings.weights, settings.per_visitor, requested)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:
-    """An accepted event is answered `200` and `null`, the one answer that every Alephbet takes as final."""
+    """An accepted event is answered `200` and `null`, the only answer that every Alephbet treats as final."""
     headers = {"X-Gimel-Ignored": IGNORED} if batch.ignored else {}
     if not batch.refused:
         return Answer(headers=headers)
@@ -74,7 +74,7 @@ def _tracked(batch: Batch, is_list: bool) -> Answer:
     status = 200 if counted or batch.ignored else 400
     if is_list:
         value: dict[str, object] = {
-            "error": f"{len(refused)} of {counted + batch.ignored + len(refused)} events were refused",
+            "error": f"{len(refused)} of {counted + batch.ignored + len(refused)} events refused",
             "counted": counted,
             "refused": refused,
             "hint": HINT,

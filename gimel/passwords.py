@@ -1,7 +1,7 @@
-"""Passwords that the configuration only refers to: read from AWS when a connection is made, so a changed one is found.
+"""Passwords that the configuration only refers to: looked up in AWS for each connection, so a new one takes effect.
 
 `ssm:/path` is a parameter of Systems Manager; `secret:name-or-arn` a secret of Secrets Manager, either the password
-itself or a JSON object with `password` and perhaps `username`.
+itself or a JSON object with `password` and optionally `username`.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ TIMEOUT_S = 3
 
 
 def is_reference(password: str | None) -> bool:
-    """Whether this names a password instead of being one."""
+    """Whether this refers to a password instead of being one."""
     return bool(password) and str(password).startswith((SSM, SECRET))
 
 
-class NoPassword(redis.AuthenticationError):
-    """What is referred to cannot be read."""
+class PasswordLookupError(redis.AuthenticationError):
+    """The password could not be read from AWS."""
 
 
-class Referred(redis.CredentialProvider):
-    """Looks the password up each time redis-py connects. Raises NoPassword where it cannot."""
+class AwsCredentialProvider(redis.CredentialProvider):
+    """Looks the password up each time redis-py connects. Raises PasswordLookupError."""
 
     def __init__(self, reference: str, username: str | None = None) -> None:
         self.reference = reference
         self.username = username
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """The password, with a user name before it where there is one."""
+        """The password, or user name and password."""
         try:
             username, password = _look_up(self.reference)
-        except Exception as error:  # botocore's own tree, which is not imported before it is needed
-            raise NoPassword(f"no password from {self.reference}: {error}") from error
+        except Exception as error:  # botocore's own classes, which are imported only when needed
+            raise PasswordLookupError(f"could not read the password from {self.reference}: {error}") from error
         username = self.username or username
         return (username, password) if username else (password,)
 
 
 def _look_up(reference: str) -> tuple[str | None, str]:
-    # Here and nowhere else: Lambda's boto3 takes 0.3 s to import.
+    # Only here: Lambda's boto3 takes 0.3 s to import.
     import boto3
     from botocore.config import Config
 
     options = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 1})
-    # Both variables are there on Lambda, but boto3 itself reads only AWS_DEFAULT_REGION, which a laptop may lack.
+    # Lambda sets both variables, but boto3 itself reads only AWS_DEFAULT_REGION, which a laptop may lack.
     region = os.environ.get("AWS_REGION")
     if reference.startswith(SSM):
         ssm = boto3.client("ssm", region, config=options)

@@ -1,4 +1,4 @@
-"""Reads a JSON file and hands out checked values, noting every problem with its key and cure."""
+"""Reads a JSON file and returns checked values, collecting every problem with its key and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .errors import ConfigError
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The one object of a JSON file. Raises ConfigError."""
+    """The JSON object in this file. Raises ConfigError."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
+        raw = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors start with a byte order mark
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror})", "check its permissions") from None
+        raise ConfigError(f"could not read {path} ({error.strerror})", "check its permissions") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}", "mend it, or start again with `gimel configure`") from None
+        raise ConfigError(f"invalid JSON in {path}: {error}", "fix the syntax, or run `gimel configure`") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold one JSON object", "see config.json.template")
+        raise ConfigError(f"{path} must contain one JSON object", "see config.json.template")
     return raw
 
 
 class Section:
-    """An object of the file being read: hands out checked values and notes every problem."""
+    """An object of the file being read: returns checked values and collects every problem."""
 
     def __init__(
         self, raw: Mapping[str, Any], known: set[str], prefix: str = "", problems: list[str] | None = None
@@ -37,13 +37,13 @@ class Section:
         self.problems: list[str] = [] if problems is None else problems
         for key in sorted(self.raw.keys() - known):
             close = difflib.get_close_matches(key, known, 1)
-            cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(sorted(known))}"
-            self.problems.append(f"{prefix}{key}: unknown key; {cure}")
+            hint = f"did you mean {close[0]}?" if close else f"valid keys: {', '.join(sorted(known))}"
+            self.problems.append(f"{prefix}{key}: unknown key; {hint}")
 
     def take(self, key: str, wanted: str, read: Callable[[Any], Any], default: Any = None, secret: bool = False) -> Any:
-        """The value of `key`, or `default` where it is missing or null; `read` gives None for a wrong one.
+        """The value of `key`, or `default` if it is missing or null; `read` returns None for an invalid one.
 
-        A wrong value is repeated to the reader unless it may hold a secret.
+        The message repeats an invalid value, unless it may be a secret.
         """
         value = self.raw.get(key)
         if value is None:
@@ -62,12 +62,12 @@ def flag(value: object) -> bool | None:
 
 
 def text(value: object) -> str | None:
-    """Text that is not empty."""
+    """Non-empty text."""
     return value if isinstance(value, str) and value else None
 
 
 def whole(low: int, high: int) -> Callable[[object], int | None]:
-    """A whole number within these bounds, perhaps written as text."""
+    """A whole number within these bounds; text such as "80" is accepted."""
 
     def read(value: object) -> int | None:
         if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(high)):
@@ -90,5 +90,5 @@ def json_object(value: object) -> dict[str, Any] | None:
 
 
 def list_of(kind: type) -> Callable[[object], list[Any] | None]:
-    """A list of nothing but these."""
+    """A list whose items are all of this type."""
     return lambda value: value if isinstance(value, list) and all(isinstance(item, kind) for item in value) else None

@@ -79,13 +79,13 @@ def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
     message = str(caught.value)
     assert str(path) in message
     for part in (
-        "redis.host: must be the name or address of a host",
+        "redis.host: must be a host name or address",
         'redis.port: must be a whole number from 1 to 65535, not "999',
         'redis.db: must be a whole number from 0, not "x"',
         "redis.hots: unknown key; did you mean host?",
         'redis.tls: must be true or false, not "yes"',
         'cors_origins: must be "*" or a list',
-        "allowed_experiments: must be a list of names",
+        "allowed_experiments: must be a list of experiment names",
         "alowed_experiments: unknown key; did you mean allowed_experiments?",
     ):
         assert part in message
@@ -108,12 +108,13 @@ def test_no_problem_repeats_what_may_be_a_secret(tmp_path, redis):
 
 
 def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
-    with pytest.raises(ConfigError, match="leave out db, password"):
+    with pytest.raises(ConfigError, match="remove db, password"):
         config.load(write(tmp_path / "c.json", {"redis": {"url": "redis://h", "db": 1, "password": "p"}}), {})
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[]", "must hold one JSON object")]
+    ("text", "said"),
+    [("{", "invalid JSON in"), ("[" * 100_000, "invalid JSON in"), ("[]", "must contain one JSON object")],
 )
 def test_what_is_no_configuration_is_refused(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
@@ -134,7 +135,7 @@ def test_a_host_is_a_name_or_an_address(tmp_path, host):
 
 @pytest.mark.parametrize("host", ["h:6379", "[fd00::1]", "redis://h", "", 5])
 def test_what_is_more_than_a_host_is_refused(tmp_path, host):
-    with pytest.raises(ConfigError, match=r"redis\.host: must be .*; a URL belongs into redis\.url"):
+    with pytest.raises(ConfigError, match=r"redis\.host: must be .*; put a URL into redis\.url"):
         config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {})
 
 
@@ -160,7 +161,7 @@ def test_an_origin_that_no_browser_sends_is_refused(tmp_path, origin):
 def test_a_named_file_must_exist(tmp_path):
     with pytest.raises(ConfigError, match=r"gimel configure --config .*none\.json"):
         config.load(tmp_path / "none.json", {})
-    with pytest.raises(ConfigError, match="named by GIMEL_CONFIG"):
+    with pytest.raises(ConfigError, match="from GIMEL_CONFIG"):
         config.load(None, {"GIMEL_CONFIG": str(tmp_path / "none.json")})
 
 
@@ -197,7 +198,7 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
             'experiments.b.per_visitor: must be a list of goals, such as ["page',
         ),
         ({"experiments": {"b": []}}, "experiments.b: must be an object"),
-        ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must name the baseline, x, too"),
+        ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must include the baseline, x"),
     ],
 )
 def test_wrong_settings_of_an_experiment_are_told(tmp_path, wrong, said):
@@ -207,7 +208,7 @@ def test_wrong_settings_of_an_experiment_are_told(tmp_path, wrong, said):
 
 
 def test_the_template_says_what_to_fill_in():
-    with pytest.raises(ConfigError, match=r"redis\.host: must be the name or address of a host") as caught:
+    with pytest.raises(ConfigError, match=r"redis\.host: must be a host name or address") as caught:
         config.load(shipped("config.json.template"), {})
     assert str(caught.value).count("\n") == 1
 

@@ -30,7 +30,7 @@ def assert_unavailable(call, event, *secrets: str) -> None:
     assert answer["statusCode"] == 503
     assert int(answer["headers"]["Retry-After"]) > 0
     assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
-    assert read(answer)["hint"] == "send the same request again later"
+    assert read(answer)["hint"] == "retry the same request later"
     for secret in ("127.0.0.1", "6379", *secrets):
         assert secret not in answer["body"]
 
@@ -96,7 +96,7 @@ def test_redis_is_waited_for_one_second_and_not_asked_twice_when_slow():
 
 @pytest.mark.parametrize("url", ["redis://h?unheard_of=1", "redis://h?db=x"])
 def test_settings_that_do_not_fit_together_are_told(url):
-    with pytest.raises(ConfigError, match="do not fit together"):
+    with pytest.raises(ConfigError, match="invalid combination of Redis settings"):
         connection.connect(config.RedisSettings(url=url))
 
 

@@ -32,7 +32,7 @@ def test_everything_that_is_wrong_is_named_at_once():
         read_event({"experiment": "", "variant": "x" * 201, "event": ["buy"], "namespace": "a:b"})
     assert caught.value.problems == [
         "experiment is empty",
-        "variant has 201 characters, more than 200",
+        "variant has 201 characters; at most 200 are allowed",
         "event must be text, not a list",
         "uuid is missing",
         "namespace contains a colon",
@@ -42,10 +42,10 @@ def test_everything_that_is_wrong_is_named_at_once():
 
 def test_a_name_may_be_wrong_in_more_than_one_way():
     assert problems_of(variant="\n\ud800" * 101, namespace=":" * 201) == [
-        "variant has 202 characters, more than 200",
+        "variant has 202 characters; at most 200 are allowed",
         "variant contains a control character",
         "variant is not valid UTF-8",
-        "namespace has 201 characters, more than 200",
+        "namespace has 201 characters; at most 200 are allowed",
         "namespace contains a colon",
     ]
 
@@ -65,7 +65,7 @@ def test_two_hundred_characters_of_any_script_are_accepted():
 
 @pytest.mark.parametrize("item", [None, [], "text", 5, True])
 def test_only_an_object_is_an_event(item):
-    with pytest.raises(BadRequest, match="an event is an object"):
+    with pytest.raises(BadRequest, match="an event must be an object"):
         read_event(item)
 
 

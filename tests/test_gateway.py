@@ -76,6 +76,7 @@ class TestRestApi:
         assert read(answer)["counted"] == 2
         missing = [f"{name} is missing" for name in ("experiment", "variant", "event")]
         assert read(answer)["refused"] == [{"item": 1, "problems": missing}]
+        assert read(answer)["error"] == "1 of 3 events refused"
         assert participants(fake) == 2
 
     def test_a_list_of_good_events_is_answered_null(self, fake):
@@ -95,21 +96,22 @@ class TestRestApi:
 
     def test_a_list_that_is_partly_ignored_and_partly_bad_must_not_come_back(self, fake):
         connection.use(config.Config(allowed_experiments=frozenset({"other"})), connection.client())
-        answer = gimel.track(post([EVENT, {}]), None)
+        answer = gimel.track(post([EVENT, {}, {}]), None)
         assert (answer["statusCode"], read(answer)["counted"]) == (200, 0)
+        assert read(answer)["error"] == "2 of 3 events refused"
 
     def test_a_hundred_and_one_names_in_a_form_are_a_400(self, fake):
         form = "&".join(f"n{number}=1" for number in range(101))
         headers = {"content-type": FORM}
         answer = gimel.track(make_rest_event("POST", body=form, headers=headers), None)
-        assert read(answer)["problems"] == ["more than 100 names"]
+        assert read(answer)["problems"] == ["more than 100 parameters"]
 
     def test_a_body_that_is_an_object_already_is_taken(self, fake):
         assert gimel.track(make_rest_event("POST", body=EVENT), None) == ACCEPTED
 
     def test_options_is_answered_for_the_preflight(self, fake):
         answer = gimel.delete(make_rest_event("OPTIONS"), None)
-        assert answer["statusCode"] == 204
+        assert (answer["statusCode"], answer["body"]) == (204, "")
         assert answer["headers"]["Access-Control-Allow-Methods"] == "DELETE, OPTIONS"
         assert "x-api-key" in answer["headers"]["Access-Control-Allow-Headers"]
         assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
@@ -188,7 +190,13 @@ class TestQueue:
         assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
         assert participants(fake) == 2
         assert "the body is neither JSON nor a form" in caplog.text
-        assert "messages m1, m2 were refused" in caplog.text
+        assert "message m1 was refused" in caplog.text
+        assert "messages m2 were refused" in caplog.text
+
+    def test_messages_that_cannot_be_read_reach_no_handler(self, fake):
+        connection.use(config.Config(), Broken())
+        failures = gimel.track(make_queue_event("not json", "[]"), None)["batchItemFailures"]
+        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]
 
     def test_an_outage_keeps_every_message_in_the_queue(self, fake):
         connection.use(config.Config(), Broken())
@@ -209,5 +217,5 @@ class TestFlat:
 
     @pytest.mark.parametrize("event", [{}, {**EVENT, "uuid": ""}, None, []])
     def test_a_mistake_fails_the_invocation(self, fake, event):
-        with pytest.raises(BadRequest, match=r"uuid|an event is an object"):
+        with pytest.raises(BadRequest, match=r"uuid|an event must be an object"):
             gimel.track(event, None)

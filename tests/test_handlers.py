@@ -70,7 +70,17 @@ def test_another_control_is_that_of_the_experiments_that_have_it(fake):
     assert [item["control"] for item in gimel.all({"control": "red"})[1:]] == ["red", "blue"]
     (goal,) = gimel.experiment({"experiment": "b", "control": "green"})
     assert [row["verdict"]["state"] == "control" for row in goal["results"]] == [False, True]
-    assert gimel.all({"control": ["red"]})[1]["control"] == "blue"
+
+
+def test_an_unknown_control_is_answered_with_a_note(fake):
+    for variant in ("blue", "red"):
+        for event in ("participate", "buy"):
+            gimel.track({**EVENT, "variant": variant, "event": event})
+    note = "the requested control rde has not been seen; variants are compared with blue instead"
+    assert gimel.all({"control": "rde"})[1]["notes"] == [note]
+    (goal,) = gimel.experiment({"experiment": EVENT["experiment"], "control": "rde"})
+    assert (goal["control"], goal["notes"]) == ("blue", [note])
+    assert gimel.all({"control": ""})[1]["notes"] == gimel.all({"control": "red"})[1]["notes"] == []
 
 
 def test_a_report_has_what_gimels_had(fake):

@@ -1,15 +1,18 @@
-"""The simulation's HyperLogLog is Redis' own, and its sampler draws from the same distribution."""
+"""What a counter reads and its error; and the simulation's HyperLogLog, which counts as Redis does."""
 
 import random
 import uuid
+from math import floor, inf, log1p, sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from gimel.hyperloglog import hyperloglog_error
+from gimel.hyperloglog import REGISTERS, Count, hyperloglog_error, settled_error, total, unrounded
 
-from .validation.hyperloglog import REGISTERS, add, count, random_hashes, redis_hash, sample_counts
+from .validation.hyperloglog import add, count, random_hashes, redis_hash, sample_counts
 
 
 def counted(hashes):
@@ -53,3 +56,68 @@ def test_the_counters_error_is_at_most_the_stated_one(n, shards):
     sampled = sample_counts(np.random.default_rng(n), np.full(6000, n), shards)
     assert sampled.mean() / n == pytest.approx(1, abs=0.003)
     assert 0.78 < sampled.std() / n / hyperloglog_error(n, shards) < 1.04
+
+
+class TestCount:
+    @pytest.mark.parametrize(
+        ("value", "error"), [(-1, 0.0), (1, -0.1), (float("nan"), 0.0), (1, float("nan")), (1, inf)]
+    )
+    def test_what_no_counter_reads_is_refused(self, value, error):
+        with pytest.raises(ValueError, match="a counter reads"):
+            Count(value, error)
+
+    def test_it_knows_the_error_it_will_have(self):
+        assert Count(100, 0.005, 0.008).settled_error == 0.008
+        assert Count(10**6, 0.008).settled_error == 0.008
+
+    @pytest.mark.parametrize("shards", [1, 4, 16])
+    def test_a_sum_of_shards_will_have_the_error_of_all_of_them(self, shards):
+        assert total(0, [1000] * shards).settled_error == pytest.approx(settled_error(shards), rel=1e-3)
+        assert total(0, [1000] * shards).error == pytest.approx(hyperloglog_error(1000 * shards, shards), rel=1e-3)
+
+    def test_an_exact_part_has_no_error(self):
+        assert total(1000, []) == Count(1000)
+        assert total(10**6, [10**6]).error == pytest.approx(settled_error() / 2)
+
+    def test_a_sum_is_the_same_in_whatever_order_redis_gives_its_parts(self):
+        chance, found = random.Random(20261124), set()
+        parts = [chance.randrange(9_000) for _ in range(256)]
+        for _ in range(20):
+            chance.shuffle(parts)
+            found.add(total(7, parts))
+        assert len(found) == 1
+
+
+class TestHyperloglogError:
+    def test_nothing_is_counted_without_error(self):
+        assert hyperloglog_error(0) == 0.0
+
+    def test_a_large_count_has_redis_own_error(self):
+        assert hyperloglog_error(10_000_000) == pytest.approx(0.0081, rel=0.01)
+
+    def test_a_small_count_has_linear_countings_error(self):
+        assert hyperloglog_error(1000) == pytest.approx(1 / sqrt(2 * 16384), rel=0.02)
+
+    def test_sixteen_shards_have_a_quarter_of_the_error(self):
+        assert hyperloglog_error(16_000_000, 16) == hyperloglog_error(1_000_000) / 4
+
+    @given(st.floats(0, 1e18), st.integers(1, 1000))
+    def test_it_never_exceeds_the_plateau(self, n, shards):
+        assert 0 <= hyperloglog_error(n, shards) <= 1.04 / 128 / sqrt(shards) * (1 + 1e-12)
+
+    def test_a_counter_without_shards_is_refused(self):
+        with pytest.raises(ValueError, match="shard"):
+            hyperloglog_error(10, 0)
+
+
+class TestUnrounded:
+    def test_a_few_visitors_are_read_as_they_are(self):
+        assert [round(unrounded(reading)) for reading in range(100)] == list(range(100))
+
+    def test_it_gives_back_what_was_rounded(self):
+        for taken in range(900):
+            estimate = -REGISTERS * log1p(-taken / REGISTERS)
+            assert unrounded(floor(estimate + 0.5)) == pytest.approx(estimate)
+
+    def test_a_large_reading_stays(self):
+        assert unrounded(123_456) == 123_456

@@ -13,7 +13,7 @@ import pytest
 LAYERS = [
     {"handlers"},
     {"analysis.report"},
-    {"analysis.sample_ratio"},
+    {"analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},
     {"analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},

@@ -63,7 +63,7 @@ def test_a_changed_password_is_found_when_the_connection_is_made_anew(guarded):
 
 
 def test_a_parameter_that_is_not_there_is_an_outage_that_says_which(guarded):
-    with pytest.raises(redis.AuthenticationError, match="no password from ssm:/nothing"):
+    with pytest.raises(redis.AuthenticationError, match="could not read the password from ssm:/nothing"):
         connection.connect(settings(guarded, "ssm:/nothing")).ping()
 
 

@@ -1,4 +1,4 @@
-"""Probabilities of the tails of the distributions that the statistics need, on the standard library alone."""
+"""Tail probabilities of the distributions that the statistics need, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def normal_tail(z: float) -> float:
 
 
 def z_of_tail(probability: float) -> float:
-    """The z >= 0 which a standard normal variable exceeds with this probability (0 for one half and more).
+    """The z >= 0 that a standard normal variable exceeds with this probability (0 for one half and more).
 
-    A probability that has underflowed is taken for 1e-300: z is 37 then.
+    A probability that underflows is treated as 1e-300, which makes z 37.
     """
     return -_quantile(max(probability, SMALLEST_TAIL)) if probability < 0.5 else 0.0
 
 
 @lru_cache(maxsize=256)
 def critical_value(alpha: float) -> float:
-    """The z that a standard normal variable leaves on either side with the probability alpha in all.
+    """The z beyond which, on either side, a standard normal variable lies with the probability alpha in total.
 
     Raises ValueError unless 0 < alpha < 1.
     """
@@ -47,7 +47,7 @@ def critical_value(alpha: float) -> float:
 
 
 def chi_square_tail(x: float, degrees: int) -> float:
-    """The probability that a chi-square variable with so many degrees of freedom exceeds x.
+    """The probability that a chi-square variable with this many degrees of freedom exceeds x.
 
     Abramowitz & Stegun (1964), Handbook of Mathematical Functions, 26.4.4 (odd degrees) and 26.4.5 (even).
     Raises ValueError for less than one degree of freedom.
@@ -67,21 +67,21 @@ def chi_square_tail(x: float, degrees: int) -> float:
 
 
 def hypergeometric_tails(seen: int, marked: int, unmarked: int, drawn: int) -> Tails:
-    """Of marked + unmarked balls, `drawn` are drawn blindly, and `seen` of these are marked.
+    """Of marked + unmarked balls, `drawn` are drawn at random, and `seen` of these are marked.
 
     Johnson, Kemp & Kotz (2005), Univariate Discrete Distributions, 6.1: P(x) = C(marked, x) C(unmarked, drawn
     - x) / C(marked + unmarked, drawn). The tail on `seen`'s own side of the mean is summed outwards by the
     ratio of neighbours, P(x + 1) / P(x) = (marked - x)(drawn - x) / ((x + 1)(unmarked - drawn + x + 1)); the
-    other is the rest. Takes time in proportion to the standard deviation. Raises ValueError where `seen` is
+    other is the rest. Takes time in proportion to the standard deviation. Raises ValueError if `seen` is
     impossible.
     """
     other = drawn - seen
     if not (0 <= seen <= marked and 0 <= other <= unmarked):
-        raise ValueError(f"{seen!r} marked of {drawn!r} drawn from {marked!r} + {unmarked!r} cannot be")
+        raise ValueError(f"{seen!r} marked of {drawn!r} drawn from {marked!r} + {unmarked!r} is impossible")
     total = marked + unmarked
     at = exp(_log_choose(marked, seen) + _log_choose(unmarked, other) - _log_choose(total, drawn))
     upwards = seen * total >= drawn * marked
-    if upwards:  # the same tail, seen from the other colour, needs one loop only
+    if upwards:  # the same tail, seen from the other color, so that one loop is enough
         a, b, c, d = marked - seen, other, seen, unmarked - other
     else:
         a, b, c, d = unmarked - other, seen, other, marked - seen
@@ -99,13 +99,13 @@ def hypergeometric_tails(seen: int, marked: int, unmarked: int, drawn: int) -> T
 
 
 def binomial_tails(seen: int, trials: int, rate: float) -> Tails:
-    """Of so many trials, each succeeding at this rate, `seen` succeed.
+    """Of this many trials, each succeeding at this rate, `seen` succeed.
 
-    Johnson, Kemp & Kotz (2005), 3.1; summed as in `hypergeometric_tails`. Raises ValueError where `seen` is
+    Johnson, Kemp & Kotz (2005), 3.1; summed as in `hypergeometric_tails`. Raises ValueError if `seen` is
     impossible or the rate is not strictly between 0 and 1.
     """
     if not (0 <= seen <= trials and 0 < rate < 1):
-        raise ValueError(f"{seen!r} of {trials!r} at the rate {rate!r} cannot be")
+        raise ValueError(f"{seen!r} of {trials!r} at the rate {rate!r} is impossible")
     at = exp(_log_choose(trials, seen) + seen * log(rate) + (trials - seen) * log1p(-rate))
     upwards = seen >= trials * rate
     left, gone = (trials - seen, seen) if upwards else (seen, trials - seen)

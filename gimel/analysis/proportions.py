@@ -1,8 +1,8 @@
-"""What counts tell: rates, differences, p-values and the split of visitors, as pure functions.
+"""What counts say: rates, differences and p-values, as pure functions.
 
-Every function takes its counts as `Count`, a reading together with the counter's own relative standard error:
-a HyperLogLog is off by 0.8 % however many visitors it has seen, and a test that takes it for exact finds
-differences where there are none. The inference that holds however often one looks is in `sequential`.
+Every function takes its counts as `Count`, a reading with the counter's own relative standard error: a HyperLogLog is
+off by 0.8 % no matter how many visitors it has seen, and a test that takes it for exact finds differences where there
+are none. The inference that holds no matter how often you check is in `sequential`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXACT_BELOW = 100
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From low to high, both included; infinite where there is no bound."""
+    """From low to high, both included; infinite if there is no bound."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """How many of a variant's visitors reached a goal. Raises ValueError where there are no visitors.
+    """How many of a variant's visitors reached a goal. Raises ValueError if there are no visitors.
 
     A HyperLogLog may read more successes than visitors when nearly all convert: they are taken as all.
     """
@@ -38,19 +38,21 @@ class Proportion:
     reached: int = field(init=False, repr=False, compare=False)
     rate: float = field(init=False, repr=False, compare=False)
     error_squared: float = field(init=False, repr=False, compare=False)
+    settled_error_squared: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.trials.value == 0:
             raise ValueError("a rate needs at least one visitor")
-        # Set once, as every figure of a report asks for them.
+        # Computed once, as every figure of a report uses them.
         fix = object.__setattr__
         fix(self, "reached", min(self.successes.value, self.trials.value))
         fix(self, "rate", self.reached / self.trials.value)
         fix(self, "error_squared", self.successes.error**2 + self.trials.error**2)
+        fix(self, "settled_error_squared", self.successes.settled_error**2 + self.trials.settled_error**2)
 
     @property
     def error(self) -> float:
-        """The relative standard error that the two counters alone put into the rate."""
+        """The relative standard error that the two counters alone give the rate."""
         return sqrt(self.error_squared)
 
 
@@ -58,8 +60,8 @@ def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:
     """The rates that are compatible with what was seen, at the confidence 1 - alpha.
 
     Agresti & Coull (1998), The American Statistician 52, 119-126, advised by Brown, Cai & DasGupta (2001),
-    Statistical Science 16, 101-133: p* -+ z sqrt(p* (1 - p*) / n*), where n* = n + z^2 visitors and p* = (s +
-    z^2 / 2) / n*. It holds Wilson's interval, whose coverage dips to 92.7 % at rare successes. The counters
+    Statistical Science 16, 101-133: p* ± z sqrt(p* (1 - p*) / n*), where n* = n + z^2 visitors and p* = (s +
+    z^2 / 2) / n*. It contains Wilson's interval, whose coverage dips to 92.7 % at rare successes. The counters
     add p^2 e^2 to the variance, e^2 being the sum of their two relative variances (the delta method for a
     ratio; Casella & Berger 2002, example 5.5.27).
     """
@@ -74,7 +76,7 @@ def difference_interval(variant: Proportion, control: Proportion, alpha: float =
     """Variant's rate minus control's, at the confidence 1 - alpha.
 
     Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (MOVER): the distances from either rate to
-    the ends of its Wilson interval add in squares. Right for small counts, and never beyond -1 and 1.
+    the ends of its Wilson interval add up in squares. Right for small counts, and never beyond -1 and 1.
     """
     z = critical_value(alpha)
     p1, (l1, u1) = variant.rate, _wilson(variant, z)
@@ -87,8 +89,8 @@ def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.0
     """Variant's rate relative to the control's, minus 1, at the confidence 1 - alpha.
 
     Donner & Zou (2012), Statistical Methods in Medical Research 21, 347-359 (MOVER for a ratio):
-    the ratios q for which the interval of p1 - q p0, built as in `difference_interval`, holds 0. So it
-    excludes 0 exactly when the interval of the difference does. The high end is infinite where the control's
+    the ratios q for which the interval of p1 - q p0, built as in `difference_interval`, contains 0. So it
+    excludes 0 exactly when the interval of the difference does. The high end is infinite if the control's
     rate may be 0.
     """
     z = critical_value(alpha)
@@ -104,12 +106,12 @@ def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.0
 
 
 def p_value(variant: Proportion, control: Proportion) -> float:
-    """How often two equal rates would differ at least as much as these do, if one looks once. Two-sided.
+    """How often two equal rates would differ at least as much as these do, in a single look. Two-sided.
 
     Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234;
     Agresti 2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric.
     From an expectation of EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003,
-    3.1), from which it does not differ any more. The counters add to the variance of the difference under
+    3.1), from which it no longer differs. The counters add to the variance of the difference under
     the pooled rate p, p (1 - p) (1/n1 + 1/n0), p^2 times their four relative variances.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
@@ -128,7 +130,7 @@ def p_value(variant: Proportion, control: Proportion) -> float:
 
 
 def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
-    """The probability that the variant's rate is higher, if before all rates were equally likely.
+    """The probability that the variant's rate is higher, if all rates were equally likely beforehand.
 
     With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
     other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
@@ -151,7 +153,7 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
 
 
 def bonferroni(p: float, comparisons: int) -> float:
-    """A p-value as one of several: the chance that any of so many comparisons comes out like this by luck.
+    """A p-value as one of several: the chance that any of this many comparisons comes out like this by luck.
 
     Dunn (1961), JASA 56, 52-64. The interval that goes with it is that of alpha / comparisons.
     """
@@ -174,7 +176,7 @@ def _wilson(variant: Proportion, z: float) -> tuple[float, float]:
 
 
 def _null_variances(variant: Proportion, control: Proportion) -> tuple[float, float]:
-    """The variances of the difference that sampling and that counting bring, if both have the pooled rate."""
+    """The variances of the difference that sampling and counting contribute, if both have the pooled rate."""
     n1, n0 = variant.trials.value, control.trials.value
     pooled = (variant.reached + control.reached) / (n1 + n0)
     sampling = pooled * (1 - pooled) * (1 / n1 + 1 / n0)
@@ -182,7 +184,7 @@ def _null_variances(variant: Proportion, control: Proportion) -> tuple[float, fl
 
 
 def with_counting(z: float, difference: float, sampling: float, counting: float) -> float:
-    """The z of a difference whose exact tail is that of z, if the counters add their variance.
+    """The z of a difference whose exact tail is that of z, once the counters add their variance.
 
     In a tail that is longer than the normal one, the z is less than difference / sqrt(sampling): the sampling
     variance is then that which explains it, (difference / z)^2.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from math import isfinite, sqrt
 from typing import Any
 
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
 
-from . import sample_ratio, verdicts
+from . import counting, sample_ratio, verdicts
 from .proportions import (
     Interval,
     Proportion,
@@ -21,13 +22,64 @@ from .proportions import (
     uplift_interval,
 )
 from .sequential import always_valid_interval, always_valid_p_value
-from .variants import Variants, arranged, notes
-from .verdicts import Rival, Verdict
-from .wording import name
+from .variants import Variants, notes, resolve_variants
+from .verdicts import Verdict
+from .wording import named
 
 ALPHA = 0.05
 BEYOND_COUNTING_ERROR = 4
-"""So many standard errors above the visitors, successes are repeated ones and no counting error."""
+"""This many standard errors above the visitors, successes are repeated ones and not counting error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRow:
+    """A variant's figures for one goal; None where a figure is undefined.
+
+    These fields, in this order, are the keys of the JSON and the columns of the CSV. What they mean is in
+    docs/reading-a-report.md.
+    """
+
+    label: str
+    successes: int
+    trials: int
+    rate: float | None = None
+    rate_interval: Interval | None = None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    uplift: float | None = None
+    uplift_interval: Interval | None = None
+    p_value: float | None = None
+    unadjusted_p_value: float | None = None
+    chance_to_beat_control: float | None = None
+    always_valid_interval: Interval | None = None
+    always_valid_p_value: float | None = None
+    visitors_needed: int | None = None
+    counting_error: float | None = None
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {field: _for_json(getattr(self, field)) for field in ROW_FIELDS}
+
+
+ROW_FIELDS = tuple(field.name for field in fields(ResultRow))
+INTERVALS = frozenset(field.name for field in fields(ResultRow) if "Interval" in str(field.type))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is known of one goal. `counting_share` is the counters' largest part in the variance of a rate."""
+
+    goal: str
+    kind: str
+    verdict: Verdict
+    results: tuple[ResultRow, ...]
+    counting_share: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        results = [row.as_dict() for row in self.results]
+        return {"goal": self.goal, "kind": self.kind, "verdict": self.verdict.as_dict(), "results": results}
 
 
 def experiment_report(
@@ -35,54 +87,58 @@ def experiment_report(
     baseline: str | None = None,
     weights: Mapping[str, float] | None = None,
     per_visitor: Collection[str] = (),
+    control: str | None = None,
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
-    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control,
-    `weights` the configured weight of each variant, and `per_visitor` the goals that a visitor can reach more
-    than once. What each key means is in docs/statistics.md; a figure that is undefined is None. Never raises
-    for what counters can hold.
+    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control, `weights` the
+    configured weight of each variant, `per_visitor` the goals that a visitor can reach more than once, and `control`
+    one requested instead of the configured one. What each key means is in docs/reading-a-report.md; a figure that is
+    undefined is None. Never raises for what counters can hold.
     """
     participants = counts.get(PARTICIPATE, {})
     labels = sorted({label for variants in counts.values() for label in variants})
-    goals = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
-    variants = arranged({label: participants.get(label, NOTHING) for label in labels}, baseline, weights)
+    reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
+    trials = {label: participants.get(label, NOTHING) for label in labels}
+    variants = resolve_variants(trials, control if control in trials else baseline, weights)
     split = sample_ratio.check(variants.trials, variants.weights)
+    goals = [_goal(goal, reached[goal], variants, goal in per_visitor, split.alarm is None) for goal in reached]
+    about, verdict = _first_to_read(goals, split.alarm)
+    every_count = [count for found in counts.values() for count in found.values()]
     return {
         "participants": [
-            {"label": label, "trials": count.value, "counting_error": count.error}
-            for label, count in variants.trials.items()
+            {"label": label, "trials": count.value, "counting_error": count.error} for label, count in trials.items()
         ],
         "control": variants.control if labels else None,
         "comparisons": variants.comparisons,
+        "verdict": {**verdict.as_dict(), "goal": about},
         "sample_ratio": split.as_dict(),
-        "notes": list(notes(variants, baseline, per_visitor, goals)),
-        "goals": [
-            _goal(goal, successes, variants, goal in per_visitor, split.alarm) for goal, successes in goals.items()
-        ],
+        "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
+        "notes": list(notes(variants, baseline, control, per_visitor, reached)),
+        "goals": [goal.as_dict() for goal in goals],
     }
 
 
-def _goal(
-    goal: str, successes: Mapping[str, Count], variants: Variants, per_visitor: bool, alarm: Verdict | None
-) -> dict[str, Any]:
-    reached = {label: successes.get(label, NOTHING) for label in variants.trials}
-    repeated = per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.compared)
-    if repeated:
-        rows, conclusion = _per_visitor(reached, variants, per_visitor)
-    else:
-        rows, conclusion = _proportions(reached, variants)
+def _first_to_read(goals: list[Goal], alarm: Verdict | None) -> tuple[str | None, Verdict]:
     if alarm:
-        conclusion = alarm
-        for row in rows:
-            row["verdict"] = conclusion.as_dict()
-            row["visitors_needed"] = None
-    return {
-        "goal": goal,
-        "kind": "per_visitor" if repeated else "proportion",
-        "verdict": conclusion.as_dict(),
-        "results": rows,
-    }
+        return None, alarm
+    states: dict[str, dict[str, str]] = {}
+    for goal in goals:
+        for row in goal.results:
+            states.setdefault(row.label, {})[goal.goal] = row.verdict.state
+    return verdicts.of_experiment({goal.goal: goal.verdict for goal in goals}, states)
+
+
+def _goal(goal: str, successes: Mapping[str, Count], variants: Variants, per_visitor: bool, trusted: bool) -> Goal:
+    reached = {label: successes.get(label, NOTHING) for label in variants.trials}
+    if per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.compared):
+        found = _repeated(goal, reached, variants, per_visitor)
+    else:
+        found = _proportions(goal, reached, variants)
+    if trusted:
+        return found
+    rows = [replace(row, verdict=verdicts.WRONG_SPLIT, visitors_needed=None) for row in found.results]
+    return replace(found, verdict=verdicts.WRONG_SPLIT, results=tuple(rows))
 
 
 def _exceeds(successes: Count, trials: Count) -> bool:
@@ -92,118 +148,102 @@ def _exceeds(successes: Count, trials: Count) -> bool:
     return trials.value > 0 and successes.value > trials.value + allowed
 
 
-def _per_visitor(
-    reached: Mapping[str, Count], variants: Variants, configured: bool
-) -> tuple[list[dict[str, Any]], Verdict]:
+def _repeated(goal: str, reached: Mapping[str, Count], variants: Variants, configured: bool) -> Goal:
+    """A goal that a visitor can reach more than once: rates per visitor, and no test."""
     trials, control = variants.trials, variants.control
     rates = {label: reached[label].value / count.value for label, count in trials.items() if count.value}
     rows = []
     for label, count in reached.items():
-        row = _row(label, count, trials[label])
-        if label in rates:
-            row["rate"] = rates[label]
-            row["counting_error"] = sqrt(count.error**2 + trials[label].error ** 2)
-            row["verdict"] = verdicts.per_visitor([(label, rates[label])], configured).as_dict()
-            if label == control:
-                row["verdict"] = verdicts.CONTROL.as_dict()
-            elif label not in variants.compared:
-                row["verdict"] = verdicts.not_compared(label).as_dict()
-            elif control in rates:
-                row["difference"] = rates[label] - rates[control]
-                row["uplift"] = rates[label] / rates[control] - 1 if rates[control] else None
-        rows.append(row)
-    shown = [(label, rate) for label, rate in rates.items() if label in variants.compared]
-    return rows, verdicts.per_visitor(shown, configured) if shown else _nobody(reached)
+        if label not in rates:
+            rows.append(_row(label, count, trials[label], _no_visitors([count])))
+            continue
+        untested = _without_test(label, variants)
+        figures: dict[str, Any] = {"rate": rates[label]}
+        if untested is None and control in rates:
+            figures["difference"] = rates[label] - rates[control]
+            figures["uplift"] = rates[label] / rates[control] - 1 if rates[control] else None
+        figures["counting_error"] = sqrt(count.error**2 + trials[label].error ** 2)
+        verdict = untested or verdicts.repeated({label: rates[label]}, configured)
+        rows.append(_row(label, count, trials[label], verdict, **figures))
+    compared = {label: rate for label, rate in rates.items() if label in variants.compared}
+    verdict = verdicts.repeated(compared, configured) if compared else _no_visitors(reached.values())
+    return Goal(goal, "per_visitor", verdict, tuple(rows))
 
 
-def _proportions(reached: Mapping[str, Count], variants: Variants) -> tuple[list[dict[str, Any]], Verdict]:
+def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) -> Goal:
+    """A goal that a visitor reaches or not: each variant's rate, compared with the control's."""
     trials, control = variants.trials, variants.control
     against = Proportion(reached[control], trials[control]) if trials.get(control, NOTHING).value else None
-    comparisons = variants.comparisons
-    rows, rivals = [], []
+    rows, comparisons, share = [], [], 0.0
     for label, count in reached.items():
-        row = _row(label, count, trials[label])
-        if trials[label].value:
-            own = Proportion(count, trials[label])
-            row["rate"] = own.rate
-            row["rate_interval"] = _bounds(rate_interval(own, ALPHA))
-            row["counting_error"] = own.error
-            if label == control:
-                row["verdict"] = verdicts.CONTROL.as_dict()
-            elif label not in variants.compared:
-                row["verdict"] = verdicts.not_compared(label).as_dict()
-            elif against is None:
-                row["verdict"] = verdicts.no_control(control).as_dict()
-            else:
-                rival = _compare(row, own, control, against, comparisons)
-                rivals.append(rival)
-                row["verdict"] = rival.verdict.as_dict()
-        rows.append(row)
-    if against is None and any(count.value for count in trials.values()):
-        return rows, verdicts.no_control(control)
-    if against is None:
-        return rows, _nobody(reached)
-    if not rivals:
-        return rows, verdicts.no_data(
-            f"nothing to compare: only {name(control)} has visitors so far",
-            "it takes a second variant",
+        if not trials[label].value:
+            rows.append(_row(label, count, trials[label], _no_visitors([count])))
+            continue
+        own = Proportion(count, trials[label])
+        interval = rate_interval(own, ALPHA)
+        share = max(share, counting.share_of_variance(own, interval, ALPHA))
+        figures = {"rate": own.rate, "rate_interval": interval, "counting_error": own.error}
+        verdict = _without_test(label, variants)
+        if against and verdict is None:
+            comparison, more = _compare(label, own, control, against, variants.comparisons)
+            comparisons.append(comparison)
+            figures |= more
+            verdict = comparison.verdict
+        rows.append(_row(label, count, trials[label], verdict or verdicts.no_control(control), **figures))
+    if comparisons and against:
+        verdict = verdicts.of_goal(comparisons, control, against)
+    elif against:
+        verdict = verdicts.no_data(
+            f"nothing to compare: only {named(control)} has visitors so far", "a comparison needs a second variant"
         )
-    return rows, verdicts.summary(rivals, control, against)
+    elif any(count.value for count in trials.values()):
+        verdict = verdicts.no_control(control)
+    else:
+        verdict = _no_visitors(reached.values())
+    return Goal(goal, "proportion", verdict, tuple(rows), share)
 
 
-def _compare(row: dict[str, Any], own: Proportion, control: str, against: Proportion, comparisons: int) -> Rival:
-    """Fills a row with its comparison to the control, corrected for the number of such comparisons."""
+def _compare(
+    label: str, own: Proportion, control: str, against: Proportion, comparisons: int
+) -> tuple[verdicts.Comparison, dict[str, Any]]:
+    """A variant's comparison to the control, corrected for the number of such comparisons, and its figures."""
     alpha = ALPHA / comparisons
     single = p_value(own, against)
     interval = always_valid_interval(own, against, alpha)
-    rival = verdicts.compare(row["label"], own, control, against, interval, alpha)
-    row["difference"] = own.rate - against.rate
-    row["difference_interval"] = _bounds(difference_interval(own, against, alpha))
-    row["uplift"] = own.rate / against.rate - 1 if against.rate else None
-    row["uplift_interval"] = _bounds(uplift_interval(own, against, alpha))
-    row["p_value"] = bonferroni(single, comparisons)
-    row["unadjusted_p_value"] = single
-    row["chance_to_beat_control"] = chance_to_beat_control(own, against)
-    row["always_valid_interval"] = _bounds(interval)
-    row["always_valid_p_value"] = bonferroni(always_valid_p_value(own, against, alpha), comparisons)
-    row["visitors_needed"] = rival.needed
-    return rival
-
-
-def _row(label: str, successes: Count, trials: Count) -> dict[str, Any]:
-    """A variant of which nothing is known but its counts."""
-    return {
-        "label": label,
-        "successes": successes.value,
-        "trials": trials.value,
-        "rate": None,
-        "rate_interval": None,
-        "counting_error": None,
-        "difference": None,
-        "difference_interval": None,
-        "uplift": None,
-        "uplift_interval": None,
-        "p_value": None,
-        "unadjusted_p_value": None,
-        "chance_to_beat_control": None,
-        "always_valid_interval": None,
-        "always_valid_p_value": None,
-        "visitors_needed": None,
-        "verdict": _nobody({label: successes}).as_dict(),
+    comparison = verdicts.compare(label, own, control, against, interval, alpha)
+    return comparison, {
+        "difference": own.rate - against.rate,
+        "difference_interval": difference_interval(own, against, alpha),
+        "uplift": own.rate / against.rate - 1 if against.rate else None,
+        "uplift_interval": uplift_interval(own, against, alpha),
+        "p_value": bonferroni(single, comparisons),
+        "unadjusted_p_value": single,
+        "chance_to_beat_control": chance_to_beat_control(own, against),
+        "always_valid_interval": interval,
+        "always_valid_p_value": bonferroni(always_valid_p_value(own, against, alpha), comparisons),
+        "visitors_needed": comparison.needed,
     }
 
 
-def _nobody(reached: Mapping[str, Count]) -> Verdict:
-    return verdicts.no_data("no visitors yet", _lost(sum(count.value for count in reached.values())))
+def _row(label: str, successes: Count, trials: Count, verdict: Verdict, **figures: Any) -> ResultRow:
+    return ResultRow(label=label, successes=successes.value, trials=trials.value, verdict=verdict, **figures)
 
 
-def _lost(successes: int) -> str:
-    return f"{successes:,} reached the goal, but none was counted as a participant" if successes else ""
+def _without_test(label: str, variants: Variants) -> Verdict | None:
+    """The verdict on a variant that is not tested against the control; None for all others."""
+    if label == variants.control:
+        return verdicts.CONTROL
+    return None if label in variants.compared else verdicts.not_compared(label)
 
 
-def _bounds(interval: Interval) -> dict[str, float | None]:
-    """An interval for JSON, which knows no infinity: None where there is no bound."""
-    return {
-        "low": interval.low if isfinite(interval.low) else None,
-        "high": interval.high if isfinite(interval.high) else None,
-    }
+def _no_visitors(reached: Collection[Count]) -> Verdict:
+    successes = sum(count.value for count in reached)
+    lost = f"{successes:,} reached the goal, but none was counted as a participant" if successes else ""
+    return verdicts.no_data("no visitors yet", lost)
+
+
+def _for_json(value: Any) -> Any:
+    """JSON has no infinity: a bound that does not exist is None."""
+    if isinstance(value, Interval):
+        return {"low": value.low if isfinite(value.low) else None, "high": value.high if isfinite(value.high) else None}
+    return value.as_dict() if isinstance(value, Verdict) else value

@@ -1,4 +1,4 @@
-"""The sample-ratio check: whether visitors are split as they should be, and what to do if they are not."""
+"""The sample ratio check: whether the visitors are split as expected, and what to do if they are not."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gimel.hyperloglog import NOTHING, Count
 from .distributions import binomial_tails, chi_square_tail, normal_tail, z_of_tail
 from .proportions import EXACT_BELOW, bonferroni, with_counting
 from .verdicts import Verdict
-from .wording import LONGEST_LIST, listed, name
+from .wording import LONGEST_LIST, listed, named
+
+SPLIT_ALPHA = 0.001
 
 EXACT_SPLIT_BELOW = 25
 """Below this many expected visitors in the smallest variant, the split is tested exactly."""
 
-SPLIT_ALPHA = 0.001
-
 FEW = 0.1
-"""Below this part of the visitors that it should have, a variant may be none of the experiment's."""
+"""Below this share of the visitors that it should have, a label may not be a variant of the experiment at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How visitors are split, and how they should be. `p_value` is None where there is nothing to check."""
+    """How visitors are split, and how they should be. `p_value` is None if there is nothing to check yet."""
 
     p_value: float | None
     labels: Sequence[str]
@@ -34,13 +34,14 @@ class Split:
     alarm: Verdict | None
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
         everyone = sum(count.value for count in self.visitors)
         if self.alarm:
             state, text = "mismatch", self.alarm.text
         elif self.p_value is None:
             state, text = "not_tested", "there is no split of visitors to check yet"
         else:
-            state, text = "as_expected", "the visitors are split as they should be"
+            state, text = "as_expected", "the visitors are split as expected"
         return {
             "state": state,
             "p_value": self.p_value,
@@ -54,9 +55,7 @@ class Split:
 
 
 def check(trials: Mapping[str, Count], weights: Mapping[str, float]) -> Split:
-    """Against the configured weights, of which a variant never seen has its share too; where there are none,
-    against equal ones.
-    """
+    """Against the configured weights, where a variant never seen has its share too; without weights, an equal split."""
     wanted = weights or {label: 1.0 for label, count in trials.items() if count.value}
     labels = sorted(wanted)
     visitors = [trials.get(label, NOTHING) for label in labels]
@@ -65,64 +64,57 @@ def check(trials: Mapping[str, Count], weights: Mapping[str, float]) -> Split:
     if len(labels) < 2 or not any(count.value for count in visitors):
         return Split(None, labels, visitors, shares, None)
     p = sample_ratio_p_value(visitors, [wanted[label] for label in labels])
-    alarm = _do_not_trust(labels, visitors, shares, bool(weights)) if p < SPLIT_ALPHA else None
+    alarm = _alarm(labels, visitors, shares, bool(weights)) if p < SPLIT_ALPHA else None
     return Split(p, labels, visitors, shares, alarm)
 
 
-def _do_not_trust(
-    labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[float], configured: bool
-) -> Verdict:
+def _alarm(labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[float], configured: bool) -> Verdict:
     everyone = sum(count.value for count in visitors)
     if len(labels) <= LONGEST_LIST:
         split = " / ".join(f"{count.value:,}" for count in visitors)
         text = f"the split {split} should be {' / '.join(f'{100 * share:.3g}' for share in shares)}"
     else:
         worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
-        text = (
-            f"{name(labels[worst])} has {visitors[worst].value:,} visitors and should have"
-            f" about {everyone * shares[worst]:,.0f}"
-        )
+        count, expected = visitors[worst].value, everyone * shares[worst]
+        text = f"{named(labels[worst])} has {count:,} visitors and should have about {expected:,.0f}"
     few = [
         label
         for label, count, share in zip(labels, visitors, shares)
         if not configured and count.value < FEW * everyone * share
     ]
-    chance = "chance splits visitors like this less than 1 time in 1,000"
+    reason = "a split this uneven happens by chance less than 1 time in 1,000"
     if few and len(labels) - len(few) >= 2:
-        reason = f"{chance}. {_two_explanations(few)}"
+        reason += f". {_two_explanations(few)}"
     else:
-        cure = (
+        reason += "; visitors are lost or counted in the wrong variant, so the rates cannot be compared: find the cause"
+        reason += (
             ", or correct the weights in config.json"
             if configured
-            else "; if it is meant, or one of them is no variant any more, configure weights in config.json"
+            else "; if the split is intended, or one of them is no longer a variant, set weights in config.json"
         )
-        reason = (
-            f"{chance}; some are lost or sent to the wrong variant, so the rates cannot be compared: find the"
-            f" cause{cure}"
-        )
-    return Verdict("do_not_trust", f"do not trust: {text}", reason)
+    return Verdict("do_not_trust", text, reason)
 
 
 def _two_explanations(few: Sequence[str]) -> str:
-    """`/track` is open to everybody, so a variant with next to no visitors may be a stranger's word."""
-    words = listed([name(label) for label in few])
+    """`/track` is open to everyone, so a label with very few visitors may have been sent by anyone."""
+    words = listed(few)
     if len(few) == 1:
-        lost, stray = f"{words} loses nearly all its visitors", f"{words} is no variant of this experiment"
+        lost, stray = f"{words} loses nearly all of its visitors", f"{words} is not a variant of this experiment"
     else:
-        lost, stray = f"{words} lose nearly all their visitors", f"{words} are no variants of this experiment"
+        lost, stray = f"{words} lose nearly all of their visitors", f"{words} are not variants of this experiment"
     return (
-        f"Either {lost}: find the cause. Or {stray} (misspelt, removed, or a stranger's): give weights to the"
-        " real variants in config.json, and all others are left out"
+        f"Either {lost}: find the cause. Or {stray} (misspelled, removed, or sent by someone else): give the real"
+        " variants weights in config.json, and all others are left out"
     )
 
 
 def sample_ratio_p_value(counts: Sequence[Count], weights: Sequence[float]) -> float:
-    """How often visitors who are split by these weights would be split at least as unevenly.
+    """How often visitors who are split by these weights would be split at least this unevenly.
 
     Pearson's chi-square (Fleiss, Levin & Paik 2003, 9.1) in its generalised-least-squares form, so that the
     counters' error has a place: sum (x - L w)^2 / a with a = N w + (x e)^2, N = sum x, and L = sum (w x / a)
     / sum (w^2 / a), on k - 1 degrees of freedom (x the k readings, w the weights' shares, e the relative
-    errors). Exact counts: Pearson's own. Where a variant expects fewer than EXACT_SPLIT_BELOW visitors, each
+    errors). Exact counts: Pearson's own. If a variant expects fewer than EXACT_SPLIT_BELOW visitors: each
     variant's binomial mid-p against the others, the smallest of them times k (Bonferroni) if there are more
     than two. No visitors, or one variant: 1. Raises ValueError for weights that are not positive numbers, one
     for each count.

@@ -1,35 +1,33 @@
-"""Inference that holds however often one looks, and how many visitors it still takes.
+"""Inference that holds no matter how often you check, and how many visitors it still takes.
 
-A p-value is right for one look. Who looks every day and stops at the first p < 0.05 is wrong far more often
-than 1 time in 20. A confidence sequence is an interval for each moment, which hold all together with the
-stated confidence: whenever one stops, and for whatever reason, the last one is right.
+A p-value is right for one look. Whoever looks every day and stops at the first p < 0.05 is wrong far more often than 1
+time in 20. A confidence sequence is an interval for every moment, and all of them hold together at the stated
+confidence: whenever you stop, and for whatever reason, the last one is right.
 """
 
 from __future__ import annotations
 
-from math import ceil, exp, expm1, hypot, inf, isinf, log, sqrt
-
-from gimel.hyperloglog import Count
+from math import ceil, exp, hypot, inf, isinf, log, sqrt
 
 from .distributions import critical_value
 from .proportions import Interval, Proportion, difference_interval
 
 TYPICAL_CHANGE = 0.2
-"""The standard deviation of the log odds ratios (at low rates: relative changes) that the mixture weighs.
+"""The standard deviation of the log odds ratios (at low rates: relative changes) that the mixture is tuned for.
 
-The confidence sequence is valid for any value. A smaller one sees small changes in large experiments a little
+The confidence sequence is valid for any value. A smaller one detects small changes in large experiments a little
 sooner, and large changes in small ones much later. At a rate of 20 % this is GrowthBook's default, which is
 tuned for 5,000 visitors.
 """
 
-COUNTED = 200
-"""The clock at which the boundary is lowest: nothing is gained by a higher multiple of the counters' error."""
+BOUNDARY_MINIMUM = 200
+"""The clock at which the boundary is lowest: a higher multiple of the counters' error gains nothing."""
 
 POWER = 0.8
 
 
 def boundary(clock: float, alpha: float = 0.05, typical_change: float = TYPICAL_CHANGE) -> float:
-    """The z beyond which a difference is real, at whatever moment one looks.
+    """The z beyond which a difference is real, whenever you check.
 
     Robbins' normal mixture as asymptotic confidence sequence: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas,
     arXiv:2103.06476 (2021; Annals of Statistics 52, 2024), theorem 2.2, in units of the standard error:
@@ -48,8 +46,8 @@ def information(variant: Proportion, control: Proportion) -> float:
     """The clock of a comparison: p (1 - p) n1 n0 / (n1 + n0), about half the successes of one variant.
 
     The variance of the score for a log odds ratio, under the pooled rate p (Jennison & Turnbull 2000, Group
-    Sequential Methods, 3.4.1). Time by visitors would start low rates with a boundary that their few
-    successes do not bear.
+    Sequential Methods, 3.4.1). A clock of visitors would start low rates with a boundary that their few
+    successes do not support.
     """
     n1, n0 = variant.trials.value, control.trials.value
     pooled = (variant.reached + control.reached + 2) / (n1 + n0 + 4)
@@ -60,34 +58,36 @@ def always_valid_interval(variant: Proportion, control: Proportion, alpha: float
     """Variant's rate minus control's, at the confidence 1 - alpha for all looks together.
 
     `boundary` standard errors about the difference, with one success and one failure added to either variant
-    (Agresti & Caffo 2000, The American Statistician 54, 280-288), so that none or all converting is no
-    certainty. The counters' error does not average out from look to look: its variance is added whole, and
+    (Agresti & Caffo 2000, The American Statistician 54, 280-288), so that none or all converting is not
+    taken for certain. The counters' error does not average out from look to look: its variance is added whole, and
     the boundary, at 3 and more, covers the few independent values that it takes while an experiment grows. It
-    is not stretched by the boundary's height at the start, which is there for the sampling. Never narrower
+    is not multiplied by the boundary's height at the start, which is there for the sampling. Never narrower
     than the interval for a single look, which is safer where one rate is 0 or 1.
     """
     difference, sampling, counting = _estimate(variant, control)
     clock = information(variant, control)
-    reach = hypot(boundary(clock, alpha) * sqrt(sampling), boundary(max(clock, COUNTED), alpha) * sqrt(counting))
+    reach = hypot(
+        boundary(clock, alpha) * sqrt(sampling), boundary(max(clock, BOUNDARY_MINIMUM), alpha) * sqrt(counting)
+    )
     once = difference_interval(variant, control, alpha)
     return Interval(min(once.low, max(-1.0, difference - reach)), max(once.high, min(1.0, difference + reach)))
 
 
 def always_valid_p_value(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
-    """The smallest alpha at which the confidence sequence excludes 0. Below `alpha` exactly where
+    """The smallest alpha at which the confidence sequence excludes 0. Below `alpha` exactly when
     `always_valid_interval` at `alpha` does.
 
-    Whenever one looks, it falls below 0.05 in at most 1 of 20 experiments whose rates are equal.
+    No matter when you check, it falls below 0.05 in at most 1 of 20 experiments whose rates are equal.
 
     The mixture's likelihood ratio turned over, sqrt(v r^2 + 1) exp(-z^2 / 2 v r^2 / (v r^2 + 1)); symbols as
     in `boundary` (Johari, Koomen, Pekelis & Walsh 2022, Operations Research 70, 1806-1821: the
     mixture sequential probability ratio test). As the square of the boundary is slope (height - log alpha),
-    it is solved for alpha with the counters' part too.
+    it is solved for alpha with the counters' part, too.
     """
     difference, sampling, counting = _estimate(variant, control)
     clock = information(variant, control)
     slope, height = _mixture(clock)
-    slope_counted, height_counted = _mixture(max(clock, COUNTED))
+    slope_counted, height_counted = _mixture(max(clock, BOUNDARY_MINIMUM))
     sampling *= slope
     counting *= slope_counted
     beyond = difference * difference - sampling * height - counting * height_counted
@@ -95,15 +95,15 @@ def always_valid_p_value(variant: Proportion, control: Proportion, alpha: float 
     if p < alpha:
         once = difference_interval(variant, control, alpha)
         if once.low <= 0 <= once.high:
-            return alpha * (1 + 1e-12)  # times the number of comparisons it does not round to less than 0.05
+            return alpha * (1 + 1e-12)  # so that, times the number of comparisons, it does not round to less than 0.05
     return p
 
 
 def counting_share(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
-    """The part of the square of `always_valid_interval`'s width that the counters bring: no visitor lowers it."""
+    """The part of the square of `always_valid_interval`'s width that the counters contribute; no visitor reduces it."""
     _, sampling, counting = _estimate(variant, control)
     clock = information(variant, control)
-    counting *= (boundary(max(clock, COUNTED), alpha) / boundary(clock, alpha)) ** 2
+    counting *= (boundary(max(clock, BOUNDARY_MINIMUM), alpha) / boundary(clock, alpha)) ** 2
     return counting / (sampling + counting)
 
 
@@ -116,18 +116,18 @@ def visitors_per_variant(
     counting_variance: float = 0.0,
     critical: float | None = None,
 ) -> float:
-    """The visitors per variant with whom a test sees a change of `rate` with this probability.
+    """The visitors per variant with which a test detects a change of `rate` with this probability.
 
     Fleiss, Levin & Paik (2003), 4.2, without continuity correction: (z_a sqrt(2 p q) + z_b sqrt(p q + p1
     q1))^2 / d^2, where d is the change, p1 = p + d, q = 1 - p. The counters' error is a floor, c =
-    `counting_variance` (of the difference, in units of rate squared), that no visitor lowers: d^2 becomes d^2
-    - (z_a + z_b)^2 c, and the answer is infinite where nothing is left. `critical`, the z of a test whose
+    `counting_variance` (of the difference, in units of rate squared), that no visitor reduces: d^2 becomes d^2
+    - (z_a + z_b)^2 c, and the answer is infinite if nothing is left. `critical`, the z of a test whose
     variance is not pooled, is used in place of z_a: then p q + p1 q1 stands in both places.
     Raises ValueError unless both rates lie in [0, 1] and change is not 0.
     """
     changed = rate + change
     if change == 0 or not (0 <= rate <= 1 and 0 <= changed <= 1):
-        raise ValueError(f"from {rate!r} to {changed!r} is no change of a rate")
+        raise ValueError(f"{rate!r} to {changed!r} is not a change of a rate")
     z_a = critical_value(alpha) if critical is None else critical
     z_b = critical_value(2 * (1 - power))
     apart = sqrt(rate * (1 - rate) + changed * (1 - changed))
@@ -139,21 +139,21 @@ def visitors_per_variant(
 def visitors_needed(
     variant: Proportion, control: Proportion, relative_change: float, alpha: float = 0.05
 ) -> int | None:
-    """How many more visitors each of the two needs, until the always-valid interval sees such a change at 80
+    """How many more visitors each of the two needs until the always-valid interval detects such a change at 80
     % power.
 
-    `visitors_per_variant` with the `boundary` of the moment when that many have come. Of variants with n1 and
-    n0 visitors, it is their harmonic mean that counts. 0 when they have come; None where no number is enough,
-    as the counters' own error hides the change, or where nobody has converted yet.
+    `visitors_per_variant` with the `boundary` at the moment when that many have come. For variants with n1 and
+    n0 visitors, their harmonic mean counts. 0 once they have come; None if no number is enough because the
+    counters' own error hides the change, or if no one has converted yet.
     """
     rate = control.rate or (variant.reached + control.reached) / (variant.trials.value + control.trials.value)
-    rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is no certainty
+    rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is not taken for certain
     change = rate * relative_change
     if change == 0:
         return None
     if rate + change > 1:
         change = -change
-    floor = rate * rate * sum(_settled_variance(count) for count in _counts(variant, control))
+    floor = rate * rate * (variant.settled_error_squared + control.settled_error_squared)
     changed = rate + change
     clock = (rate * (1 - rate) + changed * (1 - changed)) / 4  # per visitor of either variant
     critical = boundary(100, alpha)
@@ -173,34 +173,11 @@ def _mixture(clock: float) -> tuple[float, float]:
 
 
 def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float, float]:
-    """The difference with one success and one failure added to either, and the variances that sampling and
-    that counting bring.
+    """The difference with one success and one failure added to either, and the variances that sampling and counting
+    contribute.
     """
     m1, m0 = variant.trials.value + 2, control.trials.value + 2
     p1, p0 = (variant.reached + 1) / m1, (control.reached + 1) / m0
     sampling = p1 * (1 - p1) / m1 + p0 * (1 - p0) / m0
     counting = variant.rate**2 * variant.error_squared + control.rate**2 * control.error_squared
     return p1 - p0, sampling, counting
-
-
-def _counts(*proportions: Proportion) -> list[Count]:
-    return [count for each in proportions for count in (each.successes, each.trials)]
-
-
-def _settled_variance(count: Count) -> float:
-    """The relative variance that a counter will have when it is large; while small, a HyperLogLog errs less.
-
-    At the load t (items per register) linear counting's relative variance v solves (e^t - 1) / t - 1 = n v: t
-    gives the number of registers, n / t, and these the variance 1.04^2 t / n. From t = 1.97 on it has
-    settled.
-    """
-    now = count.error * count.error
-    seen = count.value * now
-    if seen >= 2.13 or now == 0:
-        return now
-    load = 2 * seen
-    if seen > 0.001:
-        for _ in range(6):
-            rise = expm1(load)
-            load *= 1 - (rise - load * (1 + seen)) / (load * (rise + 1) - rise)
-    return 1.04 * 1.04 * load / count.value if count.value else now

@@ -1,7 +1,7 @@
-"""Which labels are an experiment's variants, which is the control, and what does not fit together.
+"""Which labels are an experiment's variants, which one is the control, and what does not fit together.
 
-`/track` is open to everybody, so any label may turn up among the counts. With weights configured, those
-without one are strangers: shown, noted, and left out.
+`/track` is open to everyone, so any label may turn up among the counts. If weights are configured, labels without one
+are shown, noted, and left out.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from math import isfinite
 
 from gimel.hyperloglog import NOTHING, Count
 
-from .wording import listed, name
+from .wording import listed, named
 
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """All labels with their visitors; those that are `compared`, the control among them; the usable weights.
+    """All labels with their visitors; those that are `compared`, including the control; and the usable weights.
 
-    Where nothing has been counted there is no label, and the control is "".
+    If nothing has been counted there is no label, and the control is "".
     """
 
     trials: Mapping[str, Count]
@@ -29,18 +29,21 @@ class Variants:
 
     @property
     def comparisons(self) -> int:
-        rivals = [label for label in self.compared if self.trials[label].value and label != self.control]
-        return max(1, len(rivals))
+        """How many variants are compared with the control; at least 1."""
+        return max(1, sum(bool(self.trials[label].value) and label != self.control for label in self.compared))
 
     @property
-    def strangers(self) -> Sequence[str]:
+    def unweighted(self) -> Sequence[str]:
+        """The labels without a weight, if others have one."""
         return [label for label in self.trials if self.weights and label not in self.weights]
 
 
-def arranged(trials: Mapping[str, Count], baseline: str | None, weights: Mapping[str, float] | None) -> Variants:
-    """The control is the configured `baseline`, else the first variant that somebody was seen to take part in.
+def resolve_variants(
+    trials: Mapping[str, Count], baseline: str | None, weights: Mapping[str, float] | None
+) -> Variants:
+    """The control is `baseline`, or else the first variant that has participants.
 
-    Where nobody was seen in a variant with a weight, the weights fit nobody, and leave nobody out.
+    If no variant with a weight has participants, the weights fit no one, and leave no one out.
     """
     usable = {label: weight for label, weight in (weights or {}).items() if weight > 0 and isfinite(weight)}
     compared = list(trials)
@@ -54,41 +57,44 @@ def arranged(trials: Mapping[str, Count], baseline: str | None, weights: Mapping
 
 
 def notes(
-    variants: Variants, baseline: str | None, per_visitor: Collection[str], goals: Mapping[str, Mapping[str, Count]]
+    variants: Variants,
+    baseline: str | None,
+    requested: str | None,
+    per_visitor: Collection[str],
+    goals: Mapping[str, Mapping[str, Count]],
 ) -> Iterator[str]:
-    """What has been configured and not seen, seen and not configured, or counted in part only."""
-    trials, strangers = variants.trials, variants.strangers
-    if trials and baseline is not None and baseline not in trials:
-        yield (
-            f"the configured baseline {name(baseline)} has not been seen; the variants are compared with"
-            f" {name(variants.control)} instead"
-        )
-    left_out = [label for label in strangers if label not in variants.compared]
+    """What is configured or requested but was never seen, seen but not configured, or only partly counted."""
+    trials, unweighted, control = variants.trials, variants.unweighted, named(variants.control)
+    unknown = baseline if requested is None else requested
+    if trials and unknown is not None and unknown not in trials:
+        origin = "configured baseline" if requested is None else "requested control"
+        yield f"the {origin} {named(unknown)} has not been seen; variants are compared with {control} instead"
+    left_out = [label for label in unweighted if label not in variants.compared]
     if left_out:
-        has, is_ = ("has", "is") if len(left_out) == 1 else ("have", "are")
-        yield f"{_named(left_out)} {has} no weight in config.json, and {is_} neither compared nor part of the split"
-    if strangers and not any(trials[label].value for label in trials if label in variants.weights):
-        yield (
-            f"nobody takes part as {_named(sorted(variants.weights))}, which config.json gives weights to, so the"
-            " split is not checked: write the names as the page does"
+        verbs = (
+            "has no weight in config.json, so it is"
+            if len(left_out) == 1
+            else "have no weight in config.json, so they are"
         )
-    elif variants.control in strangers:
-        yield f"{name(variants.control)}, the control, has no weight in config.json: the split is checked without it"
+        yield f"{listed(left_out)} {verbs} neither compared nor part of the split"
+    if unweighted and not any(trials[label].value for label in trials if label in variants.weights):
+        yield (
+            f"no one takes part in {listed(sorted(variants.weights))}, the variants with weights in config.json, so the"
+            " split is not checked: use the names that the page sends"
+        )
+    elif variants.control in unweighted:
+        yield f"{control}, the control, has no weight in config.json, so the split is checked without it"
     lost = [
         label
         for label in sorted(variants.compared)
         if not trials[label].value and any(reached.get(label, NOTHING).value for reached in goals.values())
     ]
     if lost:
-        them, they_are = ("it", "it is no variant") if len(lost) == 1 else ("them", "they are no variants")
+        them, is_not = ("it", "it is not a variant") if len(lost) == 1 else ("them", "they are not variants")
         yield (
-            f"goals were reached through {_named(lost)}, but no participant of {them} was counted: the"
-            f" participations are lost, or {they_are} of this experiment"
+            f"goals were reached in {listed(lost)}, but no participant of {them} was counted: either those events were"
+            f" lost, or {is_not} of this experiment"
         )
     unseen = sorted(goal for goal in per_visitor if goal not in goals)
     if goals and unseen:
-        yield f"nobody has reached {_named(unseen)}, which config.json names in per_visitor"
-
-
-def _named(labels: Sequence[str]) -> str:
-    return listed([name(label) for label in labels])
+        yield f"no one has reached {listed(unseen)}, listed in per_visitor in config.json"

@@ -1,26 +1,30 @@
 """From figures to words: what a person who decides should read, and why.
 
-States: `winner`, `loser`, `no_difference`, `collecting`, `do_not_trust`, `per_visitor`, `control`, `not_compared`,
-`no_data`.
-A winner is declared by the always-valid interval alone, because people look every day.
+A winner is declared by the always-valid interval alone, because people check every day. The states, in the order in
+which they deserve attention, are those of `STATES`; rows also have `not_compared` and `control`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 from .proportions import Interval, Proportion
 from .sequential import counting_share, visitors_needed
-from .wording import about, each, listed, name, percent, points, rounded_up
+from .wording import about, listed, named, per_visitor, percent, points, rounded_up
 
-SOUGHT = 0.10
-"""The relative change that an experiment is asked to show, in `visitors_needed` and in the verdicts."""
+STATES = (
+    *("do_not_trust", "mixed", "winner", "loser", "no_difference", "collecting", "per_visitor", "no_data"),
+    *("not_compared", "control"),
+)
+
+TARGET_EFFECT = 0.10
+"""The relative change that an experiment is expected to detect, in `visitors_needed` and in the verdicts."""
 
 FINER = 0.05
 COARSER = (0.2, 0.5, 1.0)
-LOOKS = "however often one looks"
+ALWAYS = "no matter how often you check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +33,19 @@ class Verdict:
 
     state: str
     text: str
-    reason: str
+    reason: str = ""
 
     def as_dict(self) -> dict[str, str]:
+        """For JSON."""
         return {"state": self.state, "text": self.text, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
-    """A variant that has visitors, with what is known about it."""
+class Comparison:
+    """A variant against the control: the always-valid interval of the difference, and the verdict.
+
+    `needed` is how many more visitors each of the two needs to detect TARGET_EFFECT; None if that is unknown or moot.
+    """
 
     label: str
     proportion: Proportion
@@ -47,107 +55,127 @@ class Rival:
 
 
 CONTROL = Verdict("control", "the control", "the other variants are compared with it")
+WRONG_SPLIT = Verdict(
+    "do_not_trust", "the visitors are not split as expected", "see the sample ratio mismatch of the experiment"
+)
 
 
 def compare(
     label: str, variant: Proportion, control_label: str, control: Proportion, interval: Interval, alpha: float
-) -> Rival:
-    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at
-    `alpha`.
-    """
-    red, blue = name(label), name(control_label)
+) -> Comparison:
+    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at `alpha`."""
+    red, blue = named(label), named(control_label)
 
-    def because(state: str, text: str, reason: str, needed: int | None = None) -> Rival:
-        return Rival(label, variant, interval, needed, Verdict(state, text, reason))
+    def conclude(state: str, text: str, reason: str, needed: int | None = None) -> Comparison:
+        return Comparison(label, variant, interval, needed, Verdict(state, text, reason))
 
     if interval.low > 0:
-        return because("winner", f"{red} beats {blue}", _gap(red, variant, blue, control, interval))
+        return conclude("winner", f"{red} beats {blue}", _gap(variant, control, interval))
     if interval.high < 0:
-        return because("loser", f"{red} loses to {blue}", _gap(red, variant, blue, control, interval))
+        return conclude("loser", f"{red} loses to {blue}", _gap(variant, control, interval))
     so_far = _so_far(
         variant, control, interval, " so far; the difference may be anything from {} to {} percentage points"
     )
     if variant.reached + control.reached == 0:
-        return because("collecting", "collecting: nobody has reached this goal yet", so_far)
-    needed = visitors_needed(variant, control, SOUGHT, alpha)
+        return conclude("collecting", "no one has reached this goal yet", so_far)
+    needed = visitors_needed(variant, control, TARGET_EFFECT, alpha)
     change, missing = _next_step(variant, control, interval, needed, alpha)
     if missing:
-        return because("collecting", _collecting(missing, change, control), so_far, needed)
+        return conclude("collecting", _to_detect(missing, change, control), so_far, needed)
     plausible = _largest_change(interval, control)
     if plausible is None:
-        return because("collecting", f"collecting: nobody has reached this goal through {blue} yet", so_far, needed)
-    if plausible > SOUGHT and not _hidden(variant, control, interval, alpha):
-        return because("collecting", "collecting: too few visitors to rule out a 10 % change", so_far, needed)
+        return conclude("collecting", f"no one has reached this goal in {blue} yet", so_far, needed)
+    if plausible > TARGET_EFFECT and not _is_hidden(variant, control, interval, alpha):
+        return conclude("collecting", "too few visitors to rule out a 10 % change", so_far, needed)
     settled = _so_far(
-        variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {LOOKS}"
+        variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {ALWAYS}"
     )
-    if plausible > SOUGHT:
-        settled += "; the counters' own error hides smaller changes, a higher precision shows them"
-    return because("no_difference", f"no difference larger than {rounded_up(plausible)} is plausible", settled)
+    if plausible > TARGET_EFFECT:
+        settled += "; counting error hides smaller changes, which a higher precision would reveal"
+    return conclude("no_difference", f"no difference larger than {rounded_up(plausible)} is plausible", settled)
 
 
-def summary(rivals: Sequence[Rival], control_label: str, control: Proportion) -> Verdict:
-    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is
-    settled.
-    """
-    if len(rivals) == 1 and rivals[0].verdict.state != "loser":
-        return rivals[0].verdict
-    blue = name(control_label)
-    winners = sorted(_in_state(rivals, "winner"), key=lambda rival: -rival.proportion.rate)
-    losers = _in_state(rivals, "loser")
-    collecting = _in_state(rivals, "collecting")
+def of_goal(comparisons: Sequence[Comparison], control_label: str, control: Proportion) -> Verdict:
+    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is settled."""
+    if len(comparisons) == 1 and comparisons[0].verdict.state != "loser":
+        return comparisons[0].verdict
+    blue = named(control_label)
+    winners = sorted(_in_state(comparisons, "winner"), key=lambda one: -one.proportion.rate)
+    losers = _in_state(comparisons, "loser")
+    collecting = _in_state(comparisons, "collecting")
     if winners:
-        text = f"{_names(winners)} {'beats' if len(winners) == 1 else 'beat'} {blue}"
+        text = f"{_labels(winners)} {'beats' if len(winners) == 1 else 'beat'} {blue}"
         if len(winners) == 1:
             return Verdict("winner", text, winners[0].verdict.reason)
-        reason = f"{name(winners[0].label)} has the highest rate; whether it beats the other winners is not tested"
+        reason = f"{named(winners[0].label)} has the highest rate; whether it beats the other winners is not tested"
         return Verdict("winner", text, reason)
-    if len(losers) == len(rivals):
-        reason = losers[0].verdict.reason if len(losers) == 1 else f"each of them is worse, {LOOKS}"
-        return Verdict("loser", f"{blue}, the control, beats {_names(losers)}", reason)
+    if len(losers) == len(comparisons):
+        reason = losers[0].verdict.reason if len(losers) == 1 else f"each of them is worse, {ALWAYS}"
+        return Verdict("loser", f"{blue}, the control, beats {_labels(losers)}", reason)
     if collecting:
-        slowest = max(collecting, key=lambda rival: rival.needed or 0)
-        reason = f"{name(slowest.label)} against {blue}: {slowest.verdict.reason}"
-        others = [rival for rival in collecting if rival is not slowest]
-        if others:
-            reason += f"; {_names(others)} {'is' if len(others) == 1 else 'are'} still open too"
-        if losers:
-            reason += f"; {_names(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
-        return Verdict("collecting", slowest.verdict.text, reason)
-    open_ones = _in_state(rivals, "no_difference")
-    widest = max(open_ones, key=lambda rival: _largest_change(rival.interval, control) or 0.0)
-    reason = f"{name(widest.label)} against {blue}: {widest.verdict.reason}"
+        decisive = max(collecting, key=lambda one: one.needed or 0)
+    else:
+        settled = _in_state(comparisons, "no_difference")
+        decisive = max(settled, key=lambda one: _largest_change(one.interval, control) or 0.0)
+    reason = f"{named(decisive.label)} against {blue}: {decisive.verdict.reason}"
+    others = [one for one in collecting if one is not decisive]
+    if others:
+        reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} still open too"
     if losers:
-        reason += f"; {_names(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
-    return Verdict("no_difference", widest.verdict.text, reason)
+        reason += f"; {_labels(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
+    return Verdict(decisive.verdict.state, decisive.verdict.text, reason)
+
+
+def of_experiment(
+    goals: Mapping[str, Verdict], variants: Mapping[str, Mapping[str, str]]
+) -> tuple[str | None, Verdict]:
+    """What to read first of an experiment: the goal it is about (None: all of them), and the verdict.
+
+    `goals` has each goal's verdict; `variants` the state of each goal by variant. A variant that wins one goal and
+    loses another makes it `mixed`: whoever reads of the one must read of the other.
+    """
+    if not goals:
+        return None, no_data("no goal has been reached yet")
+    split = []
+    for label, states in variants.items():
+        won, lost = ([goal for goal, state in states.items() if state == end] for end in ("winner", "loser"))
+        if won and lost:
+            split.append(f"{named(label)} wins {listed(won)} but loses {listed(lost)}")
+    if split:
+        return None, Verdict("mixed", "; ".join(split), "decide which goal matters more")
+    first = min(goals, key=lambda goal: STATES.index(goals[goal].state))
+    return first, goals[first]
 
 
 def no_data(text: str, reason: str = "") -> Verdict:
+    """The verdict if there is nothing to judge."""
     return Verdict("no_data", text, reason)
 
 
 def not_compared(label: str) -> Verdict:
-    return Verdict("not_compared", "not compared", f"{name(label)} has no weight in config.json")
+    """The verdict on a variant without a weight, if others have one."""
+    return Verdict("not_compared", "not compared", f"{named(label)} has no weight in config.json")
 
 
 def no_control(label: str) -> Verdict:
+    """The verdict if the control has no visitors."""
     return no_data(
-        f"{name(label)}, the control, has no visitors yet",
-        "there is nothing to compare the other variants with",
+        f"{named(label)}, the control, has no visitors yet", "there is nothing to compare the other variants with"
     )
 
 
-def per_visitor(rates: Sequence[tuple[str, float]], configured: bool) -> Verdict:
-    shown = listed([f"{name(label)} {each(rate)}" for label, rate in rates])
+def repeated(rates: Mapping[str, float], configured: bool) -> Verdict:
+    """The verdict on a goal that a visitor can reach more than once. `rates` are per visitor, by variant."""
+    shown = listed([f"{named(label)} {per_visitor(rate)}" for label, rate in rates.items()])
     why = (
         "configured as a goal that a visitor can reach more than once"
         if configured
-        else "more successes than visitors: a visitor can reach this goal more than once, or some participants were"
-        " not counted"
+        else "more successes than visitors: either a visitor can reach this goal more than once, or some participants"
+        " were not counted"
     )
     return Verdict(
         "per_visitor",
-        f"per visitor: {shown}",
+        f"{shown} per visitor",
         f"{why}; the counts do not show how much visitors differ, so no test is possible",
     )
 
@@ -155,45 +183,46 @@ def per_visitor(rates: Sequence[tuple[str, float]], configured: bool) -> Verdict
 def _next_step(
     variant: Proportion, control: Proportion, interval: Interval, needed: int | None, alpha: float
 ) -> tuple[float, int | None]:
-    """The change to look for next and the visitors it takes; None if that is known, or cannot be known."""
+    """The change to look for next, and the visitors it takes; None if that is known, or cannot be known."""
     plausible = _largest_change(interval, control)
-    if plausible is not None and plausible <= SOUGHT:
-        return SOUGHT, None
+    if plausible is not None and plausible <= TARGET_EFFECT:
+        return TARGET_EFFECT, None
     if needed:
-        return SOUGHT, needed
+        return TARGET_EFFECT, needed
     if needed == 0:
         return FINER, visitors_needed(variant, control, FINER, alpha)
     for change in COARSER:
         missing = visitors_needed(variant, control, change, alpha)
         if missing is not None:
             return change, missing
-    return SOUGHT, None
+    return TARGET_EFFECT, None
 
 
-def _hidden(variant: Proportion, control: Proportion, interval: Interval, alpha: float) -> bool:
-    """Whether no number of visitors can rule out the change sought, as the counters' own error stays."""
+def _is_hidden(variant: Proportion, control: Proportion, interval: Interval, alpha: float) -> bool:
+    """Whether no number of visitors can rule out TARGET_EFFECT, because the counters' own error remains."""
     share = counting_share(variant, control, alpha)
     lasting = (interval.high - interval.low) / 2 * sqrt(share)
-    return share > 0.5 and abs(variant.rate - control.rate) + lasting > SOUGHT * control.rate
+    return share > 0.5 and abs(variant.rate - control.rate) + lasting > TARGET_EFFECT * control.rate
 
 
-def _collecting(missing: int, change: float, control: Proportion) -> str:
+def _to_detect(missing: int, change: float, control: Proportion) -> str:
     visitors = about(missing, digits=2 if control.reached >= 10 else 1)
-    return f"collecting: about {visitors} more visitors per variant to see a {change:.0%} change".replace("%", " %")
+    noun = "visitor" if visitors == "1" else "visitors"
+    return f"about {visitors} more {noun} per variant to detect a {100 * change:.0f} % change"
 
 
 def _largest_change(interval: Interval, control: Proportion) -> float | None:
     return max(-interval.low, interval.high) / control.rate if control.rate else None
 
 
-def _gap(red: str, variant: Proportion, blue: str, control: Proportion, interval: Interval) -> str:
+def _gap(variant: Proportion, control: Proportion, interval: Interval) -> str:
     near, far = sorted((abs(interval.low), abs(interval.high)))
     width = max(min(near, far - near), (far - near) / 30) / 2
     least = points(near, width)
     return (
         f"{percent(variant.rate, width)} against {percent(control.rate, width)}:"
         f" {f'{least} to' if least.strip('0.') else 'up to'} {points(far, width)} percentage points"
-        f" {'more' if interval.low > 0 else 'less'}, {LOOKS}"
+        f" {'higher' if interval.low > 0 else 'lower'}, {ALWAYS}"
     )
 
 
@@ -204,13 +233,13 @@ def _so_far(variant: Proportion, control: Proportion, interval: Interval, phrase
             f"so far {variant.successes.value:,} of {variant.trials.value:,} visitors against"
             f" {control.successes.value:,} of {control.trials.value:,}: too few to tell"
         )
-    ends = phrase.format(points(interval.low, width, "+"), points(interval.high, width, "+"))
+    ends = phrase.format(points(interval.low, width, signed=True), points(interval.high, width, signed=True))
     return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{ends}"
 
 
-def _in_state(rivals: Sequence[Rival], state: str) -> list[Rival]:
-    return [rival for rival in rivals if rival.verdict.state == state]
+def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]:
+    return [one for one in comparisons if one.verdict.state == state]
 
 
-def _names(rivals: Sequence[Rival]) -> str:
-    return listed([name(rival.label) for rival in rivals])
+def _labels(comparisons: Sequence[Comparison]) -> str:
+    return listed([one.label for one in comparisons])

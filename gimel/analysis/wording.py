@@ -6,47 +6,48 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 
 LONGEST_LIST = 4
+MINUS = "\N{MINUS SIGN}"
 
 
-def each(rate: float) -> str:
-    """How often a visitor reaches a goal, to three digits."""
-    return f"{rate:,.{max(0, 2 - floor(log10(rate or 1)))}f}"
-
-
-def name(label: str) -> str:
+def named(label: str) -> str:
+    """A variant's or goal's name, where it would otherwise be invisible too."""
     return label if label.strip() else "(no name)"
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(labels: Sequence[str]) -> str:
     """red, green and blue; of many, the first few."""
+    words = [named(label) for label in labels]
     if len(words) > LONGEST_LIST:
         words = [*words[: LONGEST_LIST - 1], f"{len(words) - LONGEST_LIST + 1:,} more"]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def per_visitor(rate: float) -> str:
+    """How often a visitor reaches a goal, to three digits."""
+    return f"{rate:,.{max(0, 2 - floor(log10(rate or 1)))}f}"
+
+
 def about(visitors: float, digits: int = 2) -> str:
-    """1234567 -> 1,300,000: rounded up, with no more digits than a plan can bear."""
+    """1234567 -> 1,300,000: rounded up, with no more digits than a plan needs."""
     step = 10 ** max(0, floor(log10(max(visitors, 1))) + 1 - digits)
     return f"{max(1, ceil(visitors / step)) * step:,}"
 
 
-def percent(rate: float, width: float) -> str:
-    """A rate with as many decimals as an uncertainty of this width leaves it."""
-    return f"{points(rate, width)} %"
+def percent(share: float, uncertainty: float, signed: bool = False) -> str:
+    """0.0592 -> 5.92 %, with as many decimals as an uncertainty of this size justifies."""
+    return f"{points(share, uncertainty, signed)} %"
 
 
-def points(share: float, width: float, sign: str = "-") -> str:
-    decimals = _decimals(width)
-    return f"{round(100 * share, decimals) + 0.0:{sign},.{decimals}f}"  # + 0.0: there is no -0
+def points(share: float, uncertainty: float, signed: bool = False) -> str:
+    """The same without the sign of percent: a share in percentage points."""
+    decimals = max(0, min(4, ceil(0.5 - log10(100 * uncertainty)))) if uncertainty > 0 else 4
+    rounded = round(100 * share, decimals) + 0.0  # + 0.0: there is no -0
+    return f"{rounded:{'+' if signed else '-'},.{decimals}f}".replace("-", MINUS)
 
 
 def rounded_up(share: float) -> str:
-    """A bound in percent, rounded up to two digits, so that it stays one."""
+    """A bound in percent, rounded up to two digits, so that it stays a bound."""
     value = 100 * share
     decimals = max(0, 1 - floor(log10(value))) if 0 < value < 9.9 else 0
     step = 10.0**-decimals
     return f"{ceil(value / step - 1e-9) * step:,.{decimals}f} %"
-
-
-def _decimals(width: float) -> int:
-    return max(0, min(4, ceil(0.5 - log10(100 * width)))) if width > 0 else 4

@@ -14,25 +14,31 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gimel.analysis.wording import each, percent, points
+from gimel.analysis.report import INTERVALS, ROW_FIELDS
+from gimel.analysis.wording import per_visitor, percent
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
 
-COLORS = {"winner": "green", "loser": "red", "do_not_trust": "bold red", "collecting": "yellow", "mismatch": "bold red"}
+STATES = {
+    "do_not_trust": ("Do not trust", "bold red"),
+    "mixed": ("Mixed", "bold red"),
+    "winner": ("Winner", "green"),
+    "loser": ("Control wins", "red"),
+    "no_difference": ("No difference", ""),
+    "collecting": ("Collecting", "yellow"),
+    "per_visitor": ("Per visitor", ""),
+    "no_data": ("No data", ""),
+}
+"""How the verdict on a goal or an experiment is shown, by its state: its label and color."""
 
-SIGN = "\N{REPLACEMENT CHARACTER}"
-TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+PLACEHOLDER = "\N{REPLACEMENT CHARACTER}"
+BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 UNBOUNDED = 1.0
-"""An uncertainty of which whole percents are enough."""
+"""An uncertainty for which whole percents are enough."""
 
-INTERVALS = ("rate_interval", "difference_interval", "uplift_interval", "always_valid_interval")
-FIGURES = (
-    *("rate", "rate_interval", "difference", "difference_interval", "uplift", "uplift_interval"),
-    *("p_value", "unadjusted_p_value", "chance_to_beat_control", "always_valid_interval", "always_valid_p_value"),
-    *("visitors_needed", "counting_error"),
-)
+FIGURES = [field for field in ROW_FIELDS if field not in ("label", "successes", "trials", "verdict")]
 
 
 def as_json(report: Report) -> str:
@@ -40,71 +46,66 @@ def as_json(report: Report) -> str:
     return json.dumps(report, ensure_ascii=False, indent=2)
 
 
-def columns() -> list[str]:
-    """The columns of `rows`; an interval has two."""
-    figures = [
-        column
-        for figure in FIGURES
-        for column in ([f"{figure}_low", f"{figure}_high"] if figure in INTERVALS else [figure])
-    ]
-    said = ["verdict", "verdict_text", "verdict_reason", "goal_verdict", "goal_verdict_text", "goal_verdict_reason"]
-    split = ["control", "comparisons", "sample_ratio", "sample_ratio_p_value", "sample_ratio_text", "notes"]
-    counts = ["participants", "participants_counting_error", "expected_participants", "expected_share", "successes"]
-    return ["experiment", "goal", "kind", "variant", *counts, *figures, *said, *split]
-
-
 def rows(report: Report) -> Iterator[dict[str, Any]]:
     """One row for each goal and variant; an experiment without goals has a row for each variant."""
     for item in report:
         ratio = item.get("sample_ratio", {})
-        shared = {
-            "experiment": item["experiment"],
-            "control": item.get("control"),
-            "sample_ratio": ratio.get("state"),
-            "sample_ratio_p_value": ratio.get("p_value"),
-            "sample_ratio_text": ratio.get("text"),
-            "comparisons": item.get("comparisons"),
-            "notes": "; ".join(item.get("notes", [])),
-        }
-        taking_part = {one["label"]: one for one in item.get("participants", [])}
+        participants = {one["label"]: one for one in item.get("participants", [])}
         expected = {one["label"]: one for one in ratio.get("expected", [])}
         for goal in item["goals"] or [{"goal": None, "results": item.get("participants", [])}]:
             for result in goal["results"]:
-                row = {
-                    **shared,
+                label = result["label"]
+                yield {
+                    "experiment": item["experiment"],
                     "goal": goal["goal"],
                     "kind": goal.get("kind"),
-                    "variant": result["label"],
+                    "variant": label,
                     "participants": result["trials"],
-                    "participants_counting_error": taking_part.get(result["label"], {}).get("counting_error"),
-                    "expected_participants": expected.get(result["label"], {}).get("trials"),
-                    "expected_share": expected.get(result["label"], {}).get("share"),
+                    "participants_counting_error": participants.get(label, {}).get("counting_error"),
+                    "expected_participants": expected.get(label, {}).get("trials"),
+                    "expected_share": expected.get(label, {}).get("share"),
                     "successes": result.get("successes"),
-                    **_said("verdict", result),
-                    **_said("verdict", goal, "goal_"),
+                    **_figures(result),
+                    **_verdict("verdict", result),
+                    **_verdict("goal_verdict", goal),
+                    **_verdict("experiment_verdict", item),
+                    "experiment_verdict_goal": item.get("verdict", {}).get("goal"),
+                    "control": item.get("control"),
+                    "comparisons": item.get("comparisons"),
+                    "sample_ratio": ratio.get("state"),
+                    "sample_ratio_p_value": ratio.get("p_value"),
+                    "sample_ratio_text": ratio.get("text"),
+                    "counting_note": item.get("counting_note"),
+                    "notes": "; ".join(item.get("notes", [])),
                 }
-                for figure in FIGURES:
-                    if figure in INTERVALS:
-                        bounds = result.get(figure) or {}
-                        row |= {f"{figure}_low": bounds.get("low"), f"{figure}_high": bounds.get("high")}
-                    else:
-                        row[figure] = result.get(figure)
-                yield row
 
 
-def _said(key: str, item: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    verdict = item.get(key, {})
+def _figures(result: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in FIGURES:
+        if field in INTERVALS:
+            bounds = result.get(field) or {}
+            found |= {f"{field}_low": bounds.get("low"), f"{field}_high": bounds.get("high")}
+        else:
+            found[field] = result.get(field)
+    return found
+
+
+def _verdict(column: str, item: dict[str, Any]) -> dict[str, Any]:
+    verdict = item.get("verdict", {})
     return {
-        f"{prefix}verdict": verdict.get("state"),
-        f"{prefix}verdict_text": verdict.get("text"),
-        f"{prefix}verdict_reason": verdict.get("reason"),
+        column: verdict.get("state"),
+        f"{column}_text": verdict.get("text"),
+        f"{column}_reason": verdict.get("reason"),
     }
 
 
 def as_csv(report: Report) -> str:
-    """A header and `rows`; names that a spreadsheet would run as a formula are led by an apostrophe."""
+    """A header and `rows`; names that a spreadsheet would take for formulas are prefixed with an apostrophe."""
+    nothing: Report = [{"experiment": "", "goals": [{"goal": "", "results": [{"label": "", "trials": 0}]}]}]
+    columns = list(next(rows(nothing)))  # the header, even if there is no row
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns(), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows(report):
         writer.writerow({name: _inert(value) for name, value in row.items()})
@@ -118,9 +119,10 @@ def _inert(value: object) -> object:
 
 
 def visible(text: str) -> str:
-    """Text for a terminal: what could move its cursor, or turn the reading direction, is shown as a sign."""
+    """Text for a terminal: characters that could move its cursor or change the reading direction are replaced."""
     return "".join(
-        SIGN if (unicodedata.category(one) == "Cc" and one != "\n") or one in TURNING else one for one in text
+        PLACEHOLDER if (unicodedata.category(one) == "Cc" and one != "\n") or one in BIDI_CONTROLS else one
+        for one in text
     )
 
 
@@ -128,9 +130,8 @@ def as_text(report: Report) -> RenderableType:
     """For the terminal: of each experiment the split of visitors, and of each goal the verdict and a table."""
     parts: list[RenderableType] = []
     for item in _visible(report):
-        parts += [Text(item["experiment"], style="bold underline"), *_split(item)]
-        for goal in item["goals"]:
-            parts += [Padding(_goal(goal, item), (1, 0, 0, 2))]
+        parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
+        parts += [Padding(_goal(goal, item), (1, 0, 0, 2)) for goal in item["goals"]]
         if not item["goals"]:
             parts.append(Text("  no goal reached yet"))
         parts.append(Text())
@@ -145,35 +146,36 @@ def _visible(value: Any) -> Any:
     return visible(value) if isinstance(value, str) else value
 
 
-def _split(item: dict[str, Any]) -> list[Text]:
-    ratio = item.get("sample_ratio", {})
+def _overview(item: dict[str, Any]) -> list[Text]:
     shown = ", ".join(f"{one['trials']:,} {one['label']}" for one in item.get("participants", []))
-    lines = [Text(f"  participants: {shown}")]
-    if ratio.get("state") == "mismatch":
-        lines.append(Text(f"  {ratio['text']}", style=COLORS["mismatch"]))
-        if not item["goals"] and ratio.get("reason"):  # else each goal's verdict says it
-            lines.append(Text(f"  {ratio['reason']}", style="dim"))
-    return lines + [Text(f"  {note}", style="yellow") for note in item.get("notes", [])]
+    lines = [Text(f"participants: {shown}")]
+    verdict = item.get("verdict", {})
+    if verdict.get("state") in ("do_not_trust", "mixed"):  # the goals' own verdicts do not say it
+        lines += _sentences(verdict)
+    lines += [Text(note, style="yellow") for note in item.get("notes", [])]
+    if item.get("counting_note"):
+        lines.append(Text(item["counting_note"], style="dim"))
+    return [Text("  ") + line for line in lines]
+
+
+def _sentences(verdict: dict[str, Any]) -> list[Text]:
+    label, color = STATES.get(verdict.get("state", ""), ("", ""))
+    text = Text(": ".join(filter(None, (label, verdict.get("text")))), style=color)
+    return [text, Text(verdict["reason"], style="dim")] if verdict.get("reason") else [text]
 
 
 def _goal(goal: dict[str, Any], item: dict[str, Any]) -> Group:
-    verdict = goal.get("verdict", {})
-    title = Text.assemble(
-        (goal["goal"], "bold"), "   ", (verdict.get("text", ""), COLORS.get(verdict.get("state"), ""))
-    )
-    parts: list[RenderableType] = [title]
-    if verdict.get("reason"):
-        parts.append(Text(verdict["reason"], style="dim"))
-    return Group(*parts, _table(goal, item))
+    first, *more = _sentences(goal.get("verdict", {}))
+    return Group(Text.assemble((goal["goal"], "bold"), "   ", first), *more, _table(goal, item))
 
 
 def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
-    per_visitor = goal.get("kind") == "per_visitor"
+    is_repeated = goal.get("kind") == "per_visitor"
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("\nVariant", overflow="fold")
-    for name in ("\nParticipants", "\nReached", "Per\nvisitor" if per_visitor else "\nRate"):
+    for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
         table.add_column(name, justify="right")
-    if not per_visitor:
+    if not is_repeated:
         table.add_column("Uplift\n(95 % interval)", justify="right")
         table.add_column("Beats\ncontrol", justify="right")
     for result in goal["results"]:
@@ -182,11 +184,11 @@ def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
         if control:
             label.append(" (control)", style="dim")
         cells: list[str | Text] = [label, f"{result['trials']:,}", f"{result['successes']:,}"]
-        if per_visitor:
-            cells.append("–" if result.get("rate") is None else each(result["rate"]))
+        if is_repeated:
+            cells.append("–" if result.get("rate") is None else per_visitor(result["rate"]))
         else:
             cells += [_rate(result), *(["", ""] if control else [_uplift(result), _chance(result)])]
-        table.add_row(*cells, style=COLORS.get(result.get("verdict", {}).get("state"), ""))
+        table.add_row(*cells, style=STATES.get(result.get("verdict", {}).get("state"), ("", ""))[1])
     return table
 
 
@@ -203,13 +205,13 @@ def _uplift(result: dict[str, Any]) -> str:
     if uplift is None or low is None:
         return "–"
     width = (high - low) / 2
-    return f"{points(uplift, width, '+')} % ({points(low, width, '+')} to {points(high, width, '+')})"
+    return f"{percent(uplift, width, True)} ({percent(low, width, True)} to {percent(high, width, True)})"
 
 
 def _unbounded_uplift(uplift: float | None, low: float | None) -> str:
-    """Where the control's rate may be 0. A low end of -100 % says nothing: no uplift is below it."""
-    shown = [f"{points(uplift, UNBOUNDED, '+')} %"] if uplift is not None else []
-    known = [f"{points(low, UNBOUNDED, '+')} % or more"] if low is not None and low > -1 else []
+    """If the control's rate may be 0. A low end of −100 % says nothing: no uplift is below it."""
+    shown = [percent(uplift, UNBOUNDED, True)] if uplift is not None else []
+    known = [f"{percent(low, UNBOUNDED, True)} or more"] if low is not None and low > -1 else []
     if shown and known:
         return f"{shown[0]} ({known[0]})"
     return "".join(shown or known) or "–"

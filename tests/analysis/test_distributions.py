@@ -79,11 +79,11 @@ def test_binomial_tails_are_scipys(trials, rate, data):
 
 @pytest.mark.parametrize("impossible", [(5, 4, 10, 8), (-1, 4, 4, 2), (0, 4, 2, 3)])
 def test_an_impossible_draw_is_refused(impossible):
-    with pytest.raises(ValueError, match="cannot be"):
+    with pytest.raises(ValueError, match="is impossible"):
         hypergeometric_tails(*impossible)
 
 
 @pytest.mark.parametrize("impossible", [(5, 4, 0.5), (1, 4, 0.0), (1, 4, 1.0)])
 def test_an_impossible_binomial_is_refused(impossible):
-    with pytest.raises(ValueError, match="cannot be"):
+    with pytest.raises(ValueError, match="is impossible"):
         binomial_tails(*impossible)

@@ -1,6 +1,6 @@
 import json
 from itertools import product
-from math import floor, hypot, inf, isclose, log1p, sqrt
+from math import hypot, inf, isclose, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,7 @@ from gimel.analysis.proportions import (
     rate_interval,
     uplift_interval,
 )
-from gimel.analysis.sample_ratio import sample_ratio_p_value
-from gimel.hyperloglog import REGISTERS, Count, hyperloglog_error, unrounded
+from gimel.hyperloglog import Count
 
 REFERENCE = Path(__file__).parent / "reference"
 ABBA = json.loads((REFERENCE / "abba.json").read_text())
@@ -62,42 +61,13 @@ def fisher_mid_p(variant, control):
     return min(1.0, 2 * tail - scipy_stats.hypergeom(n1 + n0, n1, s1 + s0).pmf(s1))
 
 
-class TestCount:
-    @pytest.mark.parametrize(
-        ("value", "error"), [(-1, 0.0), (1, -0.1), (float("nan"), 0.0), (1, float("nan")), (1, inf)]
-    )
-    def test_what_no_counter_reads_is_refused(self, value, error):
-        with pytest.raises(ValueError, match="a counter reads"):
-            Count(value, error)
-
+class TestProportion:
     def test_a_rate_needs_visitors(self):
         with pytest.raises(ValueError, match="visitor"):
             seen(1, 0)
 
     def test_more_successes_than_visitors_are_all(self):
         assert seen(1004, 1000).rate == 1.0
-
-
-class TestHyperloglogError:
-    def test_nothing_is_counted_without_error(self):
-        assert hyperloglog_error(0) == 0.0
-
-    def test_a_large_count_has_redis_own_error(self):
-        assert hyperloglog_error(10_000_000) == pytest.approx(0.0081, rel=0.01)
-
-    def test_a_small_count_has_linear_countings_error(self):
-        assert hyperloglog_error(1000) == pytest.approx(1 / sqrt(2 * 16384), rel=0.02)
-
-    def test_sixteen_shards_have_a_quarter_of_the_error(self):
-        assert hyperloglog_error(16_000_000, 16) == hyperloglog_error(1_000_000) / 4
-
-    @given(st.floats(0, 1e18), st.integers(1, 1000))
-    def test_it_never_exceeds_the_plateau(self, n, shards):
-        assert 0 <= hyperloglog_error(n, shards) <= 1.04 / 128 / sqrt(shards) * (1 + 1e-12)
-
-    def test_a_counter_without_shards_is_refused(self):
-        with pytest.raises(ValueError, match="shard"):
-            hyperloglog_error(10, 0)
 
 
 class TestRateInterval:
@@ -304,65 +274,6 @@ class TestChanceToBeatControl:
         assert exact > 0.9999 > 0.97 > counted > 0.9
 
 
-class TestSampleRatio:
-    @pytest.mark.parametrize("case", GBSTATS["sample_ratio"], ids=lambda case: str(case["users"]))
-    def test_it_is_gbstats_chi_square(self, case):
-        ours = sample_ratio_p_value([Count(users) for users in case["users"]], case["weights"])
-        assert ours == pytest.approx(case["p_value"], rel=1e-6)
-
-    def test_a_small_share_is_tested_exactly(self):
-        """One in a hundred: chi-square would sound the alarm at 5 of 100, which 4 honest experiments in 1,000
-        reach.
-        """
-        ours = sample_ratio_p_value([Count(95), Count(5)], [99, 1])
-        tail = scipy_stats.binom(100, 0.01)
-        assert ours == pytest.approx(2 * (tail.sf(5) + tail.pmf(5) / 2), rel=1e-6)
-        assert ours > 0.001 > scipy_stats.chisquare([95, 5], [99, 1]).pvalue
-
-    def test_the_counters_error_is_no_mismatch(self):
-        visitors = [1_000_000, 1_010_000]
-        assert sample_ratio_p_value([Count(n) for n in visitors], [1, 1]) < 1e-9
-        assert sample_ratio_p_value([Count(n, 0.00813) for n in visitors], [1, 1]) > 0.1
-
-    def test_a_split_turned_upside_down_is_no_counting_error(self):
-        """One in a thousand is expected, and nine in ten came: no counter errs like that."""
-        visitors = [Count(1000, 0.0055), Count(9000, 0.0061)]
-        assert sample_ratio_p_value(visitors, [999, 1]) < 1e-9
-
-    def test_only_the_weights_proportions_matter(self):
-        counts = [Count(8000), Count(1100), Count(1000)]
-        assert sample_ratio_p_value(counts, [8, 1, 1]) == pytest.approx(sample_ratio_p_value(counts, [80, 10, 10]))
-
-    def test_one_variant_or_no_visitors_are_as_expected(self):
-        assert sample_ratio_p_value([Count(5)], [1]) == sample_ratio_p_value([Count(0), Count(0)], [1, 1]) == 1.0
-
-    @pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, inf], [1, float("nan")]])
-    def test_impossible_weights_are_refused(self, weights):
-        with pytest.raises(ValueError, match="weights"):
-            sample_ratio_p_value([Count(1), Count(2)], weights)
-
-    @pytest.mark.parametrize(
-        ("share", "visitors"), [(0.5, 20), (0.5, 60), (0.1, 50), (0.1, 240), (0.01, 100), (0.01, 2400), (0.3, 90)]
-    )
-    def test_an_honest_split_is_rarely_an_alarm(self, share, visitors):
-        possible = range(visitors + 1)
-        alarms = [sample_ratio_p_value([Count(x), Count(visitors - x)], [share, 1 - share]) < 0.001 for x in possible]
-        assert scipy_stats.binom.pmf(possible, visitors, share) @ alarms < 0.003
-
-    @given(
-        st.lists(
-            st.tuples(st.integers(0, 10**9), st.floats(0, 0.1), st.floats(0.001, 1000)),
-            min_size=1,
-            max_size=12,
-        )
-    )
-    def test_it_is_a_probability_for_whatever_was_counted(self, variants):
-        p = sample_ratio_p_value(
-            [Count(value, error) for value, error, _ in variants], [weight for *_, weight in variants]
-        )
-        assert 0 <= p <= 1
-
-
 def test_several_comparisons_share_the_error():
     assert bonferroni(0.01, 3) == pytest.approx(0.03)
     assert bonferroni(0.6, 2) == 1.0
@@ -396,16 +307,3 @@ def _pooled_z(variant, control):
     n1, n0 = variant.trials.value, control.trials.value
     pooled = (variant.reached + control.reached) / (n1 + n0)
     return abs(variant.rate - control.rate) / sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
-
-
-class TestUnrounded:
-    def test_a_few_visitors_are_read_as_they_are(self):
-        assert [round(unrounded(reading)) for reading in range(100)] == list(range(100))
-
-    def test_it_gives_back_what_was_rounded(self):
-        for taken in range(900):
-            estimate = -REGISTERS * log1p(-taken / REGISTERS)
-            assert unrounded(floor(estimate + 0.5)) == pytest.approx(estimate)
-
-    def test_a_large_reading_stays(self):
-        assert unrounded(123_456) == 123_456

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gimel.analysis.report import experiment_report
-from gimel.hyperloglog import Count, hyperloglog_error
+from gimel.hyperloglog import Count
+from tests.counts import counted
 
 FIGURES = [
     "rate",
     "rate_interval",
-    "counting_error",
     "difference",
     "difference_interval",
     "uplift",
@@ -21,6 +21,7 @@ FIGURES = [
     "always_valid_interval",
     "always_valid_p_value",
     "visitors_needed",
+    "counting_error",
 ]
 STATES = {
     "winner",
@@ -35,19 +36,16 @@ STATES = {
 }
 
 
-def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), **goals):
+def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), control=None, **goals):
     """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact
     counters.
     """
 
     def read(variants):
-        return {
-            label: Count(value, hyperloglog_error(value, shards) if shards else 0.0)
-            for label, value in variants.items()
-        }
+        return {label: counted(value, shards) for label, value in variants.items()}
 
     counts = {goal: read(variants) for goal, variants in goals.items()}
-    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights, per_visitor)
+    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights, per_visitor, control)
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -97,7 +95,18 @@ class TestControl:
         answer = report({"red": 10, "blue": 9}, baseline="green")
         assert answer["control"] == "blue"
         assert answer["notes"] == [
-            "the configured baseline green has not been seen; the variants are compared with blue instead"
+            "the configured baseline green has not been seen; variants are compared with blue instead"
+        ]
+
+    def test_one_that_is_requested_takes_the_place_of_the_configured_one(self):
+        answer = report({"red": 10, "blue": 9, "green": 8}, baseline="red", control="green")
+        assert (answer["control"], answer["notes"]) == ("green", [])
+
+    def test_one_that_is_requested_and_unknown_is_noted(self):
+        answer = report({"red": 10, "blue": 9}, baseline="red", control="grene")
+        assert answer["control"] == "red"
+        assert answer["notes"] == [
+            "the requested control grene has not been seen; variants are compared with red instead"
         ]
 
     def test_it_is_compared_with_nothing(self):
@@ -146,25 +155,30 @@ class TestSampleRatio:
                 {"label": "blue", "share": 0.5, "trials": 5000},
                 {"label": "red", "share": 0.5, "trials": 5000},
             ],
-            "text": "the visitors are split as they should be",
+            "text": "the visitors are split as expected",
             "reason": "",
         }
 
     def test_an_uneven_split_is_not_to_be_trusted_whatever_else(self):
         answer = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99_999})
-        text = "do not trust: the split 5,210 / 4,790 should be 50 / 50"
+        text = "the split 5,210 / 4,790 should be 50 / 50"
         assert answer["sample_ratio"]["state"] == "mismatch"
         assert answer["sample_ratio"]["text"] == text
+        assert (answer["verdict"]["state"], answer["verdict"]["text"]) == ("do_not_trust", text)
         for item in answer["goals"]:
             for words in (item["verdict"], *(result["verdict"] for result in item["results"])):
-                assert (words["state"], words["text"]) == ("do_not_trust", text)
+                assert words["state"] == "do_not_trust"
+
+    def test_the_alarm_is_told_once(self):
+        answer = json.dumps(report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99}))
+        assert answer.count("5,210 / 4,790") == 2  # in the split, and in the experiment's verdict
 
     def test_the_configured_weights_are_expected(self):
         assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0
 
     def test_a_configured_variant_that_nobody_saw_is_a_mismatch(self):
         answer = report({"a": 900}, weights={"a": 0.5, "b": 0.5}, buy={"a": 5})
-        assert answer["sample_ratio"]["text"] == "do not trust: the split 900 / 0 should be 50 / 50"
+        assert answer["sample_ratio"]["text"] == "the split 900 / 0 should be 50 / 50"
         assert [result["label"] for result in answer["goals"][0]["results"]] == ["a"]
 
     def test_the_counters_error_is_no_mismatch(self):
@@ -178,33 +192,29 @@ class TestSampleRatio:
 
     def test_of_many_variants_the_worst_is_named(self):
         trials = {f"v{i:02}": 1000 for i in range(12)} | {"v05": 1300}
-        assert report(trials)["sample_ratio"]["text"] == (
-            "do not trust: v05 has 1,300 visitors and should have about 1,025"
-        )
+        assert report(trials)["sample_ratio"]["text"] == ("v05 has 1,300 visitors and should have about 1,025")
 
     def test_a_variant_with_next_to_no_visitors_is_caught_and_has_two_explanations(self):
         answer = report({"blue": 5000, "red": 5010, "redd": 1}, buy={"blue": 100, "red": 110})
-        assert answer["sample_ratio"]["text"] == (
-            "do not trust: the split 5,000 / 5,010 / 1 should be 33.3 / 33.3 / 33.3"
-        )
+        assert answer["sample_ratio"]["text"] == ("the split 5,000 / 5,010 / 1 should be 33.3 / 33.3 / 33.3")
         assert answer["sample_ratio"]["reason"] == (
-            "chance splits visitors like this less than 1 time in 1,000. Either redd loses nearly all its visitors:"
-            " find the cause. Or redd is no variant of this experiment (misspelt, removed, or a stranger's): give"
-            " weights to the real variants in config.json, and all others are left out"
+            "a split this uneven happens by chance less than 1 time in 1,000. Either redd loses nearly all of its"
+            " visitors: find the cause. Or redd is not a variant of this experiment (misspelled, removed, or sent by"
+            " someone else): give the real variants weights in config.json, and all others are left out"
         )
-        assert answer["goals"][0]["verdict"]["reason"] == answer["sample_ratio"]["reason"]
+        assert answer["verdict"]["reason"] == answer["sample_ratio"]["reason"]
 
     def test_several_of_them_are_named_together(self):
         reason = report({"a": 1, "blue": 5000, "red": 5010, "redd": 2})["sample_ratio"]["reason"]
-        assert "Either a and redd lose nearly all their visitors" in reason
-        assert "Or a and redd are no variants of this experiment" in reason
+        assert "Either a and redd lose nearly all of their visitors" in reason
+        assert "Or a and redd are not variants of this experiment" in reason
 
     @pytest.mark.parametrize(
         ("weights", "cure"),
         [
             (
                 None,
-                "find the cause; if it is meant, or one of them is no variant any more, configure weights in"
+                "find the cause; if the split is intended, or one of them is no longer a variant, set weights in"
                 " config.json",
             ),
             ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
@@ -232,7 +242,7 @@ class TestStrangers:
             weights=self.WEIGHTS | {"off": 0},
         )
         assert answer["notes"] == [
-            "aaa and zzz have no weight in config.json, and are neither compared nor part of the split"
+            "aaa and zzz have no weight in config.json, so they are neither compared nor part of the split"
         ]
         for key in ("control", "comparisons", "sample_ratio"):
             assert answer[key] == without[key]
@@ -257,21 +267,21 @@ class TestStrangers:
     def test_of_a_goal_per_visitor_they_are_left_out_too(self):
         trials, views = {"blue": 900, "red": 910, "x": 1}, {"blue": 1400, "red": 1500, "x": 99}
         of_goal = goal(trials, views, weights=self.WEIGHTS)
-        assert of_goal["verdict"]["text"] == "per visitor: blue 1.56 and red 1.65"
+        assert of_goal["verdict"]["text"] == "blue 1.56 and red 1.65 per visitor"
         assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
         assert row(of_goal, "x")["difference"] is None
 
     def test_one_that_is_asked_for_as_control_is_compared_with(self):
         answer = report({"blue": 900, "red": 910, "x": 40}, buy={"blue": 50}, baseline="x", weights=self.WEIGHTS)
         assert (answer["control"], answer["comparisons"]) == ("x", 2)
-        assert answer["notes"] == ["x, the control, has no weight in config.json: the split is checked without it"]
+        assert answer["notes"] == ["x, the control, has no weight in config.json, so the split is checked without it"]
         assert row(answer["goals"][0], "red")["p_value"] is not None
 
     def test_weights_that_fit_nobody_leave_nobody_out(self):
         answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, weights={"Blue": 1, "Red": 1})
         assert answer["notes"] == [
-            "nobody takes part as Blue and Red, which config.json gives weights to, so the split is not checked:"
-            " write the names as the page does"
+            "no one takes part in Blue and Red, the variants with weights in config.json, so the split is not"
+            " checked: use the names that the page sends"
         ]
         assert answer["sample_ratio"]["state"] == "not_tested"
         assert row(answer["goals"][0], "red")["p_value"] is not None
@@ -281,13 +291,13 @@ class TestLostParticipants:
     def test_a_variant_of_which_no_participant_was_counted_is_noted(self):
         answer = report({"blue": 5000}, buy={"blue": 100, "red": 90})
         assert answer["notes"] == [
-            "goals were reached through red, but no participant of it was counted: the participations are lost, or"
-            " it is no variant of this experiment"
+            "goals were reached in red, but no participant of it was counted: either those events were lost, or it"
+            " is not a variant of this experiment"
         ]
 
     def test_several_are_named_once(self):
         (note,) = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})["notes"]
-        assert note.startswith("goals were reached through x and y, but no participant of them was counted")
+        assert note.startswith("goals were reached in x and y, but no participant of them was counted")
 
     def test_they_are_not_counted_as_compared(self):
         assert report({"b": 90, "c": 91}, buy={"x": 1})["comparisons"] == 1
@@ -318,11 +328,16 @@ class TestPerVisitor:
         assert of_goal["kind"] == "per_visitor"
         assert of_goal["verdict"] == {
             "state": "per_visitor",
-            "text": "per visitor: blue 0.900 and red 0.500",
+            "text": "blue 0.900 and red 0.500 per visitor",
             "reason": "configured as a goal that a visitor can reach more than once; the counts do not show how much"
             " visitors differ, so no test is possible",
         }
         assert row(of_goal, "red")["p_value"] is None
+
+    def test_the_control_is_the_control_in_such_a_goal_too(self):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 500, "blue": 900}, per_visitor=["buy"])
+        assert row(of_goal, "blue")["verdict"]["state"] == "control"
+        assert row(of_goal, "red")["verdict"]["text"] == "red 0.500 per visitor"
 
     def test_other_goals_stay_proportions(self):
         goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
@@ -330,7 +345,7 @@ class TestPerVisitor:
 
     def test_a_configured_goal_that_nobody_reached_is_noted(self):
         answer = report({"a": 100, "b": 100}, view={"a": 50}, per_visitor=["veiw", "view"])
-        assert answer["notes"] == ["nobody has reached veiw, which config.json names in per_visitor"]
+        assert answer["notes"] == ["no one has reached veiw, listed in per_visitor in config.json"]
         assert report({"a": 100, "b": 100}, per_visitor=["view"])["notes"] == []
 
     @pytest.mark.parametrize("trials", [{}, {"a": 0, "b": 0}])
@@ -343,15 +358,15 @@ class TestPerVisitor:
         of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1002, "blue": 990})
         assert of_goal["kind"] == "per_visitor"
         assert of_goal["verdict"]["reason"].startswith(
-            "more successes than visitors: a visitor can reach this goal more than once, or some participants were"
-            " not counted;"
+            "more successes than visitors: either a visitor can reach this goal more than once, or some participants"
+            " were not counted;"
         )
 
     def test_more_successes_than_visitors_are_no_proportion(self):
         of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "blue": 900})
         red = row(of_goal, "red")
         assert of_goal["kind"] == "per_visitor"
-        assert of_goal["verdict"]["text"] == "per visitor: blue 0.900 and red 1.70"
+        assert of_goal["verdict"]["text"] == "blue 0.900 and red 1.70 per visitor"
         assert (red["rate"], red["difference"]) == (1.7, pytest.approx(0.8))
         assert red["verdict"]["state"] == "per_visitor"
         for figure in (
@@ -403,7 +418,7 @@ class TestEdges:
     def test_nobody_converts(self):
         of_goal = goal({"red": 1000, "blue": 1003}, {})
         assert row(of_goal, "red")["p_value"] == 1.0
-        assert of_goal["verdict"]["text"] == "collecting: nobody has reached this goal yet"
+        assert of_goal["verdict"]["text"] == "no one has reached this goal yet"
 
     def test_a_control_without_visitors(self):
         of_goal = goal({"red": 1000}, {"red": 50, "blue": 3}, baseline="blue")

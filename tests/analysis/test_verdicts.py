@@ -1,8 +1,11 @@
 import pytest
 
-from gimel.analysis.wording import about, each, listed, name, points
+from gimel.analysis.proportions import Proportion
+from gimel.analysis.verdicts import _to_detect
+from gimel.analysis.wording import about, listed, named, per_visitor, points
+from gimel.hyperloglog import Count
 
-from .test_report import goal, row
+from .test_report import goal, report, row
 
 
 def verdict_of(trials, successes, label=None, **settings):
@@ -15,7 +18,7 @@ def test_a_winner():
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2960, "blue": 2500}) == (
         "winner",
         "red beats blue",
-        "5.92 % against 5.00 %: 0.46 to 1.38 percentage points more, however often one looks",
+        "5.92 % against 5.00 %: 0.46 to 1.38 percentage points higher, no matter how often you check",
     )
 
 
@@ -23,7 +26,7 @@ def test_a_loser():
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}) == (
         "loser",
         "blue, the control, beats red",
-        "4.00 % against 5.00 %: 0.59 to 1.41 percentage points less, however often one looks",
+        "4.00 % against 5.00 %: 0.59 to 1.41 percentage points lower, no matter how often you check",
     )
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}, "red")[1] == "red loses to blue"
 
@@ -31,15 +34,15 @@ def test_a_loser():
 def test_collecting_says_how_many_more():
     assert verdict_of({"red": 5_000, "blue": 5_000}, {"red": 1_550, "blue": 1_500}) == (
         "collecting",
-        "collecting: about 2,600 more visitors per variant to see a 10 % change",
-        "31.0 % against 30.0 % so far; the difference may be anything from -1.8 to +3.8 percentage points",
+        "about 2,600 more visitors per variant to detect a 10 % change",
+        "31.0 % against 30.0 % so far; the difference may be anything from −1.8 to +3.8 percentage points",
     )
 
 
 def test_a_start_has_too_few_to_tell():
     assert verdict_of({"red": 11, "blue": 9}, {"red": 2}, "red") == (
         "collecting",
-        "collecting: about 40,000 more visitors per variant to see a 10 % change",
+        "about 40,000 more visitors per variant to detect a 10 % change",
         "so far 2 of 11 visitors against 0 of 9: too few to tell",
     )
 
@@ -53,7 +56,7 @@ def test_enough_for_ten_percent_looks_for_five():
     state, text, _ = verdict_of({"red": 100_000, "blue": 100_000}, {"red": 5_250, "blue": 5_000})
     assert (state, text) == (
         "collecting",
-        "collecting: about 190,000 more visitors per variant to see a 5 % change",
+        "about 190,000 more visitors per variant to detect a 5 % change",
     )
 
 
@@ -61,15 +64,15 @@ def test_no_difference_names_the_largest_plausible_one():
     assert verdict_of({"red": 10**6, "blue": 10**6}, {"red": 200_100, "blue": 200_000}) == (
         "no_difference",
         "no difference larger than 1.2 % is plausible",
-        "20.01 % against 20.00 %; the difference lies between -0.20 and +0.22 percentage points, however"
-        " often one looks",
+        "20.01 % against 20.00 %; the difference lies between −0.20 and +0.22 percentage points, no matter"
+        " how often you check",
     )
 
 
 def test_what_the_counters_hide_is_said():
     state, text, reason = verdict_of({"red": 10**6, "blue": 10**6}, {"red": 52_100, "blue": 50_000}, shards=1)
     assert (state, text) == ("no_difference", "no difference larger than 11 % is plausible")
-    assert reason.endswith("the counters' own error hides smaller changes, a higher precision shows them")
+    assert reason.endswith("counting error hides smaller changes, which a higher precision would reveal")
 
 
 @pytest.mark.parametrize("shards", [0, 1, 16])
@@ -86,21 +89,21 @@ def test_few_visitors_are_not_blamed_on_the_counters(visitors, shards):
 def test_a_great_many_who_all_convert_are_no_difference():
     state, text, reason = verdict_of(dict.fromkeys("ab", 10**6), dict.fromkeys("ab", 10**6), shards=1)
     assert (state, text) == ("no_difference", "no difference larger than 5.0 % is plausible")
-    assert reason.startswith("100 % against 100 %; the difference lies between -5 and +5 percentage points")
+    assert reason.startswith("100 % against 100 %; the difference lies between −5 and +5 percentage points")
 
 
 def test_a_gap_that_is_hardly_above_zero_is_not_called_zero():
     assert verdict_of({"a": 100_003, "b": 100_003}, {"a": 5043, "b": 5368}) == (
         "winner",
         "b beats a",
-        "5.368 % against 5.043 %: up to 0.650 percentage points more, however often one looks",
+        "5.368 % against 5.043 %: up to 0.650 percentage points higher, no matter how often you check",
     )
 
 
-def test_a_split_that_is_wrong_is_not_to_be_trusted():
+def test_a_wrong_split_leaves_no_verdict_on_a_goal():
     state, text, reason = verdict_of({"red": 4790, "blue": 5210}, {"red": 300, "blue": 100})
-    assert (state, text) == ("do_not_trust", "do not trust: the split 5,210 / 4,790 should be 50 / 50")
-    assert "less than 1 time in 1,000" in reason
+    assert (state, text) == ("do_not_trust", "the visitors are not split as expected")
+    assert reason == "see the sample ratio mismatch of the experiment"
 
 
 def test_two_winners_are_not_tested_against_each_other():
@@ -121,7 +124,7 @@ def test_every_variant_loses():
 def test_an_open_comparison_comes_before_a_lost_one():
     state, text, reason = verdict_of(dict.fromkeys("abc", 20_000), {"a": 1000, "b": 700, "c": 1010})
     assert state == "collecting"
-    assert text.startswith("collecting: about ")
+    assert text.startswith("about ")
     assert reason.startswith("c against a: 5.1 % against 5.0 % so far")
     assert reason.endswith("; b loses to a")
 
@@ -150,7 +153,7 @@ def test_a_long_list_is_cut():
     [(0, "0.00"), (0.0000123, "0.0000123"), (0.9, "0.900"), (1.7, "1.70"), (12.34, "12.3"), (1234.5, "1,234")],
 )
 def test_a_rate_per_visitor_has_three_digits(rate, words):
-    assert each(rate) == words
+    assert per_visitor(rate) == words
 
 
 def test_there_is_no_minus_zero():
@@ -159,4 +162,59 @@ def test_there_is_no_minus_zero():
 
 
 def test_a_variant_may_have_no_name():
-    assert name(" ") == "(no name)"
+    assert named(" ") == "(no name)"
+
+
+def test_a_change_that_is_nearly_ruled_out_waits_for_no_more_visitors():
+    """A change of 10 % is implausible already, so none needs to be detected, though the interval is still wide."""
+    trials = {"red": 38_000, "blue": 38_000}
+    of_goal = goal(trials, {"red": 9_500, "blue": 9_500})
+    assert of_goal["verdict"]["state"] == "no_difference"
+    assert row(of_goal, "red")["visitors_needed"] is None
+
+
+class TestExperiment:
+    """What to read first of an experiment."""
+
+    TRIALS = {"red": 50_000, "blue": 50_000}  # noqa: RUF012
+
+    def test_the_goal_that_needs_attention_first_is_named(self):
+        verdict = report(self.TRIALS, buy={"red": 2500, "blue": 2500}, view={"red": 2960, "blue": 2500})["verdict"]
+        assert (verdict["state"], verdict["text"], verdict["goal"]) == ("winner", "red beats blue", "view")
+
+    def test_of_equal_ones_the_first_goal_is_named(self):
+        of_both = {"red": 2960, "blue": 2500}
+        assert report(self.TRIALS, a=of_both, b=of_both)["verdict"]["goal"] == "a"
+
+    def test_a_winner_that_loses_another_goal_is_mixed(self):
+        better, worse = {"red": 2960, "blue": 2500}, {"red": 2000, "blue": 2500}
+        assert report(self.TRIALS, buy=better, view=worse, sign_up=worse)["verdict"] == {
+            "state": "mixed",
+            "text": "red wins buy but loses sign_up and view",
+            "reason": "decide which goal matters more",
+            "goal": None,
+        }
+
+    def test_a_winner_beside_a_loser_is_not_mixed(self):
+        trials = dict.fromkeys(("a", "b", "c"), 50_000)
+        verdict = report(trials, buy={"a": 2500, "b": 3000, "c": 2000}, view=dict.fromkeys(trials, 2500))["verdict"]
+        assert (verdict["state"], verdict["goal"]) == ("winner", "buy")
+
+    def test_each_variant_that_is_mixed_is_named(self):
+        trials = dict.fromkeys(("a", "b", "c"), 50_000)
+        better, worse = {"a": 2500, "b": 3000, "c": 3000}, {"a": 2500, "b": 2000, "c": 2000}
+        text = report(trials, buy=better, view=worse)["verdict"]["text"]
+        assert text == "b wins buy but loses view; c wins buy but loses view"
+
+    def test_without_a_goal_there_is_nothing_to_judge(self):
+        verdict = report(self.TRIALS)["verdict"]
+        assert (verdict["state"], verdict["text"]) == ("no_data", "no goal has been reached yet")
+
+    def test_a_wrong_split_comes_before_everything(self):
+        verdict = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100})["verdict"]
+        assert (verdict["state"], verdict["goal"]) == ("do_not_trust", None)
+        assert verdict["text"] == "the split 5,210 / 4,790 should be 50 / 50"
+
+
+def test_one_visitor_is_singular():
+    assert _to_detect(1, 0.1, Proportion(Count(50), Count(100))).startswith("about 1 more visitor per variant")

@@ -8,8 +8,8 @@ from pathlib import Path
 import redis
 
 from gimel import counters
-from gimel.config import PRECISIONS
 from gimel.events import Event
+from gimel.hyperloglog import PRECISIONS
 from tests.parts import RedisServer
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)

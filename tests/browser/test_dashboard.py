@@ -229,7 +229,7 @@ def test_a_broken_split_is_told_in_plain_words(demo, visit):
     expect(line.locator(".warnings")).to_have_text("1")
     told = page.get_by_role("note")
     expect(told).to_contain_text("should be 50 / 50")
-    reason = report(demo)["new landing page"]["goals"][0]["verdict"]["reason"]
+    reason = report(demo)["new landing page"]["sample_ratio"]["reason"]
     assert reason.lower() in words(told)
 
 

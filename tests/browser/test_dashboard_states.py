@@ -105,7 +105,7 @@ def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
     page = visit(server.url, failing=True)
-    expect(page.locator("#state")).to_contain_text("Counts cannot be stored or read right now")
+    expect(page.locator("#state")).to_contain_text("Could not store or read counts")
 
 
 def test_a_variant_without_a_weight_is_left_out_and_said_to_be(serve, visit, tmp_path):

@@ -176,7 +176,7 @@ def test_a_redis_that_is_down_is_told_without_a_stack_trace(tmp_path, monkeypatc
     monkeypatch.setenv("GIMEL_REDIS_URL", "redis://127.0.0.1:1")
     result = run("report", code=1)
     assert "Connection refused" in result.stderr
-    assert "check that it runs" in result.stderr
+    assert "check that Redis is running" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -184,7 +184,7 @@ def test_a_wrong_password_of_redis_is_to_be_mended_and_not_tried_again(redis_ser
     redis_server.client().config_set("requirepass", "right")
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url.replace("redis://", "redis://:wrong-secret@"))
     told = run("report", code=1).stderr
-    assert "mend its username and password" in told
+    assert "check redis.username and redis.password" in told
     assert "try again" not in told
     assert "wrong-secret" not in told
 
@@ -193,7 +193,7 @@ def test_a_server_in_trouble_is_told_with_its_hint(serve, redis_server):
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
     told = run("report", "--url", server.url, code=1).stderr
-    assert "answered 503: counts cannot be stored or read right now: send the same request again later" in told
+    assert "answered 503: could not store or read counts: retry the same request later" in told
 
 
 def test_configure_writes_a_private_file_and_never_over_another(tmp_path):

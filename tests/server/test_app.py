@@ -182,14 +182,14 @@ def test_a_wrong_address_of_redis_is_told_at_the_start():
     command = [sys.executable, "-m", "gimel.ops.commands.main", "serve", "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, timeout=30)
     assert ended.returncode == 1
-    assert "do not fit together" in ended.stderr
+    assert "invalid combination of Redis settings" in ended.stderr
 
 
 def test_a_redis_that_does_not_answer_is_told_at_the_start_and_ends_nothing(serve, redis_server):
     url = redis_server.url
     redis_server.stop()
     server = serve(GIMEL_REDIS_URL=url)
-    assert [line for line in server.lines if line.startswith("Warning: Redis did not do") and "refused" in line]
+    assert [line for line in server.lines if line.startswith("Warning: Redis command failed") and "refused" in line]
     redis_server.start()
     assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 200
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from gimel.analysis.proportions import Proportion
 from gimel.analysis.report import experiment_report
 from gimel.events import PARTICIPATE
-from gimel.hyperloglog import Count, hyperloglog_error
+from gimel.hyperloglog import Count
+from tests.counts import counted
 
 from .hyperloglog import HIGHEST_RANK, REGISTERS, Ints, added, estimate, places_and_ranks, random_hashes, sample_counts
 
@@ -43,15 +44,11 @@ class Readings:
             yield report(n0, s0, n1, s1, self.precision)
 
 
-def reading(value: int, precision: int) -> Count:
-    return Count(value, hyperloglog_error(value, precision) if precision else 0.0)
-
-
 def report(n0: int, s0: int, n1: int, s1: int, precision: int) -> dict[str, Any]:
     """The project's own report of two variants and one goal."""
     counts: Mapping[str, Mapping[str, Count]] = {
-        PARTICIPATE: {CONTROL: reading(n0, precision), VARIANT: reading(n1, precision)},
-        "buy": {CONTROL: reading(s0, precision), VARIANT: reading(s1, precision)},
+        PARTICIPATE: {CONTROL: counted(n0, precision), VARIANT: counted(n1, precision)},
+        "buy": {CONTROL: counted(s0, precision), VARIANT: counted(s1, precision)},
     }
     return experiment_report(counts)
 
@@ -63,7 +60,7 @@ def compared(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def proportion(successes: int, trials: int, precision: int) -> Proportion:
-    return Proportion(reading(successes, precision), reading(trials, precision))
+    return Proportion(counted(successes, precision), counted(trials, precision))
 
 
 def count(random: np.random.Generator, items: npt.ArrayLike, precision: int) -> Ints:

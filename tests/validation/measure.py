@@ -17,6 +17,7 @@ from gimel.analysis.sample_ratio import sample_ratio_p_value
 from gimel.analysis.sequential import always_valid_p_value
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import Count
+from tests.counts import counted
 
 from .experiments import (
     CONTROL,
@@ -25,7 +26,6 @@ from .experiments import (
     compared,
     count,
     proportion,
-    reading,
     report,
     simulate,
     simulate_looks,
@@ -121,7 +121,7 @@ def split(
     everybody = random.multinomial(visitors, sent / sent.sum(), size=experiments)
     alarms = naive = 0
     for row in count(random, everybody, precision).tolist():
-        alarms += sample_ratio_p_value([reading(value, precision) for value in row], weights) < SPLIT_ALPHA
+        alarms += sample_ratio_p_value([counted(value, precision) for value in row], weights) < SPLIT_ALPHA
         naive += sample_ratio_p_value([Count(value, 0.0) for value in row], weights) < SPLIT_ALPHA
     return {"alarms": alarms / experiments, "naive": naive / experiments}
 
@@ -138,8 +138,8 @@ def many_variants(
     hits = dict.fromkeys(("unadjusted_p_value", "p_value", "always_valid_p_value"), 0)
     for visited, reached in zip(trials, successes):
         counts: Mapping[str, Mapping[str, Count]] = {
-            PARTICIPATE: {label: reading(n, precision) for label, n in zip(labels, visited)},
-            "buy": {label: reading(s, precision) for label, s in zip(labels, reached)},
+            PARTICIPATE: {label: counted(n, precision) for label, n in zip(labels, visited)},
+            "buy": {label: counted(s, precision) for label, s in zip(labels, reached)},
         }
         rows = experiment_report(counts)["goals"][0]["results"][1:]
         for name in hits:

@@ -87,8 +87,8 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
     if passwords.is_reference(loaded.redis.password):
         # Redis itself asks for it only once it is reached, which a private one cannot be from here.
         try:
-            passwords.Referred(str(loaded.redis.password)).get_credentials()
-        except passwords.NoPassword as error:
+            passwords.AwsCredentialProvider(str(loaded.redis.password)).get_credentials()
+        except passwords.PasswordLookupError as error:
             yield _no_password(error)
             return
     try:
@@ -110,7 +110,7 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
     yield from _dangers(client, info, loaded.redis)
 
 
-def _no_password(error: passwords.NoPassword) -> Finding:
+def _no_password(error: passwords.PasswordLookupError) -> Finding:
     cause = error.__cause__
     if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in NOT_THERE:
         return Finding(Level.ERROR, str(error), "create it in this account and region, or mend redis.password")

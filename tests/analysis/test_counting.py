@@ -1,0 +1,49 @@
+"""What a report says of the counters' own error."""
+
+import re
+
+from .test_report import report
+
+TRIALS = {"blue": 10**6, "red": 10**6}
+BUY = {"blue": 200_000, "red": 200_500}
+
+
+def percents(note):
+    return [float(found) for found in re.findall(r"([0-9.]+) %", note)]
+
+
+def test_exact_counts_need_no_note():
+    assert report(TRIALS, buy=BUY)["counting_note"] is None
+
+
+def test_a_small_part_of_the_uncertainty_needs_no_note():
+    assert report({"blue": 1000, "red": 1000}, buy={"blue": 50, "red": 55}, shards=1)["counting_note"] is None
+
+
+def test_a_large_part_says_how_much_and_what_a_higher_precision_would_change():
+    note = report(TRIALS, buy=BUY, shards=1)["counting_note"]
+    assert note.startswith("Visitors are counted to within about 0.81 % (standard error), and more visitors will not")
+    assert "With precision 4 in config.json from its start" in note
+    _, share, narrower = percents(note)
+    sampling = 0.2 * 0.8 / 10**6
+    counting = 0.2**2 * 2 * (0.0081**2)
+    assert abs(share - 100 * counting / (counting + sampling)) < 1.5
+    assert abs(narrower - 100 * (1 - ((sampling + counting / 4) / (sampling + counting)) ** 0.5)) < 1.5
+
+
+def test_the_next_precision_is_the_one_above():
+    for shards, following in ((4, 16), (16, 64), (64, 256), (256, "exact")):
+        trials = dict.fromkeys(TRIALS, 10**9)
+        note = report(trials, buy=dict.fromkeys(TRIALS, 5 * 10**8), shards=shards)["counting_note"]
+        assert f"With precision {following} in config.json" in note
+
+
+def test_visitors_counted_exactly_beside_estimated_goals_have_a_note_too():
+    from gimel.analysis.report import experiment_report
+    from tests.counts import counted
+
+    counts = {
+        "participate": {label: counted(10**8, 0) for label in TRIALS},
+        "buy": {label: counted(10**7) for label in TRIALS},
+    }
+    assert "precision 4" in experiment_report(counts)["counting_note"]

@@ -1,0 +1,78 @@
+"""A report as a table and as CSV."""
+
+import csv
+import io
+
+from rich.console import Console
+
+from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
+from gimel.ops import formats
+from tests.counts import counted
+
+BETTER, WORSE = {"blue": 2500, "red": 2960}, {"blue": 2500, "red": 2000}
+
+
+def item(shards=0, participants=50_000, **goals):
+    trials = dict.fromkeys(("blue", "red"), participants)
+    counts = {
+        name: {label: counted(value, shards) for label, value in values.items()}
+        for name, values in {"participate": trials, **goals}.items()
+    }
+    return {"experiment": "button", **experiment_report(counts)}
+
+
+def shown(*items):
+    console = Console(file=io.StringIO(), width=300)
+    console.print(formats.as_text(list(items)))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def rows(*items):
+    return list(csv.DictReader(io.StringIO(formats.as_csv(list(items)))))
+
+
+def test_a_table_names_the_state_once_before_the_text():
+    assert "buy   Winner: red beats blue\n" in shown(item(buy=BETTER))
+    assert "buy   Collecting: about" in shown(item(participants=3000, buy={"blue": 150, "red": 160}))
+
+
+def test_a_variant_that_wins_one_goal_and_loses_another_is_mixed_in_every_format():
+    mixed = item(buy=BETTER, view=WORSE)
+    text = "red wins buy but loses view"
+    assert f"Mixed: {text}" in shown(mixed)
+    for row in rows(mixed):
+        assert (row["experiment_verdict"], row["experiment_verdict_text"]) == ("mixed", text)
+        assert row["experiment_verdict_goal"] == ""
+
+
+def test_a_wrong_split_is_explained_once_and_shown_at_every_goal():
+    counts = {"participate": {"a": counted(5210, 0), "b": counted(4790, 0)}}
+    counts |= {goal: {"a": counted(100, 0)} for goal in ("buy", "view")}
+    report = {"experiment": "button", **experiment_report(counts)}
+    output = shown(report)
+    assert output.count(report["sample_ratio"]["text"]) == output.count(report["sample_ratio"]["reason"]) == 1
+    assert output.count("Do not trust: the visitors are not split as expected") == 2
+
+
+def test_what_a_higher_precision_would_change_is_in_every_format():
+    hidden = item(shards=1, participants=10**6, buy={"blue": 200_000, "red": 200_100})
+    assert hidden["counting_note"] in shown(hidden)
+    assert rows(hidden)[0]["counting_note"] == hidden["counting_note"]
+
+
+def test_the_csv_has_every_figure_of_a_row():
+    columns = rows(item(buy=BETTER))[0].keys()
+    renamed = {"label": "variant", "trials": "participants"}
+    for field in ROW_FIELDS:
+        expected = [f"{field}_low", f"{field}_high"] if field in INTERVALS else [renamed.get(field, field)]
+        assert columns >= set(expected)
+
+
+def test_a_csv_without_rows_has_the_same_header():
+    assert formats.as_csv([]).strip() == formats.as_csv([item(buy=BETTER)]).splitlines()[0]
+
+
+def test_negative_figures_have_true_minus_signs():
+    output = shown(item(buy=WORSE))
+    assert "\N{MINUS SIGN}20 %" in output
+    assert " -" not in output

@@ -92,7 +92,7 @@ def compare(
     )
     if plausible > TARGET_EFFECT:
         settled += "; counting error hides smaller changes, which a higher precision would reveal"
-    return conclude("no_difference", f"no difference larger than {rounded_up(plausible)} is plausible", settled)
+    return conclude("no_difference", f"a difference of more than {rounded_up(plausible)} is implausible", settled)
 
 
 def of_goal(comparisons: Sequence[Comparison], control_label: str, control: Proportion) -> Verdict:
@@ -166,18 +166,15 @@ def no_control(label: str) -> Verdict:
 
 def repeated(rates: Mapping[str, float], configured: bool) -> Verdict:
     """The verdict on a goal that a visitor can reach more than once. `rates` are per visitor, by variant."""
-    shown = listed([f"{named(label)} {per_visitor(rate)}" for label, rate in rates.items()])
+    shown = listed([f"{per_visitor(rate)} times in {named(label)}" for label, rate in rates.items()])
     why = (
         "configured as a goal that a visitor can reach more than once"
         if configured
         else "more successes than visitors: either a visitor can reach this goal more than once, or some participants"
         " were not counted"
     )
-    return Verdict(
-        "per_visitor",
-        f"{shown} per visitor",
-        f"{why}; the counts do not show how much visitors differ, so no test is possible",
-    )
+    reason = f"{why}; the counts do not show how much visitors differ, so no test is possible"
+    return Verdict("per_visitor", shown, reason)
 
 
 def _next_step(

@@ -267,7 +267,7 @@ class TestStrangers:
     def test_of_a_goal_per_visitor_they_are_left_out_too(self):
         trials, views = {"blue": 900, "red": 910, "x": 1}, {"blue": 1400, "red": 1500, "x": 99}
         of_goal = goal(trials, views, weights=self.WEIGHTS)
-        assert of_goal["verdict"]["text"] == "blue 1.56 and red 1.65 per visitor"
+        assert of_goal["verdict"]["text"] == "1.56 times in blue and 1.65 times in red"
         assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
         assert row(of_goal, "x")["difference"] is None
 
@@ -328,7 +328,7 @@ class TestPerVisitor:
         assert of_goal["kind"] == "per_visitor"
         assert of_goal["verdict"] == {
             "state": "per_visitor",
-            "text": "blue 0.900 and red 0.500 per visitor",
+            "text": "0.900 times in blue and 0.500 times in red",
             "reason": "configured as a goal that a visitor can reach more than once; the counts do not show how much"
             " visitors differ, so no test is possible",
         }
@@ -337,7 +337,7 @@ class TestPerVisitor:
     def test_the_control_is_the_control_in_such_a_goal_too(self):
         of_goal = goal({"red": 1000, "blue": 1000}, {"red": 500, "blue": 900}, per_visitor=["buy"])
         assert row(of_goal, "blue")["verdict"]["state"] == "control"
-        assert row(of_goal, "red")["verdict"]["text"] == "red 0.500 per visitor"
+        assert row(of_goal, "red")["verdict"]["text"] == "0.500 times in red"
 
     def test_other_goals_stay_proportions(self):
         goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
@@ -366,7 +366,7 @@ class TestPerVisitor:
         of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "blue": 900})
         red = row(of_goal, "red")
         assert of_goal["kind"] == "per_visitor"
-        assert of_goal["verdict"]["text"] == "blue 0.900 and red 1.70 per visitor"
+        assert of_goal["verdict"]["text"] == "0.900 times in blue and 1.70 times in red"
         assert (red["rate"], red["difference"]) == (1.7, pytest.approx(0.8))
         assert red["verdict"]["state"] == "per_visitor"
         for figure in (

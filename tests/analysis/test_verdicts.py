@@ -63,7 +63,7 @@ def test_enough_for_ten_percent_looks_for_five():
 def test_no_difference_names_the_largest_plausible_one():
     assert verdict_of({"red": 10**6, "blue": 10**6}, {"red": 200_100, "blue": 200_000}) == (
         "no_difference",
-        "no difference larger than 1.2 % is plausible",
+        "a difference of more than 1.2 % is implausible",
         "20.01 % against 20.00 %; the difference lies between −0.20 and +0.22 percentage points, no matter"
         " how often you check",
     )
@@ -71,7 +71,7 @@ def test_no_difference_names_the_largest_plausible_one():
 
 def test_what_the_counters_hide_is_said():
     state, text, reason = verdict_of({"red": 10**6, "blue": 10**6}, {"red": 52_100, "blue": 50_000}, shards=1)
-    assert (state, text) == ("no_difference", "no difference larger than 11 % is plausible")
+    assert (state, text) == ("no_difference", "a difference of more than 11 % is implausible")
     assert reason.endswith("counting error hides smaller changes, which a higher precision would reveal")
 
 
@@ -88,7 +88,7 @@ def test_few_visitors_are_not_blamed_on_the_counters(visitors, shards):
 
 def test_a_great_many_who_all_convert_are_no_difference():
     state, text, reason = verdict_of(dict.fromkeys("ab", 10**6), dict.fromkeys("ab", 10**6), shards=1)
-    assert (state, text) == ("no_difference", "no difference larger than 5.0 % is plausible")
+    assert (state, text) == ("no_difference", "a difference of more than 5.0 % is implausible")
     assert reason.startswith("100 % against 100 %; the difference lies between −5 and +5 percentage points")
 
 
@@ -131,7 +131,7 @@ def test_an_open_comparison_comes_before_a_lost_one():
 
 def test_settled_comparisons_are_summed_up():
     state, text, reason = verdict_of(dict.fromkeys("abc", 10**6), {"a": 200_000, "b": 180_000, "c": 200_010})
-    assert (state, text) == ("no_difference", "no difference larger than 1.2 % is plausible")
+    assert (state, text) == ("no_difference", "a difference of more than 1.2 % is implausible")
     assert reason.endswith("; b loses to a")
 
 

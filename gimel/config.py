@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,7 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
     """
     url = environ.get("GIMEL_REDIS_URL")
     section = Section(file.content, KEYS, problems=[*problems])
-    redis_settings = None if url else _redis(section)
-    if redis_settings:
-        redis_settings = _completed(redis_settings, file.path, environ)
+    redis_settings = None if url else _redis(section, file.path, environ)
     if url:
         redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
     section.take("extra_wiring", "a list of objects", list_of(dict))
@@ -166,7 +164,8 @@ def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
     return next((place for place in places if place.is_file()), None)
 
 
-def _redis(parent: Section) -> RedisSettings | None:
+def _redis(parent: Section, path: Path | None, environ: Mapping[str, str]) -> RedisSettings | None:
+    """The redis section, with the password from the environment; TLS files are looked up beside the file."""
     raw = parent.take("redis", "an object with host, port and password", json_object, secret=True)
     if raw is None:
         return None
@@ -180,25 +179,12 @@ def _redis(parent: Section) -> RedisSettings | None:
         doubled = sorted(section.raw.keys() & IN_URL)
         if doubled:
             section.problems.append(f"redis.url: remove {', '.join(doubled)}, or put them into the URL")
-    switch = "true or false"
-    seconds = "a number of seconds above 0"
-    host_is_url = "@" in str(section.raw.get("host"))  # with a password in it
-    return RedisSettings(
-        url=url,
-        host=section.take("host", HOST_WANTED, _host, "localhost", secret=host_is_url),
-        unix_socket=section.take("unix_socket", "the path of a Unix socket", text),
-        port=section.take("port", "a whole number from 1 to 65535", whole(1, 65535), 6379),
-        db=section.take("db", "a whole number from 0", whole(0, 2**31), 0),
-        username=section.take("username", "text", _text_or_empty, secret=True) or None,
-        password=section.take("password", "text", _secret) or None,
-        tls=section.take("tls", switch, flag, False),
-        tls_verify=section.take("tls_verify", switch, flag, True),
-        tls_ca_file=section.take("tls_ca_file", "the path of a PEM file", text),
-        tls_cert_file=section.take("tls_cert_file", "the path of a PEM file", text),
-        tls_key_file=section.take("tls_key_file", "the path of a PEM file", text),
-        connect_timeout_s=section.take("connect_timeout_s", seconds, positive, 1.0),
-        timeout_s=section.take("timeout_s", seconds, positive, 1.0),
-    )
+    has_password = {"username", "password"} | ({"host"} if "@" in str(section.raw.get("host")) else set())
+    values = {key: section.take(key, *REDIS_KEYS[key], secret=key in has_password) for key in REDIS_KEYS}
+    folder = path.resolve().parent if path else Path.cwd()
+    values |= {key: str(folder / values[key]) for key in TLS_FILES if values[key]}
+    values |= {"url": url, "password": environ.get("GIMEL_REDIS_PASSWORD") or values["password"]}
+    return RedisSettings(**{key: value for key, value in values.items() if value not in (None, "")})
 
 
 def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
@@ -222,22 +208,6 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
         if weights and baseline and baseline not in weights:
             parent.problems.append(f"{prefix}.weights: must include the baseline, {baseline}")
     return found
-
-
-def _completed(settings: RedisSettings, path: Path | None, environ: Mapping[str, str]) -> RedisSettings:
-    """With the password from the environment, and PEM files looked up beside the configuration file."""
-    folder = path.resolve().parent if path else Path.cwd()
-
-    def beside(file: str | None) -> str | None:
-        return str(folder / file) if file else None
-
-    return replace(
-        settings,
-        password=environ.get("GIMEL_REDIS_PASSWORD") or settings.password,
-        tls_ca_file=beside(settings.tls_ca_file),
-        tls_cert_file=beside(settings.tls_cert_file),
-        tls_key_file=beside(settings.tls_key_file),
-    )
 
 
 def _url_or_problem(name: str, url: str, problems: list[str]) -> str:
@@ -294,3 +264,21 @@ def _origins(value: object) -> tuple[str, ...] | None:
 
 def _is_origin(origin: str) -> bool:
     return bool(re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?", origin))
+
+
+_SWITCH = ("true or false", flag)
+_SECONDS = ("a number of seconds above 0", positive)
+TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
+
+# How each key of the redis section reads; the defaults are those of RedisSettings.
+REDIS_KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "host": (HOST_WANTED, _host),
+    "unix_socket": ("the path of a Unix socket", text),
+    "port": ("a whole number from 1 to 65535", whole(1, 65535)),
+    "db": ("a whole number from 0", whole(0, 2**31)),
+    "username": ("text", _text_or_empty),
+    "password": ("text", _secret),
+    **dict.fromkeys(("tls", "tls_verify"), _SWITCH),
+    **dict.fromkeys(TLS_FILES, ("the path of a PEM file", text)),
+    **dict.fromkeys(("connect_timeout_s", "timeout_s"), _SECONDS),
+}

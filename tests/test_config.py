@@ -116,12 +116,12 @@ def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
     ("text", "said"),
     [("{", "invalid JSON in"), ("[" * 100_000, "invalid JSON in"), ("[]", "must contain one JSON object")],
 )
-def test_what_is_no_configuration_is_refused(tmp_path, text, said):
+def test_an_invalid_file_is_refused(tmp_path, text, said):
     with pytest.raises(ConfigError, match=said):
         config.load(write(tmp_path / "c.json", text), {})
 
 
-def test_a_template_that_is_not_filled_in_yet_is_told_by_what_stands_in_it(tmp_path):
+def test_a_placeholder_of_the_template_is_refused(tmp_path):
     path = tmp_path / "c.json"
     path.write_bytes(shipped("config.json.template").read_bytes())
     with pytest.raises(ConfigError, match=r'redis\.host: must be .*, not "ENTER YOUR REDIS HOST"'):
@@ -139,7 +139,7 @@ def test_what_is_more_than_a_host_is_refused(tmp_path, host):
         config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {})
 
 
-def test_a_mark_that_an_editor_put_first_is_no_mistake(tmp_path):
+def test_a_byte_order_mark_is_accepted(tmp_path):
     assert config.load(write(tmp_path / "c.json", '\ufeff{"precision": 4}'), {}).precision == 4
 
 
@@ -201,7 +201,7 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
         ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must include the baseline, x"),
     ],
 )
-def test_wrong_settings_of_an_experiment_are_told(tmp_path, wrong, said):
+def test_invalid_settings_of_an_experiment_are_listed(tmp_path, wrong, said):
     with pytest.raises(ConfigError) as caught:
         config.load(write(tmp_path / "c.json", wrong), {})
     assert said in str(caught.value)

@@ -95,7 +95,7 @@ def test_redis_is_waited_for_one_second_and_not_asked_twice_when_slow():
 
 
 @pytest.mark.parametrize("url", ["redis://h?unheard_of=1", "redis://h?db=x"])
-def test_settings_that_do_not_fit_together_are_told(url):
+def test_contradictory_settings_are_refused(url):
     with pytest.raises(ConfigError, match="invalid combination of Redis settings"):
         connection.connect(config.RedisSettings(url=url))
 
@@ -106,7 +106,7 @@ def test_a_url_cannot_change_how_keys_are_read(real):
     assert gimel.all({})[1]["participants"][0]["trials"] == 1
 
 
-def test_a_host_that_is_no_name_is_an_outage():
+def test_an_invalid_host_name_is_an_outage():
     connection.use(config.Config(redis_settings=config.RedisSettings(host="a..b")))
     assert_unavailable(*CALLS[0])
 

@@ -243,21 +243,21 @@ def test_an_event_is_recorded_in_one_transaction(real):
     assert real.info("commandstats")["cmdstat_exec"]["calls"] == 1
 
 
-def test_a_stranger_in_an_experiments_set_is_neither_reported_nor_deleted(real):
+def test_other_keys_in_an_experiments_set_are_neither_reported_nor_deleted(real):
     record(events(1))
     record(events(2, "other"))
-    strangers = {
-        "stranger",
+    foreign = {
+        "foreign",
         "a:b",
         "alephbet:counters:e:x",
         "alephbet:shards:e:x:1",
         "alephbet:counters:other:participate:red",
     }
-    real.set("stranger", "own")
-    real.sadd("alephbet:e:counter_keys", *strangers)
+    real.set("foreign", "own")
+    real.sadd("alephbet:e:counter_keys", *foreign)
     assert count("e", "other") == {"e": {"participate": {"red": 1}}, "other": {"participate": {"red": 2}}}
     counters.forget(connection.client(), "alephbet", "e")
-    assert real.get("stranger") == "own"
+    assert real.get("foreign") == "own"
     assert count("e", "other") == {"e": {}, "other": {"participate": {"red": 2}}}
     assert real.smembers("alephbet:counter_keys") == {"alephbet:counters:other:participate:red"}
 

@@ -23,7 +23,7 @@ ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Enco
 
 
 class Broken:
-    """A Redis that fails in a way nobody thought of."""
+    """A Redis that fails in an unexpected way."""
 
     def pipeline(self, **options):
         raise ZeroDivisionError("secret")

@@ -119,7 +119,7 @@ class TestDifferenceInterval:
         ours, (low, high) = difference_interval(variant, control), theirs["two_sided_absolute"]["ci"]
         assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.02 * (high - low))
 
-    def test_none_against_none_is_no_certainty(self):
+    def test_none_against_none_is_not_certain(self):
         interval = difference_interval(seen(0, 100), seen(0, 100))
         assert interval.low == -interval.high < -0.03
 
@@ -149,7 +149,7 @@ class TestUpliftInterval:
         )
         assert (ours.low + 1, ours.high + 1) == pytest.approx((low, high), rel=0.05)
 
-    def test_there_is_no_upper_bound_where_the_control_never_converted(self):
+    def test_there_is_no_upper_bound_if_the_control_never_converted(self):
         interval = uplift_interval(seen(5, 100), seen(0, 100))
         assert interval.high == inf
         assert interval.low > 0
@@ -215,12 +215,12 @@ class TestPValue:
     def test_equal_rates_differ_as_rarely_as_it_says(self, trials, other, rate):
         assert rejected(lambda a, b: p_value(a, b) < 0.05, trials, other, rate) < 0.057
 
-    def test_the_counters_error_is_no_evidence(self):
+    def test_counting_error_is_not_evidence(self):
         """3 % apart at a million visitors: far beyond sampling noise, and within that of 12 KB counters."""
         assert p_value(seen(51_500, 1_000_000), seen(50_000, 1_000_000)) < 1e-5
         assert p_value(seen(51_500, 1_000_000, 0.00813), seen(50_000, 1_000_000, 0.00813)) > 0.05
 
-    def test_far_in_a_long_tail_the_counters_error_is_no_excuse(self):
+    def test_far_in_a_long_tail_counting_error_explains_nothing(self):
         """91 % of 4,680 against all of 273,479: the difference is 5.5 times the standard error of the counters."""
         variant, control = seen(4252, 4680, 0.0058), seen(273_479, 273_479, 0.0081)
         expected = 2 * scipy_stats.norm.sf((1 - 4252 / 4680) / hypot(0.0058, 0.0058, 0.0081, 0.0081))
@@ -243,7 +243,7 @@ class TestPValue:
         ]
         assert sum(found) / 4000 < 0.06
 
-    def test_nobody_or_everybody_converting_is_no_evidence(self):
+    def test_no_one_or_everyone_converting_is_not_evidence(self):
         assert p_value(seen(0, 10), seen(0, 1000)) == p_value(seen(10, 10), seen(1000, 1000, 0.01)) == 1.0
 
     @given(*[st.integers(0, 10**7)] * 2, *[st.integers(1, 10**7)] * 2, *[st.floats(0, 0.5)] * 2)

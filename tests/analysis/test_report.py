@@ -65,7 +65,7 @@ class TestContract:
             [(result["label"], result["successes"], result["trials"]) for result in item["results"]] for item in goals
         ] == [[("blue", 1, 9), ("red", 0, 10)], [("blue", 0, 9), ("red", 2, 10)]]
 
-    def test_participating_is_no_goal(self):
+    def test_participating_is_not_a_goal(self):
         assert report({"red": 10, "blue": 9})["goals"] == []
 
     def test_participants_are_there_before_any_goal(self):
@@ -169,19 +169,19 @@ class TestSampleRatio:
             for words in (item["verdict"], *(result["verdict"] for result in item["results"])):
                 assert words["state"] == "do_not_trust"
 
-    def test_the_alarm_is_told_once(self):
+    def test_the_alarm_is_stored_once(self):
         answer = json.dumps(report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99}))
         assert answer.count("5,210 / 4,790") == 2  # in the split, and in the experiment's verdict
 
     def test_the_configured_weights_are_expected(self):
         assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0
 
-    def test_a_configured_variant_that_nobody_saw_is_a_mismatch(self):
+    def test_a_configured_variant_that_was_never_seen_is_a_mismatch(self):
         answer = report({"a": 900}, weights={"a": 0.5, "b": 0.5}, buy={"a": 5})
         assert answer["sample_ratio"]["text"] == "the split 900 / 0 should be 50 / 50"
         assert [result["label"] for result in answer["goals"][0]["results"]] == ["a"]
 
-    def test_the_counters_error_is_no_mismatch(self):
+    def test_counting_error_is_not_a_mismatch(self):
         assert report({"a": 10**6, "b": 1_012_000}, shards=1)["sample_ratio"]["state"] == "as_expected"
         assert report({"a": 10**6, "b": 1_012_000})["sample_ratio"]["state"] == "mismatch"
 
@@ -223,13 +223,13 @@ class TestSampleRatio:
     def test_the_cure_fits_what_is_configured(self, weights, cure):
         assert report({"a": 5210, "b": 4790}, weights=weights)["sample_ratio"]["reason"].endswith(cure)
 
-    def test_a_configured_variant_with_next_to_no_visitors_is_no_stranger(self):
+    def test_a_configured_variant_with_very_few_visitors_is_a_variant(self):
         trials = {"a": 5000, "b": 5010, "c": 1}
         reason = report(trials, weights=dict.fromkeys(trials, 1))["sample_ratio"]["reason"]
         assert reason.endswith("find the cause, or correct the weights in config.json")
 
 
-class TestStrangers:
+class TestUnweighted:
     """Labels without a weight, where weights are configured."""
 
     WEIGHTS = {"blue": 1, "red": 1}  # noqa: RUF012
@@ -251,10 +251,10 @@ class TestStrangers:
         assert [row(of_goal, label) for label in self.WEIGHTS] == [row(expected, label) for label in self.WEIGHTS]
 
     def test_their_counts_are_shown_and_nothing_is_compared(self):
-        stranger = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
-        assert (stranger["successes"], stranger["trials"], stranger["rate"]) == (1, 4, 0.25)
-        assert stranger["difference"] is stranger["p_value"] is stranger["visitors_needed"] is None
-        assert stranger["verdict"] == {
+        unweighted = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
+        assert (unweighted["successes"], unweighted["trials"], unweighted["rate"]) == (1, 4, 0.25)
+        assert unweighted["difference"] is unweighted["p_value"] is unweighted["visitors_needed"] is None
+        assert unweighted["verdict"] == {
             "state": "not_compared",
             "text": "not compared",
             "reason": "x has no weight in config.json",
@@ -277,7 +277,7 @@ class TestStrangers:
         assert answer["notes"] == ["x, the control, has no weight in config.json, so the split is checked without it"]
         assert row(answer["goals"][0], "red")["p_value"] is not None
 
-    def test_weights_that_fit_nobody_leave_nobody_out(self):
+    def test_weights_that_fit_no_variant_leave_none_out(self):
         answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, weights={"Blue": 1, "Red": 1})
         assert answer["notes"] == [
             "no one takes part in Blue and Red, the variants with weights in config.json, so the split is not"
@@ -307,7 +307,7 @@ class TestLostParticipants:
 
 
 class TestVisitorsNeeded:
-    def test_they_are_told_while_the_verdict_is_open(self):
+    def test_they_are_known_while_collecting(self):
         assert row(goal({"a": 5000, "b": 5000}, {"a": 250, "b": 260}), "b")["visitors_needed"] > 50_000
 
     @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ class TestVisitorsNeeded:
         of_variant = row(goal({"a": 50_000, "b": 50_000}, {"a": control, "b": reached}), "b")
         assert (of_variant["verdict"]["state"], of_variant["visitors_needed"]) == (state, None)
 
-    def test_no_number_of_them_mends_a_wrong_split(self):
+    def test_no_number_of_them_fixes_a_wrong_split(self):
         assert row(goal({"a": 5210, "b": 4790}, {"a": 250, "b": 260}), "b")["visitors_needed"] is None
 
 
@@ -343,7 +343,7 @@ class TestPerVisitor:
         goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
         assert [(item["goal"], item["kind"]) for item in goals] == [("buy", "proportion"), ("view", "per_visitor")]
 
-    def test_a_configured_goal_that_nobody_reached_is_noted(self):
+    def test_a_configured_goal_that_no_one_reached_is_noted(self):
         answer = report({"a": 100, "b": 100}, view={"a": 50}, per_visitor=["veiw", "view"])
         assert answer["notes"] == ["no one has reached veiw, listed in per_visitor in config.json"]
         assert report({"a": 100, "b": 100}, per_visitor=["view"])["notes"] == []
@@ -393,7 +393,7 @@ class TestEdges:
         assert experiment_report({})["goals"] == []
         assert experiment_report({})["control"] is None
 
-    def test_nobody_participates(self):
+    def test_no_participants(self):
         assert goal({}, {"red": 4, "blue": 3})["verdict"] == {
             "state": "no_data",
             "text": "no visitors yet",
@@ -415,7 +415,7 @@ class TestEdges:
         red = row(goal({"red": 1000, "blue": 1003}, {"red": 1000, "blue": 1003}), "red")
         assert (red["rate"], red["p_value"]) == (1.0, 1.0)
 
-    def test_nobody_converts(self):
+    def test_no_one_converts(self):
         of_goal = goal({"red": 1000, "blue": 1003}, {})
         assert row(of_goal, "red")["p_value"] == 1.0
         assert of_goal["verdict"]["text"] == "no one has reached this goal yet"
@@ -455,7 +455,7 @@ class TestEdges:
             assert len(item["results"]) == len(answer["participants"])
 
 
-def test_a_stray_label_that_nobody_took_part_in_is_not_the_control():
+def test_a_label_without_participants_is_not_the_control():
     counts = {
         "participate": {"b": Count(10_000), "c": Count(10_000)},
         "buy": {"aa": Count(1), "b": Count(500), "c": Count(700)},

@@ -28,12 +28,12 @@ class TestSampleRatio:
         assert ours == pytest.approx(2 * (tail.sf(5) + tail.pmf(5) / 2), rel=1e-6)
         assert ours > 0.001 > scipy_stats.chisquare([95, 5], [99, 1]).pvalue
 
-    def test_the_counters_error_is_no_mismatch(self):
+    def test_counting_error_is_not_a_mismatch(self):
         visitors = [1_000_000, 1_010_000]
         assert sample_ratio_p_value([Count(n) for n in visitors], [1, 1]) < 1e-9
         assert sample_ratio_p_value([Count(n, 0.00813) for n in visitors], [1, 1]) > 0.1
 
-    def test_a_split_turned_upside_down_is_no_counting_error(self):
+    def test_a_reversed_split_is_not_counting_error(self):
         """One in a thousand is expected, and nine in ten came: no counter errs like that."""
         visitors = [Count(1000, 0.0055), Count(9000, 0.0061)]
         assert sample_ratio_p_value(visitors, [999, 1]) < 1e-9

@@ -108,7 +108,7 @@ class TestAlwaysValidInterval:
         single, always = (f(variant, control, alpha) for f in (difference_interval, always_valid_interval))
         assert always.low <= single.low <= single.high <= always.high
 
-    def test_what_a_single_look_does_not_show_is_no_winner(self):
+    def test_a_winner_needs_a_single_look_to_show_it_too(self):
         """None of 1,456 against 0.54 % of very many: the smaller variant's variance is underrated, as it is made
         of no success.
         """
@@ -119,7 +119,7 @@ class TestAlwaysValidInterval:
         assert always_valid_p_value(variant, control, alpha) >= alpha
 
     def test_all_converting_is_not_stretched_by_the_counters_at_the_start(self):
-        """Where nobody fails the clock hardly moves, and the boundary stays at 50: the counters err as ever."""
+        """If no one fails, the clock hardly moves, and the boundary stays at 50: the counters err as ever."""
         interval = always_valid_interval(counted(10**6, 10**6), counted(10**6, 10**6))
         assert boundary(information(seen(10**6, 10**6), seen(10**6, 10**6))) > 10
         assert interval.high < 1.1 * boundary(200) * 0.00813 * 2

@@ -156,7 +156,7 @@ def test_a_rate_per_visitor_has_three_digits(rate, words):
     assert per_visitor(rate) == words
 
 
-def test_there_is_no_minus_zero():
+def test_zero_has_no_minus_sign():
     assert points(-0.00001, 0.01) == "0.0"
     assert points(-0.00001, 0.01, "+") == "+0.0"
 

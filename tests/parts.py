@@ -106,9 +106,9 @@ class GimelServer:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        wait_for(lambda: "Ctrl-C ends it." in self.lines or self.process.poll() is not None, "gimel serve")
+        wait_for(lambda: "Press Ctrl-C to stop." in self.lines or self.process.poll() is not None, "gimel serve")
         assert self.process.poll() is None, self.output
-        self.url = next(line.split()[3] for line in self.lines if line.startswith("Gimel answers at "))
+        self.url = next(line.split()[4] for line in self.lines if line.startswith("Gimel is running at "))
 
     def _read(self) -> None:
         assert self.process.stdout

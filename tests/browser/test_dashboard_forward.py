@@ -40,7 +40,7 @@ class Dashboard:
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
-        wait_for(lambda: "Ctrl-C ends it." in self.lines or self.process.poll() is not None, "gimel dashboard")
+        wait_for(lambda: "Press Ctrl-C to stop." in self.lines or self.process.poll() is not None, "gimel dashboard")
         assert self.process.poll() is None, self.lines
         self.address = next(line.split()[4] for line in self.lines if line.startswith("The dashboard is at"))
         self.url, fragment = self.address.split("/#")

@@ -60,7 +60,7 @@ def test_the_demo_leaves_the_users_data_alone(serve, redis_server, tmp_path):
     server = serve("--demo", GIMEL_REDIS_URL=redis_server.url)
     assert redis_server.client().dbsize() == 0
     assert not (tmp_path / ".gimel").exists()
-    folders = [line for line in server.lines if "gone when this ends" in line]
+    folders = [line for line in server.lines if "deleted on exit" in line]
     assert len(folders) == 1
 
 
@@ -79,7 +79,7 @@ def test_gimel_demo_leaves_nothing_behind_however_it_is_ended(sign):
         environ = {**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"}
         with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
-            assert any(line == "Ctrl-C ends it.\n" for line in process.stdout)
+            assert any(line == "Press Ctrl-C to stop.\n" for line in process.stdout)
             assert list(Path(scratch).iterdir())
             process.send_signal(sign)
             assert process.wait(DEADLINE_S) == 0

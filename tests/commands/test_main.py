@@ -242,7 +242,7 @@ def test_a_wrong_configuration_is_told_in_plain_words(tmp_path):
 def test_without_redis_server_an_imitation_serves_with_a_warning(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(redis_process, "find_server", lambda: None)
     with ExitStack() as stack:
-        assert _use_redis(config.Config(), tmp_path, stack) == "an imitation in memory"
+        assert _use_redis(config.Config(), tmp_path, stack) == "in-memory fakeredis (nothing is saved)"
         gimel.track(EVENT)
         assert gimel.all({})[1]["participants"][0]["trials"] == 1
     assert "nothing will be kept" in capsys.readouterr().err

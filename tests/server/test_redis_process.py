@@ -281,6 +281,6 @@ def test_the_server_ends_cleanly_and_redis_with_it(serve, binary, tmp_path, sign
     pid = redis_pid(tmp_path / "data")
     server.process.send_signal(sign)
     assert server.process.wait(30) == 0
-    assert "Ended." in server.output or wait_for(lambda: "Ended." in server.output, "its last word")
+    assert "Stopped." in server.output or wait_for(lambda: "Stopped." in server.output, "its last word")
     assert not Path(f"/proc/{pid}").exists()
     assert not redis_process.is_running(tmp_path / "data")

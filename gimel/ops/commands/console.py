@@ -41,9 +41,9 @@ def with_cause(error: GimelError) -> str:
 
 def run_with_browser(server: Server, address: str, browser: bool) -> None:
     """Serve until the process is told to end, with the page at `address` open in a browser if wanted."""
-    out.print("Ctrl-C ends it.")
+    out.print("Press Ctrl-C to stop.")
     if browser:
         # The server is bound already: a page asked for now is answered as soon as it runs.
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server.run()
-    out.print("Ended.")
+    out.print("Stopped.")

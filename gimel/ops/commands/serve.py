@@ -69,16 +69,16 @@ def serve(
         where = use_stories(stack) if is_demo else _use_redis(config.load(config_file), data, stack)
         server = Server(App(api_key or None, alephbet, is_demo), host, port)
         track = f"{server.url}/track"
-        out.print(f"Gimel answers at {server.url}   (Redis: {plain(where)})", soft_wrap=True)
+        out.print(f"Gimel is running at {server.url}   (Redis: {plain(where)})", soft_wrap=True)
         out.print(f"Dashboard:       {server.url}/", soft_wrap=True)
         out.print(f"Track URL:       {track}", soft_wrap=True)
         out.print(f"Try it:          {server.url}/example", soft_wrap=True)
         out.print("For your page:\n", soft_wrap=True)
         click.echo(snippet(track))
-        out.print("Ctrl-C ends it.")
+        out.print("Press Ctrl-C to stop.")
         sys.stdout.flush()
         server.run()
-    out.print("Ended.")
+    out.print("Stopped.")
 
 
 def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
@@ -96,14 +96,14 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     if binary:
         server = stack.enter_context(redis_process.EmbeddedRedis(data, binary))
         connection.use(replace(found, redis_settings=config.RedisSettings(url=server.url)))
-        return f"embedded, keeps its data in {server.folder}"
+        return f"embedded, data in {server.folder}"
     err.print(
         "[yellow]Warning:[/] there is no redis-server here, so nothing will be kept when this ends.\n"
         "Install the Debian package redis-server or `pip install 'gimel[local]'`.",
         soft_wrap=True,
     )
     connection.use(found, _fake_redis())
-    return "an imitation in memory"
+    return "in-memory fakeredis (nothing is saved)"
 
 
 def _fake_redis() -> redis.Redis:
@@ -145,4 +145,4 @@ def use_stories(stack: ExitStack) -> str:
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("Visitors arrive")
         stories.fill(connection.client(), lambda done, total: progress.update(task, completed=done, total=total))
-    return "made-up experiments, gone when this ends"
+    return "sample experiments, deleted on exit"

@@ -14,7 +14,7 @@ import pytest
 
 import gimel
 from gimel import connection
-from gimel.ops.commands.serve import use_stories
+from gimel.ops.commands.serve import use_samples
 from gimel.ops.server import demo
 from tests.parts import DEADLINE_S
 
@@ -27,17 +27,17 @@ def test_the_demo_is_the_same_every_time():
     found = []
     for _ in range(2):
         with ExitStack() as stack:
-            use_stories(stack)
+            use_samples(stack)
             found.append(reports())
             folder = connection.settings().path.parent
         assert not folder.exists()
     assert found[0] == found[1]
-    assert len(found[0][0]) - 1 + len(found[0][1]) - 1 == len(demo.STORIES)
+    assert len(found[0][0]) - 1 + len(found[0][1]) - 1 == len(demo.EXPERIMENTS)
 
 
 def test_the_demo_shows_each_kind_of_verdict():
     with ExitStack() as stack:
-        use_stories(stack)
+        use_samples(stack)
         items = {item["experiment"]: item for item in gimel.all({}) if "experiment" in item}
     states = {name: {goal["verdict"]["state"] for goal in item["goals"]} for name, item in items.items()}
     assert "winner" in states["checkout: one page or three"]

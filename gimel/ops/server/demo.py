@@ -1,10 +1,10 @@
-"""Experiments to look at: made up, but counted by the real code, and the same every time."""
+"""Sample experiments: generated, always the same, and counted by the real code."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,104 +15,80 @@ from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, Event
 
 SEED = 20261123
 BATCH = 4000
-"""Events counted in one round trip: visitors of several hundred pages at a time."""
+"""Events per round trip."""
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A variant: its visitors, and by goal the probability that one of them reaches it, or how often each does."""
+class Experiment:
+    """An experiment that shows one feature of the report.
 
-    visitors: int
-    goals: Mapping[str, float]
+    `visitors` has their number by variant; `rates` has, by goal, how often a visitor of each variant reaches it.
+    """
 
-
-@dataclass(frozen=True)
-class Story:
-    """An experiment with something to see in it."""
-
-    experiment: str
-    arms: Mapping[str, Arm]
+    name: str
+    visitors: Mapping[str, int]
+    rates: Mapping[str, Sequence[float]]
     settings: Mapping[str, object] = field(default_factory=dict)
     namespace: str = DEFAULT_NAMESPACE
 
 
-STORIES = (
+EXPERIMENTS = (
     # A clear winner.
-    Story(
+    Experiment(
         "checkout: one page or three",
-        {
-            "three pages": Arm(11_870, {"order placed": 0.061, "address entered": 0.173}),
-            "one page": Arm(12_014, {"order placed": 0.081, "address entered": 0.188}),
-        },
+        {"three pages": 11_870, "one page": 12_014},
+        {"order placed": (0.061, 0.081), "address entered": (0.173, 0.188)},
         {"baseline": "three pages"},
     ),
-    # No difference, for certain enough; counted with the precision of Gimel 1.x, which is felt.
-    Story(
+    # No difference; counted with the precision of Gimel 1.x, so the counting error matters.
+    Experiment(
         "button color",
-        {
-            "blue": Arm(48_430, {"signed up": 0.31, "confirmed e-mail": 0.222}),
-            "green": Arm(48_552, {"signed up": 0.311, "confirmed e-mail": 0.221}),
-        },
+        {"blue": 48_430, "green": 48_552},
+        {"signed up": (0.31, 0.311), "confirmed e-mail": (0.222, 0.221)},
         {"precision": 1},
     ),
     # Still collecting.
-    Story(
-        "free shipping banner",
-        {"hidden": Arm(1_214, {"order placed": 0.058}), "shown": Arm(1_187, {"order placed": 0.067})},
-    ),
-    # A broken split: the redirect loses visitors.
-    Story(
-        "new landing page",
-        {"current page": Arm(9_820, {"signed up": 0.112}), "redirect": Arm(8_730, {"signed up": 0.127})},
-    ),
-    # A weighted one: a tenth of the visitors try the new search.
-    Story(
+    Experiment("free shipping banner", {"hidden": 1_214, "shown": 1_187}, {"order placed": (0.058, 0.067)}),
+    # Sample ratio mismatch: the redirect loses visitors.
+    Experiment("new landing page", {"current page": 9_820, "redirect": 8_730}, {"signed up": (0.112, 0.127)}),
+    # Weights: a tenth of the visitors get the new search.
+    Experiment(
         "search engine",
-        {
-            "current": Arm(17_930, {"found something": 0.62, "order placed": 0.049}),
-            "semantic": Arm(2_041, {"found something": 0.655, "order placed": 0.051}),
-        },
+        {"current": 17_930, "semantic": 2_041},
+        {"found something": (0.62, 0.655), "order placed": (0.049, 0.051)},
         {"baseline": "current", "weights": {"current": 9, "semantic": 1}},
     ),
-    # A goal that a visitor reaches more than once.
-    Story(
+    # A goal that visitors reach more than once.
+    Experiment(
         "article layout",
-        {
-            "one column": Arm(3_310, {"page view": 2.4, "newsletter": 0.034}),
-            "two columns": Arm(3_285, {"page view": 2.9, "newsletter": 0.031}),
-        },
+        {"one column": 3_310, "two columns": 3_285},
+        {"page view": (2.4, 2.9), "newsletter": (0.034, 0.031)},
         {"per_visitor": ["page view"]},
     ),
-    # Several variants, one of them better and one worse.
-    Story(
+    # Several variants, one better and one worse.
+    Experiment(
         "price display",
-        {
-            "monthly": Arm(6_240, {"plan chosen": 0.094}),
-            "per day": Arm(6_198, {"plan chosen": 0.101}),
-            "with discount": Arm(6_305, {"plan chosen": 0.127}),
-            "yearly": Arm(6_221, {"plan chosen": 0.068}),
-        },
+        {"monthly": 6_240, "per day": 6_198, "with discount": 6_305, "yearly": 6_221},
+        {"plan chosen": (0.094, 0.101, 0.127, 0.068)},
         {"baseline": "monthly"},
     ),
-    # A name in another script.
-    Story(
-        "צבע הכפתור",
-        {"כחול": Arm(2_950, {"הרשמה": 0.148}), "ירוק": Arm(3_020, {"הרשמה": 0.163})},
-    ),
-    # Barely begun: nobody has reached a goal.
-    Story("welcome e-mail subject", {"question": Arm(14, {}), "statement": Arm(11, {})}),
+    # Names in another script.
+    Experiment("צבע הכפתור", {"כחול": 2_950, "ירוק": 3_020}, {"הרשמה": (0.148, 0.163)}),
+    # Just started: nobody has reached a goal.
+    Experiment("welcome e-mail subject", {"question": 14, "statement": 11}, {}),
     # Another namespace.
-    Story(
+    Experiment(
         "onboarding tour",
-        {"skipped": Arm(2_604, {"first project": 0.334}), "three steps": Arm(2_587, {"first project": 0.401})},
+        {"skipped": 2_604, "three steps": 2_587},
+        {"first project": (0.334, 0.401)},
         namespace="mobile",
     ),
 )
 
 
-def configured(redis_url: str, folder: Path) -> config.Config:
-    """The configuration of these experiments, baselines and weights included, read from a file made in `folder`."""
-    experiments = {story.experiment: story.settings for story in STORIES if story.settings}
+def configuration(redis_url: str, folder: Path) -> config.Config:
+    """The configuration for these experiments, loaded from a file written to `folder`."""
+    experiments = {each.name: each.settings for each in EXPERIMENTS if each.settings}
     path = folder / "config.json"
     settings = {"redis": {"url": redis_url}, "precision": 16, "experiments": experiments}
     path.write_text(json.dumps(settings), encoding="utf-8")
@@ -120,13 +96,13 @@ def configured(redis_url: str, folder: Path) -> config.Config:
 
 
 def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
-    """Count the events of all stories; `progress` is told how many of how many visitors have come."""
+    """Count all events of these experiments, calling `progress` with the number of visitors done and in total."""
     precision_of = connection.settings().precision_of
-    total = sum(arm.visitors for story in STORIES for arm in story.arms.values())
+    total = sum(sum(each.visitors.values()) for each in EXPERIMENTS)
     done = 0
-    for story in STORIES:
+    for experiment in EXPERIMENTS:
         batch: list[Event] = []
-        for events in _visits(story):
+        for events in _visits(experiment):
             batch += events
             done += 1
             if len(batch) >= BATCH:
@@ -137,21 +113,21 @@ def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda do
         progress(done, total)
 
 
-def _visits(story: Story) -> Iterator[list[Event]]:
-    """Each visitor's events."""
-    chance = random.Random(f"{SEED} {story.experiment}")
+def _visits(experiment: Experiment) -> Iterator[list[Event]]:
+    """The events of one visitor after another."""
+    chance = random.Random(f"{SEED} {experiment.name}")
 
     def event(variant: str, goal: str) -> Event:
-        return Event(story.namespace, story.experiment, goal, variant, f"{chance.getrandbits(128):032x}")
+        return Event(experiment.namespace, experiment.name, goal, variant, f"{chance.getrandbits(128):032x}")
 
-    for variant, arm in story.arms.items():
-        for _ in range(arm.visitors):
-            goals = [goal for goal, often in arm.goals.items() for _ in range(_times(chance, often))]
-            yield [event(variant, PARTICIPATE), *(event(variant, goal) for goal in goals)]
+    for position, (variant, visitors) in enumerate(experiment.visitors.items()):
+        for _ in range(visitors):
+            reached = [goal for goal, rates in experiment.rates.items() for _ in range(_times(chance, rates[position]))]
+            yield [event(variant, PARTICIPATE), *(event(variant, goal) for goal in reached)]
 
 
-def _times(chance: random.Random, often: float) -> int:
-    """Once with the probability `often`; where that is above 1, from 0 to twice as often, `often` on average."""
-    if often <= 1:
-        return int(chance.random() < often)
-    return sum(chance.random() < often / (2 * round(often)) for _ in range(2 * round(often)))
+def _times(chance: random.Random, rate: float) -> int:
+    """How often a visitor reaches a goal: at most once if `rate` is a probability, else `rate` times on average."""
+    if rate <= 1:
+        return int(chance.random() < rate)
+    return sum(chance.random() < rate / (2 * round(rate)) for _ in range(2 * round(rate)))

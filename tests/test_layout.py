@@ -26,11 +26,12 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
-    {"commands.configure", "commands.dashboard", "commands.deployment", "commands.report", "commands.serve"},
+    {"commands.configure", "commands.dashboard", "commands.deployment", "commands.report", "commands.serve"}
+    | {"commands.snippet"},
     {"commands.console"},
-    {"aws.preflight", "server.proxy", "server.demo", "server.wsgi"},
-    {"aws.deployment", "server.app"},
-    {"aws.plan.deploy", "aws.plan.undo", "server.exports", "server.redis_process"},
+    {"aws.preflight", "server.local", "server.proxy", "server.demo", "server.wsgi"},
+    {"aws.deployment", "server.exports"},
+    {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
     {"aws.plan.gateway", "aws.plan.role", "aws.plan.api_key", "aws.client", "aws.observe", "server.assets"},
     {"aws.plan.functions", "server.tokens"},
     {"aws.plan.steps"},
@@ -38,7 +39,8 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring"},
     {"aws.settings", "aws.policies", "aws.existing"},
     {"aws.names"},
-    {"endpoints", "formats", "snippet", "api_client", "resources", "addresses"},
+    {"snippet"},
+    {"endpoints", "formats", "api_client", "resources", "addresses"},
 ]
 
 

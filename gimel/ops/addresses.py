@@ -1,4 +1,4 @@
-"""Which addresses only this machine can reach."""
+"""Loopback addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to this host, or a page was loaded from it."""
+    """Whether this host name or address always means this machine."""
     if host == "localhost":
         return True
     try:

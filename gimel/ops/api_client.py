@@ -1,90 +1,105 @@
-"""A deployed API, or another server, asked over HTTP. Its key is sent to that address and nowhere else."""
+"""An HTTP client for a deployed API or another Gimel server. The API key is sent to that address only."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, Request, build_opener
 
 from gimel.errors import ConfigError, GimelError
 
 TIMEOUT_S = 30
-ENDINGS = ("/track", "/experiments", "/experiment")
+WEB_ADDRESS = re.compile(r"https?://[^\s?#\"'<>\\]+", re.IGNORECASE)
+PATHS = ("/track", "/experiments", "/experiment")
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would take the key along to wherever it leads."""
-
-    def redirect_request(self, *ignored: Any) -> None:
-        return None
+class InvalidUrl(ConfigError):
+    """The URL is not a web address."""
 
 
-_opener = build_opener(_NoRedirect)
+class ApiUnreachable(GimelError):
+    """The API cannot be reached."""
 
 
-def base_of(url: str) -> str:
-    """The API's address without a path of an endpoint. Raises ConfigError where `url` is no web address."""
+class ApiError(GimelError):
+    """The API answered with an error, or with something else than was asked for."""
+
+
+class ApiKeyRefused(ApiError):
+    """The API refused the API key, or got none."""
+
+
+class _AnyAnswer(HTTPErrorProcessor):
+    """Returns errors like other answers, and redirects too: following one would send the API key wherever it leads."""
+
+    def http_response(self, request: Request, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
+_opener = build_opener(_AnyAnswer)
+
+
+def base_url(url: str) -> str:
+    """The API's address without the path of an endpoint. Raises InvalidUrl."""
     base = url.rstrip("/")
-    for ending in ENDINGS:
-        base = base.removesuffix(ending)
+    for path in PATHS:
+        base = base.removesuffix(path)
     try:
-        address = urlsplit(base)
-        is_web = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+        parts = urlsplit(base)
+        is_web = bool(WEB_ADDRESS.fullmatch(base)) and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_web = False
     if not is_web:
-        raise ConfigError(f"{url} is not a web address", "give the API's address, such as https://…/prod")
+        raise InvalidUrl(f"{url!r} is not a web address", "use the API's URL, such as https://example.com/prod")
     return base
 
 
-def ask(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> tuple[int, bytes]:
-    """Status and body of what the API answers, errors included. Raises GimelError where it does not answer."""
-    base = base_of(url)
-    # A header is Latin-1 to Python, whatever is in it.
+def request(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> bytes:
+    """The body of a 200 answer. Raises InvalidUrl, ApiUnreachable, ApiKeyRefused and ApiError."""
+    base = base_url(url)
+    # Python encodes headers as Latin-1, which sends these bytes unchanged.
     headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
-    request = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
+    asked = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
     try:
-        with _opener.open(request, timeout=TIMEOUT_S) as answer:
-            return answer.status, answer.read()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read()
-    except (OSError, HTTPException) as error:
+        with _opener.open(asked, timeout=TIMEOUT_S) as answer:
+            status, body = int(answer.status), bytes(answer.read())
+    except (OSError, HTTPException, UnicodeError) as error:
         reason = getattr(error, "reason", error)
         cause = getattr(reason, "strerror", None) or reason
-        raise GimelError(f"{base} cannot be reached ({cause})", "check the address and the network") from None
+        raise ApiUnreachable(f"cannot reach {base} ({cause})", "check the URL and the network") from None
+    if status != 200:
+        raise _error(base, status, body)
+    return body
 
 
 def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What `GET {url}/experiments` answers.
-
-    Raises ConfigError where the URL is none, and GimelError where there is no sensible answer.
-    """
-    base = base_of(url)
-    status, body = ask(url, api_key, "/experiments", params)
-    if status != 200:
-        raise GimelError(f"{base} answered {status}", cure(status, body))
+    """What `GET {url}/experiments` answers. Raises the errors of `request`."""
     try:
-        items = json.loads(body)
+        items = json.loads(request(url, api_key, "/experiments", params))
     except ValueError:
         items = None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise GimelError(f"{base} did not answer with a report", "check the address")
+        raise ApiError(f"{base_url(url)} did not answer with a report", "check the URL")
     return items
 
 
-def cure(status: int, body: bytes) -> str:
-    """What to do about an answer that is none."""
+def _error(base: str, status: int, body: bytes) -> ApiError:
     if status in (401, 403):
-        return "give the right key with --api-key or GIMEL_API_KEY"
+        return ApiKeyRefused(f"{base} refused the API key", "pass the right key with --api-key or GIMEL_API_KEY")
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     if status == 404 or 300 <= status < 400:
-        return "check the address"
-    try:
-        said = json.loads(body)
-        return ": ".join(filter(None, (said.get("error"), said.get("hint")))) or str(said)
-    except (ValueError, AttributeError):
-        return "see the log of the function"
+        hint = "check the URL"
+    else:
+        try:
+            answer = json.loads(body)
+            hint = ": ".join(filter(None, (answer.get("error"), answer.get("hint")))) or str(answer)
+        except (ValueError, AttributeError):
+            hint = "see the function's log"
+    return ApiError(f"{base} answered {status} {phrase}".rstrip(), hint)

@@ -1,4 +1,4 @@
-"""The files that stand at the top of Gimel's source, wherever it is installed; and a config.json made from one."""
+"""The files at the top of Gimel's source, wherever it is installed, and a config.json made from one of them."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from pathlib import Path
 from gimel.errors import ConfigError
 
 
-def shipped(name: str) -> Path:
-    """A file of the source's top level: in a checkout, or where an installation put it.
+class FileExists(ConfigError):
+    """The file exists, and may be overwritten on request only."""
 
-    Raises ConfigError where it is in neither.
-    """
+
+def shipped(name: str) -> Path:
+    """A file at the top of the source: in a checkout, or where pip installed it. Raises ConfigError if missing."""
     checkout = Path(__file__).parents[2]
     if (checkout / "setup.py").is_file():
         return checkout / name
     for file in metadata.files("gimel") or ():
         if file.name == name and Path(str(file.locate())).is_file():
             return Path(str(file.locate()))
-    raise ConfigError(f"{name} is missing from this installation", "install Gimel again, with pip")
+    raise ConfigError(f"{name} is missing from this installation", "reinstall Gimel with pip")
 
 
 def write(path: Path, force: bool = False) -> None:
     """Write a config.json that only its owner can read.
 
-    Raises ConfigError where there is a file already and `force` is not given, or none can be written.
+    Raises FileExists, unless `force` is set, and ConfigError if it cannot be written.
     """
     text = shipped("config.json.template").read_bytes()
     if path.exists() and not force:
-        hint = "edit it with `gimel configure --edit`, or write over it with --force"
-        raise ConfigError(f"{path} exists already", hint)
+        raise FileExists(
+            f"{path} already exists", "edit it with `gimel configure --edit`, or overwrite it with --force"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            made.touch(0o600)
-            made.write_bytes(text)
-            os.replace(made, path)
+            draft = Path(folder) / path.name
+            draft.touch(0o600)
+            draft.write_bytes(text)
+            os.replace(draft, path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written ({error.strerror})", "choose another with --config") from None
+        raise ConfigError(f"cannot write {path} ({error.strerror})", "choose another path with --config") from None

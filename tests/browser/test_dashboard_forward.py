@@ -118,7 +118,7 @@ def test_links_work_in_other_tabs_and_after_a_reload(deployed, dashboard, visit)
 def test_a_page_that_was_not_let_in_says_what_to_do_and_can_be(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url, "--namespace", "shop")
     page = visit(f"{started.url}/#namespace=shop", failing=True)
-    expect(page.locator("#state")).to_contain_text("Open the address that `gimel dashboard` printed")
+    expect(page.locator("#state")).to_contain_text("Open the address printed by `gimel dashboard`")
     page.evaluate("address => { location.href = address; }", started.address)
     expect(page.locator("#experiment h2")).to_have_text("deployed")
 
@@ -143,7 +143,7 @@ def test_a_page_of_an_earlier_start_is_let_in_again(deployed, dashboard, visit):
     second = dashboard("--url", deployed.url, "--namespace", "shop", "--port", first.url.rpartition(":")[2])
     assert (second.url, second.token == first.token) == (first.url, False)
     page.get_by_role("button", name="Refresh").click()
-    expect(page.locator("#banner")).to_contain_text("Open the address that `gimel dashboard` printed")
+    expect(page.locator("#banner")).to_contain_text("Open the address printed by `gimel dashboard`")
     opened = page.context.new_page()
     opened.goto(second.address)
     expect(opened.locator("#experiment h2")).to_have_text("deployed")
@@ -168,7 +168,7 @@ def test_the_address_that_the_browser_is_started_with_is_good_once(deployed, das
     page.reload()
     expect(page.locator("#experiment h2")).to_have_text("deployed")
     second = visit(opened, failing=True)
-    expect(second.locator("#state")).to_contain_text("Open the address that `gimel dashboard` printed")
+    expect(second.locator("#state")).to_contain_text("Open the address printed by `gimel dashboard`")
 
 
 def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
@@ -184,7 +184,7 @@ def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
 def test_a_wrong_key_is_told_and_not_asked_for(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url, key="wrong")
     page = visit(started.address, failing=True)
-    expect(page.locator("#state")).to_contain_text(f"{deployed.url} refused the key")
+    expect(page.locator("#state")).to_contain_text(f"{deployed.url} refused the API key")
     expect(page.get_by_label("API key")).to_have_count(0)
 
 
@@ -192,7 +192,7 @@ def test_an_unreachable_api_is_told(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url)
     deployed.stop()
     page = visit(started.address, failing=True)
-    expect(page.locator("#state")).to_contain_text(f"{deployed.url} cannot be reached")
+    expect(page.locator("#state")).to_contain_text(f"Cannot reach {deployed.url}")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_other_pages_cannot_use_the_key(deployed, dashboard, headers, method, pa
     status, sent, body = ask(f"{started.url}{path}", method, X_Gimel_Token=started.token, **headers)
     assert status == 403
     assert "Access-Control-Allow-Origin" not in sent
-    assert "not let in" in json.loads(body)["error"]
+    assert "session token missing" in json.loads(body)["error"]
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_other_programs_of_this_machine_cannot_use_the_key(dashboard, stub):
         for method, path in calls:
             status, _, body = ask(f"{started.url}{path}", method, **token)
             assert status == 403
-            assert "open the address that `gimel dashboard` printed" in json.loads(body)["hint"]
+            assert "open the address printed by `gimel dashboard`" in json.loads(body)["hint"]
     assert asked == []
 
 

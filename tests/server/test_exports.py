@@ -1,4 +1,4 @@
-"""What the server offers to the dashboard: its files under a strict policy, and a report in other formats."""
+"""What the servers offer the dashboard: its files under a strict policy, and downloads of the report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import pytest
 
 from gimel.ops.server import assets, exports
 from gimel.ops.server.app import App
+from gimel.ops.server.local import LocalApi
 
 REPORT = [{"experiment": "</script>", "participants": [], "goals": []}]
-TAKEN = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+READ_AT = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 
-def call(path: str, method: str = "GET", body: bytes = b"", app: App | None = None, query: str = "", **environ: str):
-    """Status, headers and body of what the server answers to one request."""
+def call(
+    path: str, method: str = "GET", body: bytes = b"", api_key: str | None = None, query: str = "", **environ: str
+):
+    """Status, headers and body of the answer to one request."""
     answer: list = []
     request = {
         "PATH_INFO": path,
@@ -30,12 +33,13 @@ def call(path: str, method: str = "GET", body: bytes = b"", app: App | None = No
         "wsgi.input": io.BytesIO(body),
         **environ,
     }
-    chunks = (app or App())(request, lambda status, headers: answer.extend([int(status[:3]), dict(headers)]))
+    app = App(LocalApi(api_key).answer)
+    chunks = app(request, lambda status, headers: answer.extend([int(status[:3]), dict(headers)]))
     return answer[0], answer[1], b"".join(chunks)
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/dashboard/dashboard.css"])
-def test_the_page_and_its_files_come_under_a_strict_policy(path):
+def test_the_page_and_its_files_have_a_strict_policy(path):
     status, headers, _ = call(path)
     assert status == 200
     policy = headers["Content-Security-Policy"]
@@ -52,13 +56,13 @@ def test_no_other_file_is_served(path):
     assert call(path)[0] == 404
 
 
-def test_the_page_asks_nothing_of_other_hosts():
+def test_the_page_requests_nothing_from_other_hosts():
     for file in assets.FOLDER.iterdir():
         addresses = re.findall(r"(?:https?:)?//[\w.-]+", re.sub(r"^\s*//.*", "", file.read_text(), flags=re.MULTILINE))
         assert {each for each in addresses if "www.w3.org" not in each} == set(), file.name
 
 
-def test_the_snippet_has_the_address_that_the_browser_sees():
+def test_the_snippet_has_the_address_the_browser_uses():
     _, _, body = call("/about", query="namespace=shop", HTTP_HOST="ab.example:81")
     about = json.loads(body)
     assert about["track_url"] == "http://ab.example:81/track"
@@ -66,53 +70,52 @@ def test_the_snippet_has_the_address_that_the_browser_sees():
     assert about["needs_key"] is False
 
 
-def test_the_page_learns_that_a_key_is_needed_and_not_which():
-    _, _, body = call("/about", app=App(api_key="s3cret"))
+def test_the_page_learns_that_a_key_is_needed_but_not_the_key():
+    _, _, body = call("/about", api_key="s3cret")
     assert json.loads(body)["needs_key"] is True
     assert b"s3cret" not in body
 
 
-def test_an_export_is_a_download_of_what_was_sent():
+def test_an_export_is_a_download_of_the_posted_report():
     body = json.dumps(
         {"report": REPORT, "namespace": "shop", "read_at": "2026-11-23T12:00:00.000Z", "view": ""}
     ).encode()
     status, headers, text = call("/export/html", "POST", body, HTTP_ORIGIN="http://127.0.0.1:8000")
     assert (status, headers["Content-Disposition"]) == (200, "attachment")
-    assert text.decode() == assets.snapshot(REPORT, "shop", TAKEN)
+    assert text.decode() == assets.snapshot(REPORT, "shop", READ_AT)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"report": 1}', b'{"report": [{"experiment": "x"}]}', b'{"report": [1]}', b"[" * 100_000]
 )
 @pytest.mark.parametrize("form", ["csv", "html"])
-def test_what_is_no_report_is_refused(form, body):
+def test_anything_but_a_report_is_refused(form, body):
     assert call(f"/export/{form}", "POST", body)[0] == 400
 
 
-def test_another_site_cannot_have_a_page_made_here():
+def test_another_site_cannot_export():
     assert call("/export/html", "POST", b"{}", HTTP_ORIGIN="https://evil.example")[0] == 403
     assert call("/export/html", "POST", b"{}", HTTP_SEC_FETCH_SITE="cross-site")[0] == 403
     assert call("/export/html")[0] == 405
 
 
-def test_an_export_needs_the_key_where_there_is_one():
+def test_an_export_needs_the_key_if_there_is_one():
     body = json.dumps({"report": REPORT}).encode()
-    guarded = App(api_key="k")
-    status, _, told = call("/export/csv", "POST", body, app=guarded)
-    assert (status, json.loads(told)["error"]) == (403, "the API key is missing or wrong")
-    assert call("/export/csv", "POST", body, app=guarded, HTTP_X_API_KEY="k")[0] == 200
+    status, _, answer = call("/export/csv", "POST", body, api_key="k")
+    assert (status, json.loads(answer)["error"]) == (403, "API key missing or wrong")
+    assert call("/export/csv", "POST", body, api_key="k", HTTP_X_API_KEY="k")[0] == 200
 
 
-def test_an_export_has_a_size_it_may_have():
-    status, _, told = call("/export/csv", "POST", b"", CONTENT_LENGTH=str(exports.MAX_EXPORT_BYTES + 1))
+def test_an_export_has_a_size_limit():
+    status, _, answer = call("/export/csv", "POST", b"", CONTENT_LENGTH=str(exports.MAX_EXPORT_BYTES + 1))
     assert status == 413
-    assert "gimel report" in json.loads(told)["hint"]
+    assert "gimel report" in json.loads(answer)["hint"]
     body = json.dumps({"report": REPORT}).encode()
     assert call("/export/csv", "POST", body, CONTENT_LENGTH=str(exports.MAX_EXPORT_BYTES))[0] == 200
 
 
-def test_a_snapshot_allows_its_own_script_and_style_alone():
-    text = assets.snapshot(REPORT, "shop", TAKEN)
+def test_a_snapshot_allows_only_its_own_script_and_style():
+    text = assets.snapshot(REPORT, "shop", READ_AT)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1].replace("&#x27;", "'")
     for element, directive in (("style", "style-src"), ('script type="module"', "script-src")):
         inside = re.search(f"<{element}>(.*?)</{element.split()[0]}>", text, re.DOTALL)[1]

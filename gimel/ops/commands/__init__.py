@@ -1,1 +1,1 @@
-"""The `gimel` command, a module for each group of commands. Only these print."""
+"""The `gimel` command: one module for each group of subcommands. Only these modules print."""

@@ -1,4 +1,4 @@
-"""`gimel configure`: a configuration file to start from."""
+"""`gimel configure`: create a configuration file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .console import config_option, out, plain
 
 @click.command()
 @config_option
-@click.option("--force", is_flag=True, help="Write over an existing file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--edit", is_flag=True, help="Open the file in your editor.")
 def configure(config_file: Path | None, force: bool, edit: bool) -> None:
-    """Write a configuration file to start from."""
+    """Create a configuration file from the template."""
     path = config_file or Path(os.environ.get("GIMEL_CONFIG") or Path.home() / ".gimel" / "config.json")
     if force or not (edit and path.exists()):
         resources.write(path, force)

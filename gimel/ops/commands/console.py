@@ -1,9 +1,13 @@
-"""What all commands share: results go to stdout and all else to stderr; and options that several have."""
+"""Shared by all commands: output (results to stdout, the rest to stderr), common options, and running a server."""
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -11,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gimel.errors import GimelError
+from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
 from gimel.ops.server.redis_process import default_folder
 from gimel.ops.server.wsgi import Server
@@ -20,30 +25,62 @@ err = Console(stderr=True, highlight=False)
 
 PORTS = click.IntRange(0, 65535)
 
+ASCII = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "×": "x",
+    "±": "+/-",
+    "\u00a0": " ",
+    "\u202f": " ",
+    formats.SIGN: "?",
+}
+"""Stand-ins for signs that a terminal's encoding may lack."""
+
 config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
 data_option = click.option(
-    "--data", type=click.Path(path_type=Path), default=default_folder, help="Folder of the embedded Redis."
+    "--data", type=click.Path(path_type=Path), default=default_folder, help="Data folder of the embedded Redis."
 )
 key_option = click.option("--api-key", envvar="GIMEL_API_KEY", help="API key; default: $GIMEL_API_KEY.")
-browser_option = click.option("--browser/--no-browser", default=True, help="Whether to open the page in a browser.")
+namespace_option = click.option(
+    "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace of the experiments."
+)
+browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 
 
 def plain(text: str) -> str:
-    """Text that may come from anywhere, for `out` and `err`."""
+    """Untrusted text, made safe for `out` and `err`."""
     return escape(formats.visible(text))
 
 
 def with_cause(error: GimelError) -> str:
-    """An error and, where it does not say so itself, what caused it."""
+    """An error's message, followed by its cause unless the message includes it."""
     cause = error.__cause__
     return f"{error} ({cause})" if cause and str(cause) not in str(error) else str(error)
 
 
-def run_with_browser(server: Server, address: str, browser: bool) -> None:
-    """Serve until the process is told to end, with the page at `address` open in a browser if wanted."""
-    out.print("Press Ctrl-C to stop.")
-    if browser:
-        # The server is bound already: a page asked for now is answered as soon as it runs.
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    server.run()
+def write_any_text() -> None:
+    """Let stdout and stderr replace letters that their encoding lacks: signs by ASCII, others by their numbers."""
+    codecs.register_error("gimel", _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="gimel")
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    letter = error.object[error.start]
+    return ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode(), error.start + 1
+
+
+def run(server: Server, page: str | None = None) -> None:
+    """Serve until Ctrl-C or a signal. Opens `page` in a browser, unless it is None."""
+    with suppress(KeyboardInterrupt):
+        out.print("Press Ctrl-C to stop.")
+        sys.stdout.flush()
+        if page:
+            # The server is already bound, so the browser's request waits until it runs.
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        server.run()
     out.print("Stopped.")

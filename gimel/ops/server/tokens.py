@@ -1,4 +1,4 @@
-"""Who may use the dashboard of a deployed API: pages that have the token of this start, and nobody else."""
+"""The secrets that a page needs to use `gimel dashboard`."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import secrets
 from threading import Lock
 
 
-class Gate:
-    """A token that is right for as long as the server runs, and a ticket that stands for it once.
+class SessionTokens:
+    """A token that is valid until the server stops, and a ticket that can be exchanged for it once.
 
-    Other users can read the address that a browser is started with in the list of processes: what stands in it must
-    be worthless as soon as the page has come.
+    The browser is started with the ticket in its address, which other users can read in the process list: it must be
+    worthless once the page has loaded.
     """
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe()
         self.ticket = secrets.token_urlsafe()
-        self._is_used = False
+        self._is_ticket_used = False
         self._lock = Lock()
 
-    def admits(self, token: str) -> bool:
+    def is_valid(self, token: str) -> bool:
         """Whether this is the token."""
-        return _same(token, self.token)
+        return _equal(token, self.token)
 
-    def enter(self, given: str) -> str | None:
-        """The token, to those who have it, and to the first who has the ticket."""
-        if self.admits(given):
+    def exchange(self, secret: str) -> str | None:
+        """The token in exchange for itself or, the first time, for the ticket; None for anything else."""
+        if self.is_valid(secret):
             return self.token
-        if not _same(given, self.ticket):
+        if not _equal(secret, self.ticket):
             return None
         with self._lock:
-            was_used, self._is_used = self._is_used, True
+            was_used, self._is_ticket_used = self._is_ticket_used, True
         return None if was_used else self.token
 
 
-def _same(given: str, secret: str) -> bool:
+def _equal(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode("latin-1", "replace"), secret.encode())

@@ -1,0 +1,110 @@
+"""The Lambda handlers on this machine, called with the same events that API Gateway would send."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from urllib.parse import parse_qsl
+
+from gimel import connection, counters
+from gimel.errors import StoreUnavailable
+from gimel.ops.endpoints import ENDPOINTS, Endpoint
+from gimel.ops.snippet import alephbet_script
+
+from . import assets, exports
+from .app import Answer, Environ, HttpError, is_local, json_answer
+
+MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
+EXAMPLE = assets.FOLDER / "example.html"
+PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example"])
+
+
+@dataclass(frozen=True)
+class LocalApi:
+    """The API of `gimel serve`. Without an `api_key`, only pages on this machine may read reports and delete."""
+
+    api_key: str | None = None
+    alephbet: Path | None = None
+    is_demo: bool = False
+
+    def answer(self, environ: Environ) -> Answer:
+        """Answer a request for an endpoint, the dashboard or the example page. Raises HttpError."""
+        path = environ.get("PATH_INFO", "/")
+        for endpoint in ENDPOINTS:
+            if endpoint.path == path:
+                return self._call(endpoint, environ)
+        if path in exports.PATHS:
+            self._require_access(environ)  # exports cost this server work
+        answer = exports.answer(environ, self._about(environ))
+        if answer:
+            return answer
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            raise HttpError(405, "method not allowed", "use GET")
+        if path == "/health":
+            return _health()
+        if path == "/alephbet.js" and self.alephbet:
+            return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
+        if path == "/example":
+            page = Template(EXAMPLE.read_text(encoding="utf-8"))
+            script = alephbet_script("/alephbet.js" if self.alephbet else None)
+            return 200, {"Content-Type": "text/html; charset=utf-8"}, page.substitute(alephbet=script).encode()
+        raise HttpError(404, "not found", f"try {PATHS}")
+
+    def _call(self, endpoint: Endpoint, environ: Environ) -> Answer:
+        if endpoint.needs_key and environ["REQUEST_METHOD"] != "OPTIONS":
+            self._require_access(environ)
+        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time")
+        answer = endpoint.entry(proxy_event(environ))
+        return answer["statusCode"], dict(answer["headers"]), answer["body"].encode()
+
+    def _require_access(self, environ: Environ) -> None:
+        if self.api_key is not None:
+            given = environ.get("HTTP_X_API_KEY", "").encode("latin-1")
+            if not hmac.compare_digest(given, self.api_key.encode("utf-8", "surrogateescape")):
+                raise HttpError(403, "API key missing or wrong", "send it in the x-api-key header")
+        # Without a key, any website open in a browser on this machine could read or delete, also by DNS rebinding:
+        # both the page and the host name must belong to this machine.
+        elif not is_local(environ):
+            raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key")
+
+    def _about(self, environ: Environ) -> dict[str, object]:
+        here = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
+        needs_key = self.api_key is not None
+        return {"track_url": f"{here}/track", "needs_key": needs_key, "example": "/example", "is_demo": self.is_demo}
+
+
+def proxy_event(environ: Environ) -> dict[str, object]:
+    """The REST API proxy event (payload 1.0) of a WSGI request."""
+    headers = {
+        name.removeprefix("HTTP_").replace("_", "-").title(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_") or (name in ("CONTENT_TYPE", "CONTENT_LENGTH") and value)
+    }
+    query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="surrogateescape")
+    body = environ["wsgi.input"].read()
+    try:
+        text, is_base64 = body.decode(), False
+    except UnicodeDecodeError:
+        text, is_base64 = base64.b64encode(body).decode(), True
+    return {
+        "resource": environ["PATH_INFO"],
+        "path": environ["PATH_INFO"],
+        "httpMethod": environ["REQUEST_METHOD"],
+        "headers": headers,
+        "queryStringParameters": dict(query) or None,
+        "requestContext": {"httpMethod": environ["REQUEST_METHOD"], "stage": "local"},
+        "body": text or None,
+        "isBase64Encoded": is_base64,
+    }
+
+
+def _health() -> Answer:
+    try:
+        counters.ping(connection.client())
+    except StoreUnavailable:
+        return json_answer(503, {"redis": "does not answer"})
+    return json_answer(200, {"redis": "answers"})

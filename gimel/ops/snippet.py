@@ -1,34 +1,117 @@
-"""What a page needs to take part: Alephbet, an adapter that knows the track URL, an experiment and a goal."""
+"""The HTML that adds an experiment to a page: Alephbet, an adapter with the track URL, variants and goals."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from html import escape
 from string import Template
+
+from gimel.errors import BadRequest
+from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, read_event
+
+from .api_client import InvalidUrl, base_url
 
 ALEPHBET_URL = "https://cdn.jsdelivr.net/npm/alephbet@0.27.0/dist/alephbet.min.js"
 ALEPHBET_INTEGRITY = "sha384-4VEL32ya6Zl4KzeC363t/ySCI+riTrRthoaev9aFmg7i5aF8/44TAI0fCz7Vvzha"
 
+EXPERIMENT, VARIANTS, GOALS = "button color", ("blue", "red"), ("clicked",)
+"""The example in a snippet for which no names are given."""
+
 SNIPPET = Template("""\
 $script
 <script>
-  // Keeps what could not be sent, and sends it again on the next page.
+  // Keeps events that could not be sent, and sends them again on the next page.
   var adapter = new AlephBet.AlephbetAdapter($track_url, $namespace);
 
   var experiment = new AlephBet.Experiment({
-    name: "button color",
+    name: $experiment,
     tracking_adapter: adapter,
     variants: {
-      blue: {activate: function () { /* show the blue button */ }},
-      red: {activate: function () { /* show the red button */ }}
+$variants
     }
   });
 
-  var clicked = new AlephBet.Goal("clicked");
-  experiment.add_goal(clicked);
-  // and where the visitor clicks: clicked.complete();
+$goals
 </script>
 """)
+PROTO = {"__proto__": '["__proto__"]'}  # sets the prototype of an object literal, unless in brackets
+VARIANT = "      {name}: {{activate: function () {{ /* show this variant */ }}}}"
+GOAL = """\
+  var {variable} = new AlephBet.Goal({name});
+  experiment.add_goal({variable});
+  // When the visitor reaches this goal: {variable}.complete();"""
+
+
+class InvalidSnippet(BadRequest):
+    """No page could use this snippet. `problems` lists everything that is wrong with its URL and names."""
+
+
+def snippet(
+    track_url: str,
+    namespace: str = DEFAULT_NAMESPACE,
+    experiment: str = EXPERIMENT,
+    variants: Sequence[str] = VARIANTS,
+    goals: Sequence[str] = GOALS,
+) -> str:
+    """The HTML to paste into a page. Any text is safe in it; `check` tells whether it makes sense."""
+    named_goals = zip(goal_variables(goals), map(javascript_text, goals))
+    return SNIPPET.substitute(
+        script=alephbet_script(),
+        track_url=javascript_text(track_url),
+        namespace=javascript_text(namespace),
+        experiment=javascript_text(experiment),
+        variants=",\n".join(VARIANT.format(name=PROTO.get(name) or javascript_text(name)) for name in variants),
+        goals="\n\n".join(GOAL.format(variable=variable, name=name) for variable, name in named_goals),
+    )
+
+
+def check(url: str | None, namespace: str, experiment: str, variants: Sequence[str], goals: Sequence[str]) -> None:
+    """Raises InvalidSnippet unless a page could use a snippet with these names, and this URL unless it is None."""
+    problems = [] if url is None or _is_url(url) else ["--url: not a web address, such as https://example.com/prod"]
+    for option, field, names, least in (
+        ("namespace", "namespace", [namespace], 1),
+        ("experiment", "experiment", [experiment], 1),
+        ("variants", "variant", variants, 2),
+        ("goals", "event", goals, 1),
+    ):
+        faults = dict.fromkeys(fault for name in names for fault in _faults(field, name))
+        problems += [f"--{option}: {fault}" for fault in faults]
+        if len(names) < least:
+            problems.append(f"--{option}: needs at least {least} names, separated by commas")
+        if len(set(names)) < len(names):
+            problems.append(f"--{option}: the names must differ")
+    if PARTICIPATE in goals:
+        problems.append(f"--goals: {PARTICIPATE} is the event of entering the experiment, and cannot be a goal")
+    if problems:
+        raise InvalidSnippet(problems)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        return bool(base_url(url))
+    except InvalidUrl:
+        return False
+
+
+def _faults(field: str, name: str) -> list[str]:
+    """What `track` would reject in an event with this name."""
+    try:
+        read_event({"experiment": "-", "variant": "-", "event": "-", "uuid": "-", field: name})
+    except BadRequest as error:
+        return [problem.replace(field, "name", 1) for problem in error.problems]
+    return []
+
+
+def goal_variables(goals: Sequence[str]) -> list[str]:
+    """A JavaScript variable for each goal. The prefix keeps clear of keywords, and of globals such as `location`."""
+    variables: list[str] = []
+    for number, name in enumerate(goals, 1):
+        words = "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
+        variable = f"goal{words or number}"
+        variables.append(f"{variable}_{number}" if variable in variables else variable)
+    return variables
 
 
 def alephbet_script(source: str | None = None) -> str:
@@ -39,12 +122,5 @@ def alephbet_script(source: str | None = None) -> str:
 
 
 def javascript_text(text: str) -> str:
-    """A text as a JavaScript literal that may stand inside a script element."""
+    """A JavaScript string literal that is safe inside a script element."""
     return json.dumps(text).replace("<", "\\u003c")
-
-
-def snippet(track_url: str, namespace: str = "alephbet") -> str:
-    """The HTML to paste into a page."""
-    return SNIPPET.substitute(
-        script=alephbet_script(), track_url=javascript_text(track_url), namespace=javascript_text(namespace)
-    )

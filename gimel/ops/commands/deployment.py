@@ -123,15 +123,6 @@ def preflight_command(config_file: Path | None) -> None:
         sys.exit(1)
 
 
-@click.command("snippet")
-@config_option
-@click.option("--namespace", default="alephbet", show_default=True, help="Namespace of the experiments.")
-def snippet_command(config_file: Path | None, namespace: str) -> None:
-    """Print what a page needs to take part."""
-    url, _ = Deployment.load(config_file).require_api()
-    click.echo(snippet(f"{url}/track", namespace))
-
-
 @click.command("api-key")
 @config_option
 def api_key(config_file: Path | None) -> None:
@@ -148,7 +139,7 @@ def permissions_command(config_file: Path | None) -> None:
     click.echo(json.dumps(Deployment.load(config_file).permissions, indent=2))
 
 
-COMMANDS = (deploy, rollback, destroy, preflight_command, snippet_command, api_key, permissions_command)
+COMMANDS = (deploy, rollback, destroy, preflight_command, api_key, permissions_command)
 
 
 def _require_sound(deployment: Deployment) -> None:

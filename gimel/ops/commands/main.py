@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import Any
 
@@ -13,14 +12,15 @@ from gimel.errors import GimelError
 
 from . import deployment
 from .configure import configure
-from .console import err, plain, with_cause
+from .console import err, plain, with_cause, write_any_text
 from .dashboard import dashboard
 from .report import report
 from .serve import demo, serve
+from .snippet import snippet
 
 
 class Commands(click.Group):
-    """Commands whose mistakes are told in plain words, without a stack trace."""
+    """Commands that end with a message instead of a stack trace when they raise GimelError."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -34,13 +34,10 @@ class Commands(click.Group):
 @click.version_option(gimel.__version__)
 def main() -> None:
     """Run your own A/B testing backend."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a letter shows its number instead.
-            stream.reconfigure(errors="backslashreplace")
+    write_any_text()
 
 
-for command in (serve, demo, report, dashboard, configure, *deployment.COMMANDS):
+for command in (serve, demo, report, dashboard, snippet, configure, *deployment.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

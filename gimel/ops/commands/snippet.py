@@ -1,0 +1,31 @@
+"""`gimel snippet`: the HTML that adds an experiment to a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gimel.ops import snippet as html
+from gimel.ops.api_client import base_url
+from gimel.ops.aws.deployment import Deployment
+
+from .console import config_option, namespace_option
+
+
+@click.command()
+@click.option("--url", help="URL of the API, or its track URL; default: the API deployed with your AWS credentials.")
+@click.option("--experiment", default=html.EXPERIMENT, show_default=True, help="Name of the experiment.")
+@click.option("--variants", default=",".join(html.VARIANTS), show_default=True, help="Names, separated by commas.")
+@click.option("--goals", default=",".join(html.GOALS), show_default=True, help="Names, separated by commas.")
+@namespace_option
+@config_option
+def snippet(
+    url: str | None, experiment: str, variants: str, goals: str, namespace: str, config_file: Path | None
+) -> None:
+    """Print the HTML that adds an experiment to your page."""
+    lists = [[name.strip() for name in names.split(",")] for names in (variants, goals)]
+    html.check(url, namespace, experiment, *lists)
+    if url is None:
+        url, _ = Deployment.load(config_file).require_api()
+    click.echo(html.snippet(f"{base_url(url)}/track", namespace, experiment, *lists))

@@ -1,4 +1,4 @@
-"""The `gimel` command, as a person at a terminal meets it."""
+"""The `gimel` command as typed in a terminal."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from contextlib import ExitStack
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
@@ -16,11 +17,15 @@ from rich.console import Console
 import gimel
 from gimel import config
 from gimel.analysis.report import experiment_report
+from gimel.errors import BadRequest, ConfigError, GimelError, StoreUnavailable
 from gimel.hyperloglog import Count
 from gimel.ops import formats
+from gimel.ops.api_client import ApiError, ApiKeyRefused, ApiUnreachable, InvalidUrl
 from gimel.ops.commands.main import main
-from gimel.ops.commands.serve import _use_redis
+from gimel.ops.commands.serve import ApiKeyRequired, NoRedis, _use_redis
+from gimel.ops.resources import FileExists
 from gimel.ops.server import redis_process
+from gimel.ops.snippet import InvalidSnippet, goal_variables
 from tests.calls import EVENT
 from tests.parts import ROOT, missing
 
@@ -28,14 +33,23 @@ PLAIN = {"label": "red", "trials": 1}
 
 
 def run(*arguments: str, code: int = 0):
-    result = CliRunner().invoke(main, arguments)
+    with patch("gimel.ops.commands.serve.end_on_signals"), patch("gimel.ops.commands.dashboard.end_on_signals"):
+        result = CliRunner().invoke(main, arguments)
     assert result.exit_code == code, result.output
     return result
 
 
+def fail(kind: type[GimelError], *arguments: str) -> str:
+    """What the command prints to stderr when it ends with this error."""
+    result = run(*arguments, code=1)
+    assert type(result.exception.__context__) is kind
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
 @pytest.fixture
 def tracked(redis_server, monkeypatch, tmp_path):
-    """A Redis with two experiments, named by the environment."""
+    """A Redis with two experiments, set in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
     for number in range(4):
@@ -67,20 +81,40 @@ def test_an_uplift_without_an_upper_end_shows_its_lower_one(tracked):
     assert "or more" not in shown["none"]
 
 
-def test_only_named_experiments_are_shown_and_unknown_ones_told(tracked):
+def test_only_named_experiments_are_shown(tracked):
     result = run("report", "button color", "nobody's", code=1)
+    assert "button color" in result.stdout
     assert "=1+1" not in result.stdout
-    assert 'There is no experiment "nobody\'s"' in result.stderr
+    assert result.stderr == "No experiment \"nobody's\" in namespace 'alephbet'.\n"
 
 
-def test_names_of_any_kind_are_told_as_they_are(tracked):
+@pytest.mark.parametrize("name", ["buton color", "BUTTON COLOR", "button,color"])
+def test_an_unknown_name_gets_a_suggestion_from_redis_or_the_api(tracked, serve, redis_server, name):
+    server = serve(GIMEL_REDIS_URL=redis_server.url)
+    for options in ([], ["--url", server.url]):
+        result = run("report", name, "=1+1", "--format", "csv", *options, code=1)
+        expected = f"No experiment '{name}' in namespace 'alephbet'. Did you mean 'button color'?\n"
+        assert (result.stderr, "'=1+1" in result.stdout) == (expected, True)
+
+
+def test_the_api_is_asked_for_all_names_only_if_one_is_unknown(tracked, monkeypatch):
+    asked = []
+    fetch = lambda url, key, params: asked.append(params) or gimel.all(params)  # noqa: E731
+    monkeypatch.setattr("gimel.ops.commands.report.fetch_report", fetch)
+    run("report", "button color", "--url", "https://x.example")
+    run("report", "blue", "--url", "https://x.example", code=1)
+    every = {"namespace": "alephbet"}
+    assert asked == [{**every, "scope": "button color"}, {**every, "scope": "blue"}, every]
+
+
+def test_names_of_any_kind_are_printed_safely(tracked):
     result = run("report", "[/x]", "a[b]", "evil\x1b[31m", "--namespace", "[/y]", code=1)
-    assert "There is no experiment '[/x]' in namespace '[/y]'" in result.stderr
+    assert "No experiment '[/x]' in namespace '[/y]'" in result.stderr
     assert "'a[b]'" in result.stderr
     assert "\x1b" not in result.stderr
 
 
-def test_what_could_move_the_cursor_is_shown_as_a_sign(tracked, redis_server):
+def test_control_characters_are_replaced(tracked, redis_server):
     name = "evil\x1b[31mRED\u202e"
     key = f"alephbet:counters:{name}:participate:a"
     client = redis_server.client()
@@ -105,7 +139,7 @@ def test_no_name_is_a_formula_in_a_spreadsheet(name):
     assert row["experiment"] == f"'{name}"
 
 
-def test_json_is_the_report_and_nothing_else(tracked):
+def test_json_is_only_the_report(tracked):
     (item,) = json.loads(run("report", "button color", "--format", "json").stdout)
     assert item["experiment"] == "button color"
     assert [(one["label"], one["trials"]) for one in item["participants"]] == [("red", 4)]
@@ -124,101 +158,111 @@ def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
     local = run("report", "--format", "json").stdout
     for url in (server.url, f"{server.url}/track", f"{server.url}/"):
         assert run("report", "--format", "json", "--url", url, "--api-key", "k").stdout == local
-    assert "--api-key or GIMEL_API_KEY" in run("report", "--url", server.url, code=1).stderr
+    assert "--api-key or GIMEL_API_KEY" in fail(ApiKeyRefused, "report", "--url", server.url)
     server.stop()
-    assert "cannot be reached" in run("report", "--url", server.url, code=1).stderr
+    assert f"cannot reach {server.url} (Connection refused)" in fail(ApiUnreachable, "report", "--url", server.url)
 
 
-def test_what_a_terminal_cannot_write_ends_no_report(tracked):
-    name = "größer 🎯"
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", r"gr\xf6\xdfer - - ... x +/- \U0001f3af"), ("latin-1", r"größer - - ... × ± \U0001f3af")],
+)
+def test_a_terminal_that_lacks_a_letter_shows_a_stand_in(tracked, encoding, shown):
+    name = "größer − – … × ± 🎯"
     gimel.track({**EVENT, "experiment": name})
-    for encoding, shown in (("ascii", r"gr\xf6\xdfer \U0001f3af"), ("latin-1", r"größer \U0001f3af")):
-        environ = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
-        for form in ("table", "json", "csv", "html"):
-            command = [sys.executable, "-m", "gimel.ops.commands.main", "report", name, "--format", form]
-            done = subprocess.run(command, env=environ, capture_output=True)
-            assert done.returncode == 0, done.stderr
-            assert shown in done.stdout.decode(encoding) if form == "table" else name in done.stdout.decode()
+    environ = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    for form in ("table", "json", "csv", "html"):
+        command = [sys.executable, "-m", "gimel.ops.commands.main", "report", name, "--format", form]
+        done = subprocess.run(command, env=environ, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout.decode(encoding) if form == "table" else name in done.stdout.decode()
 
 
-def test_arguments_that_are_no_text_are_told(tracked, serve, redis_server):
+def test_arguments_must_be_valid_utf_8(tracked, serve, redis_server):
     server = serve(GIMEL_REDIS_URL=redis_server.url)
-    for options in ([], ["--url", server.url]):
-        assert "scope is not valid UTF-8" in run("report", "a\udcff", *options, code=1).stderr
+    assert "scope is not valid UTF-8" in fail(BadRequest, "report", "a\udcff")
+    assert "scope is not valid UTF-8" in fail(ApiError, "report", "a\udcff", "--url", server.url)
 
 
-@pytest.mark.parametrize("url", ["example.org", "http://[", "http://localhost:abc", "ftp://h"])
-def test_what_is_no_address_is_told(url):
-    assert "is not a web address" in run("report", "--url", url, code=1).stderr
+@pytest.mark.parametrize(
+    "url", ["example.org", "http://[", "http://localhost:abc", "ftp://h", "https://h/?a=b", "https://h/a b", "http://"]
+)
+@pytest.mark.parametrize("command", ["report", "dashboard"])
+def test_the_url_must_be_a_web_address(command, url):
+    assert "is not a web address" in fail(InvalidUrl, command, "--url", url)
 
 
-def test_a_key_of_any_script_is_sent_as_it_is(tracked, serve, redis_server):
+def test_a_key_in_any_script_is_sent_unchanged(tracked, serve, redis_server):
     server = serve("--api-key", "kľúč", GIMEL_REDIS_URL=redis_server.url)
     assert "button color" in run("report", "--url", server.url, "--api-key", "kľúč").stdout
 
 
-def test_the_data_of_a_stopped_server_can_be_reported(serve, tmp_path, monkeypatch):
+def test_the_data_folder_is_reported_whether_its_server_runs_or_not(serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not redis_process.find_server():
         missing("no redis-server: install the Debian package redis-server")
-    data = tmp_path / "data"
-    serve("--data", str(data)).stop()
-    result = run("report", "--data", str(data))
-    assert "Nothing has been tracked" in result.stderr
+    server = serve("--data", str(tmp_path / "data"))
+    with monkeypatch.context() as without_redis:
+        without_redis.setattr(redis_process, "find_server", lambda: None)
+        assert "No events" in run("report", "--data", str(tmp_path / "data")).stderr
+    server.stop()
+    assert "No events" in run("report", "--data", str(tmp_path / "data")).stderr
 
 
-def test_without_any_redis_the_command_says_what_to_do(tmp_path, monkeypatch):
+def test_without_redis_the_report_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "start `gimel serve`" in run("report", "--data", str(tmp_path / "none"), code=1).stderr
 
 
-def test_a_redis_that_is_down_is_told_without_a_stack_trace(tmp_path, monkeypatch):
+def test_redis_being_down_is_an_error_without_a_stack_trace(monkeypatch):
     monkeypatch.setenv("GIMEL_REDIS_URL", "redis://127.0.0.1:1")
-    result = run("report", code=1)
-    assert "Connection refused" in result.stderr
-    assert "check that Redis is running" in result.stderr
-    assert "Traceback" not in result.stderr
+    error = fail(StoreUnavailable, "report")
+    assert "Connection refused" in error
+    assert "check that Redis is running" in error
 
 
-def test_a_wrong_password_of_redis_is_to_be_mended_and_not_tried_again(redis_server, monkeypatch):
+def test_a_wrong_redis_password_is_an_error_that_hides_it(redis_server, monkeypatch):
     redis_server.client().config_set("requirepass", "right")
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url.replace("redis://", "redis://:wrong-secret@"))
-    told = run("report", code=1).stderr
-    assert "check redis.username and redis.password" in told
-    assert "try again" not in told
-    assert "wrong-secret" not in told
+    error = run("report", code=1).stderr
+    assert "check redis.username and redis.password" in error
+    assert "try again" not in error
+    assert "wrong-secret" not in error
 
 
-def test_a_server_in_trouble_is_told_with_its_hint(serve, redis_server):
+def test_an_api_in_trouble_is_an_error_with_its_own_hint(serve, redis_server):
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
-    told = run("report", "--url", server.url, code=1).stderr
-    assert "answered 503: could not store or read counts: retry the same request later" in told
+    error = fail(ApiError, "report", "--url", server.url)
+    assert (
+        f"{server.url} answered 503 Service Unavailable: could not store or read counts: retry the same request later"
+        in error
+    )
 
 
-def test_configure_writes_a_private_file_and_never_over_another(tmp_path):
+def test_configure_creates_a_private_file_and_overwrites_only_by_force(tmp_path):
     path = tmp_path / "made" / "config.json"
     run("configure", "--config", str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text("mine")
-    assert "--force" in run("configure", "--config", str(path), code=1).stderr
+    assert "--force" in fail(FileExists, "configure", "--config", str(path))
     assert path.read_text() == "mine"
     run("configure", "--config", str(path), "--force")
     assert "redis" in json.loads(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_configure_writes_what_the_environment_names(tmp_path, monkeypatch):
+def test_configure_writes_the_file_named_in_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_CONFIG", str(tmp_path / "named.json"))
-    assert "named.json" in run("report", code=1).stderr
+    assert "named.json" in fail(ConfigError, "report")
     run("configure")
-    assert "redis.host: must be" in run("report", code=1).stderr
+    assert "redis.host: must be" in fail(ConfigError, "report")
 
 
-def test_a_configuration_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+def test_a_failed_configure_leaves_nothing_behind(tmp_path):
     (tmp_path / "place" / "config.json").mkdir(parents=True)
-    told = run("configure", "--config", str(tmp_path / "place" / "config.json"), "--force", code=1).stderr
-    assert "cannot be written (Is a directory)" in told
+    error = fail(ConfigError, "configure", "--config", str(tmp_path / "place" / "config.json"), "--force")
+    assert "config.json (Is a directory)" in error
     assert [path.name for path in (tmp_path / "place").iterdir()] == ["config.json"]
 
 
@@ -232,17 +276,52 @@ def test_configure_opens_the_editor_on_request(tmp_path, monkeypatch):
     assert (tmp_path / ".gimel" / "config.json").read_text() == "{}\n"
 
 
-def test_a_wrong_configuration_is_told_in_plain_words(tmp_path):
+def test_errors_in_the_configuration_name_the_key(tmp_path):
     path = tmp_path / "c.json"
     path.write_text('{"redis": {"port": "a"}}')
-    result = run("report", "--config", str(path), code=1)
-    assert "redis.port: must be a whole number" in result.stderr
+    assert "redis.port: must be a whole number" in fail(ConfigError, "report", "--config", str(path))
 
 
-def test_without_redis_server_an_imitation_serves_with_a_warning(monkeypatch, tmp_path, capsys):
+def test_without_redis_server_fakeredis_serves_with_a_warning(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(redis_process, "find_server", lambda: None)
     with ExitStack() as stack:
         assert _use_redis(config.Config(), tmp_path, stack) == "in-memory fakeredis (nothing is saved)"
         gimel.track(EVENT)
         assert gimel.all({})[1]["participants"][0]["trials"] == 1
-    assert "nothing will be kept" in capsys.readouterr().err
+    assert "counts are lost on exit" in capsys.readouterr().err
+
+
+def test_a_snippet_that_no_page_could_use_is_an_error_that_names_every_problem():
+    names = ("--namespace", "a:b", "--experiment", "", "--variants", "x", "--goals", "participate,\x07,a,a")
+    assert fail(InvalidSnippet, "snippet", "--url", "htp:/x", *names).removeprefix("Error: ").split("; ") == [
+        "--url: not a web address, such as https://example.com/prod",
+        "--namespace: name contains a colon",
+        "--experiment: name is empty",
+        "--variants: needs at least 2 names, separated by commas",
+        "--goals: name contains a control character",
+        "--goals: the names must differ",
+        "--goals: participate is the event of entering the experiment, and cannot be a goal\n",
+    ]
+
+
+def test_goal_variables_are_safe_and_different():
+    goals = ["signed up", "signed-up", "location", "2nd visit", "רכישה", "5"]
+    assert goal_variables(goals) == [
+        "goalSignedUp",
+        "goalSignedUp_2",
+        "goalLocation",
+        "goal2ndVisit",
+        "goal5",
+        "goal5_6",
+    ]
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_without_any_redis_a_server_says_what_to_install(monkeypatch, command):
+    monkeypatch.setattr(redis_process, "find_server", lambda: None)
+    monkeypatch.setitem(sys.modules, "fakeredis", None)
+    assert "install the Debian package redis-server" in fail(NoRedis, command)
+
+
+def test_other_machines_need_an_api_key():
+    assert "--api-key or GIMEL_API_KEY" in fail(ApiKeyRequired, "serve", "--host", "0.0.0.0")

@@ -1,9 +1,10 @@
-"""`gimel report`: the report in the terminal, or as a file."""
+"""`gimel report`: the report in the terminal or as a file."""
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +19,18 @@ from gimel.ops import formats
 from gimel.ops.api_client import fetch_report
 from gimel.ops.server import assets, redis_process
 
-from .console import config_option, data_option, err, key_option, out, plain
+from .console import config_option, data_option, err, key_option, namespace_option, out, plain
+
+Report = list[dict[str, Any]]
 
 
 @click.command()
 @click.argument("experiments", nargs=-1)
-@click.option("--namespace", default="alephbet", show_default=True, help="Namespace of the experiments.")
+@namespace_option
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True
 )
-@click.option("--url", help="Address of a deployed API, instead of Redis.")
+@click.option("--url", help="URL of a deployed API to read from instead of Redis.")
 @key_option
 @config_option
 @data_option
@@ -40,24 +43,21 @@ def report(
     config_file: Path | None,
     data: Path,
 ) -> None:
-    """Show the counts of all experiments, or of those named."""
-    params = {"namespace": namespace}
-    if experiments and not any("," in name for name in experiments):
-        params["scope"] = ",".join(experiments)
-    if url:
-        items = fetch_report(url, api_key, params)
-    else:
-        with _reading_redis(config_file, data):
-            items = cast("list[dict[str, Any]]", gimel.all.handle(Request(params)).value)
-    found = [
-        item for item in items if item.get("experiment") and (not experiments or item["experiment"] in experiments)
-    ]
-    empty = [item["experiment"] for item in found if not item["goals"] and not item.get("participants")]
-    found = [item for item in found if item["experiment"] not in empty]
-    unknown = sorted(set(experiments) - {item["experiment"] for item in found})
+    """Show the results of all experiments, or only of the EXPERIMENTS named."""
+    every = {"namespace": namespace}
+    # A name may hold a comma, and so cannot be put into a list.
+    is_scoped = bool(experiments) and not any("," in name for name in experiments)
+    with _source(url, api_key, config_file, data) as read:
+        items = _with_counts(read({**every, "scope": ",".join(experiments)} if is_scoped else every))
+        found = [item for item in items if not experiments or item["experiment"] in experiments]
+        unknown = sorted(set(experiments) - {item["experiment"] for item in found})
+        if unknown and is_scoped:
+            items = _with_counts(read(every))
     for name in unknown:
-        err.print(f"[yellow]There is no experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.[/]")
-    # Files are UTF-8, whatever the terminal is.
+        hint = _did_you_mean(name, [item["experiment"] for item in items])
+        message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
+        err.print(f"[yellow]{message}[/]", soft_wrap=True)
+    # Files are UTF-8, whatever the terminal's encoding.
     if form == "json":
         click.echo(formats.as_json(found).encode())
     elif form == "csv":
@@ -67,17 +67,33 @@ def report(
     elif found:
         out.print(formats.as_text(found))
     elif not experiments:
-        err.print(f"Nothing has been tracked in namespace {plain(repr(namespace))} yet.")
+        err.print(f"No events in namespace {plain(repr(namespace))} yet.")
     if unknown:
         sys.exit(1)
 
 
 @contextmanager
-def _reading_redis(config_file: Path | None, data: Path) -> Iterator[None]:
+def _source(
+    url: str | None, api_key: str | None, config_file: Path | None, data: Path
+) -> Iterator[Callable[[Mapping[str, str]], Report]]:
+    """Reads reports: from the API at `url`, or else from Redis."""
+    if url:
+        yield lambda params: fetch_report(url, api_key, params)
+        return
     found = config.load(config_file)
     with ExitStack() as stack:
         if not found.redis_settings:
-            url = stack.enter_context(redis_process.reachable(data))
-            found = replace(found, redis_settings=config.RedisSettings(url=url))
+            redis_url = stack.enter_context(redis_process.reachable(data))
+            found = replace(found, redis_settings=config.RedisSettings(url=redis_url))
         connection.use(found)
-        yield
+        yield lambda params: cast(Report, gimel.all.handle(Request(params)).value)
+
+
+def _with_counts(items: Report) -> Report:
+    return [item for item in items if item.get("experiment") and (item["goals"] or item.get("participants"))]
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    by_folded = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, 1)
+    return f" Did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 from string import Template
 
 from gimel.errors import BadRequest
-from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, read_event
+from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, read_batch
 
 from .api_client import InvalidUrl, base_url
 
@@ -68,40 +69,23 @@ def snippet(
 
 
 def check(url: str | None, namespace: str, experiment: str, variants: Sequence[str], goals: Sequence[str]) -> None:
-    """Raises InvalidSnippet unless a page could use a snippet with these names, and this URL unless it is None."""
-    problems = [] if url is None or _is_url(url) else ["--url: not a web address, such as https://example.com/prod"]
-    for option, field, names, least in (
-        ("namespace", "namespace", [namespace], 1),
-        ("experiment", "experiment", [experiment], 1),
-        ("variants", "variant", variants, 2),
-        ("goals", "event", goals, 1),
-    ):
-        faults = dict.fromkeys(fault for name in names for fault in _faults(field, name))
-        problems += [f"--{option}: {fault}" for fault in faults]
-        if len(names) < least:
-            problems.append(f"--{option}: needs at least {least} names, separated by commas")
-        if len(set(names)) < len(names):
-            problems.append(f"--{option}: the names must differ")
+    """Raises InvalidSnippet unless the URL, if any, is a web address, and `track` would accept these names."""
+    shared = {"namespace": namespace, "experiment": experiment, "uuid": "-"}
+    pairs = zip_longest(variants, goals, fillvalue="-")
+    refused = read_batch({**shared, "variant": variant, "event": goal} for variant, goal in pairs).refused
+    problems = list(dict.fromkeys(each.replace("event ", "goal ") for faults in refused.values() for each in faults))
+    try:
+        base_url(url or "https://example.com")
+    except InvalidUrl as error:
+        problems.insert(0, error.message)
+    if len(set(variants)) < max(len(variants), 2):
+        problems.append("variants must be at least two different names, separated by commas")
+    if len(set(goals)) < len(goals):
+        problems.append("goals must be different names")
     if PARTICIPATE in goals:
-        problems.append(f"--goals: {PARTICIPATE} is the event of entering the experiment, and cannot be a goal")
+        problems.append(f"{PARTICIPATE} cannot be a goal: it is the event of entering the experiment")
     if problems:
         raise InvalidSnippet(problems)
-
-
-def _is_url(url: str) -> bool:
-    try:
-        return bool(base_url(url))
-    except InvalidUrl:
-        return False
-
-
-def _faults(field: str, name: str) -> list[str]:
-    """What `track` would reject in an event with this name."""
-    try:
-        read_event({"experiment": "-", "variant": "-", "event": "-", "uuid": "-", field: name})
-    except BadRequest as error:
-        return [problem.replace(field, "name", 1) for problem in error.problems]
-    return []
 
 
 def goal_variables(goals: Sequence[str]) -> list[str]:

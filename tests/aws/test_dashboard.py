@@ -18,7 +18,7 @@ def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
     assert key == known["value"]
 
 
-def test_without_a_deployment_it_is_said_how_to_make_one(account, gimel_at, tmp_path):
+def test_without_a_deployment_the_error_says_how_to_make_one(account, gimel_at, tmp_path):
     gimel_at()
     with pytest.raises(GimelError, match="run `gimel deploy`"):
         find_deployment(tmp_path / "config.json")

@@ -276,12 +276,6 @@ def test_configure_opens_the_editor_on_request(tmp_path, monkeypatch):
     assert (tmp_path / ".gimel" / "config.json").read_text() == "{}\n"
 
 
-def test_errors_in_the_configuration_name_the_key(tmp_path):
-    path = tmp_path / "c.json"
-    path.write_text('{"redis": {"port": "a"}}')
-    assert "redis.port: must be a whole number" in fail(ConfigError, "report", "--config", str(path))
-
-
 def test_without_redis_server_fakeredis_serves_with_a_warning(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(redis_process, "find_server", lambda: None)
     with ExitStack() as stack:
@@ -293,27 +287,21 @@ def test_without_redis_server_fakeredis_serves_with_a_warning(monkeypatch, tmp_p
 
 def test_a_snippet_that_no_page_could_use_is_an_error_that_names_every_problem():
     names = ("--namespace", "a:b", "--experiment", "", "--variants", "x", "--goals", "participate,\x07,a,a")
-    assert fail(InvalidSnippet, "snippet", "--url", "htp:/x", *names).removeprefix("Error: ").split("; ") == [
-        "--url: not a web address, such as https://example.com/prod",
-        "--namespace: name contains a colon",
-        "--experiment: name is empty",
-        "--variants: needs at least 2 names, separated by commas",
-        "--goals: name contains a control character",
-        "--goals: the names must differ",
-        "--goals: participate is the event of entering the experiment, and cannot be a goal\n",
+    error = fail(InvalidSnippet, "snippet", "--url", "htp:/x", *names)
+    assert error.removeprefix("Error: ").rstrip().split("; ") == [
+        "'htp:/x' is not a web address",
+        "experiment is empty",
+        "namespace contains a colon",
+        "goal contains a control character",
+        "variants must be at least two different names, separated by commas",
+        "goals must be different names",
+        "participate cannot be a goal: it is the event of entering the experiment",
     ]
 
 
 def test_goal_variables_are_safe_and_different():
     goals = ["signed up", "signed-up", "location", "2nd visit", "רכישה", "5"]
-    assert goal_variables(goals) == [
-        "goalSignedUp",
-        "goalSignedUp_2",
-        "goalLocation",
-        "goal2ndVisit",
-        "goal5",
-        "goal5_6",
-    ]
+    assert " ".join(goal_variables(goals)) == "goalSignedUp goalSignedUp_2 goalLocation goal2ndVisit goal5 goal5_6"
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])

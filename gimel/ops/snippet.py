@@ -73,7 +73,8 @@ def check(url: str | None, namespace: str, experiment: str, variants: Sequence[s
     shared = {"namespace": namespace, "experiment": experiment, "uuid": "-"}
     pairs = zip_longest(variants, goals, fillvalue="-")
     refused = read_batch({**shared, "variant": variant, "event": goal} for variant, goal in pairs).refused
-    problems = list(dict.fromkeys(each.replace("event ", "goal ") for faults in refused.values() for each in faults))
+    found = dict.fromkeys(problem for problems in refused.values() for problem in problems)
+    problems = [problem.replace("event ", "goal ") for problem in found]
     try:
         base_url(url or "https://example.com")
     except InvalidUrl as error:

@@ -25,17 +25,7 @@ err = Console(stderr=True, highlight=False)
 
 PORTS = click.IntRange(0, 65535)
 
-ASCII = {
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "…": "...",
-    "×": "x",
-    "±": "+/-",
-    "\u00a0": " ",
-    "\u202f": " ",
-    formats.SIGN: "?",
-}
+ASCII = str.maketrans("−–—×\u00a0\u202f\ufffd", "---x  ?") | {ord("…"): "...", ord("±"): "+/-"}
 """Stand-ins for signs that a terminal's encoding may lack."""
 
 config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
@@ -70,8 +60,8 @@ def write_any_text() -> None:
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    letter = error.object[error.start]
-    return ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode(), error.start + 1
+    letters = error.object[error.start : error.end].translate(ASCII)
+    return letters.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def run(server: Server, page: str | None = None) -> None:

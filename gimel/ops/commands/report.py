@@ -21,15 +21,14 @@ from gimel.ops.server import assets, redis_process
 
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
 
+FORMATS = ("table", "json", "csv", "html")
 Report = list[dict[str, Any]]
 
 
 @click.command()
 @click.argument("experiments", nargs=-1)
 @namespace_option
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
 @click.option("--url", help="URL of a deployed API to read from instead of Redis.")
 @key_option
 @config_option
@@ -45,7 +44,7 @@ def report(
 ) -> None:
     """Show the results of all experiments, or only of the EXPERIMENTS named."""
     every = {"namespace": namespace}
-    # A name may hold a comma, and so cannot be put into a list.
+    # `scope` is a list separated by commas, so it cannot hold a name with a comma.
     is_scoped = bool(experiments) and not any("," in name for name in experiments)
     with _source(url, api_key, config_file, data) as read:
         items = _with_counts(read({**every, "scope": ",".join(experiments)} if is_scoped else every))

@@ -176,7 +176,7 @@ def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
     page = visit(started.address)
     page.get_by_role("button", name="Delete…").click()
     page.get_by_label("Type its name to confirm").fill("deployed")
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
     expect(page.get_by_label("Snippet")).to_contain_text(f'"{deployed.url}/track", "shop"')
 
@@ -274,6 +274,8 @@ def test_an_api_of_gimel_1_shows_its_counts(dashboard, stub, visit):
     expect(page.locator("#experiment h2")).to_have_text("old")
     expect(row(page.locator("table.split"), "red")).to_contain_text("40")
     expect(cell(row(goal(page, "buy"), "red"), "Reached")).to_have_text("5of 40")
+    expect(cell(row(goal(page, "buy"), "red"), "Rate")).to_have_text("\u2013")
+    expect(page.locator("#list .chip")).to_have_text("No verdict")
 
 
 def test_nothing_but_the_dashboard_is_served(deployed, dashboard):

@@ -54,7 +54,7 @@ def test_loading_is_shown_until_the_answer_comes(server, visit):
     held = []
     page.route("**/experiments?*", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=slow'")
-    expect(page.get_by_text("Reading the report…")).to_be_visible()
+    expect(page.get_by_text("Loading the report…")).to_be_visible()
     wait_for(lambda: page.evaluate("true") and held, "the question")
     held[0].continue_()
     expect(page.locator("#experiment h2")).to_have_text("slow")
@@ -68,7 +68,7 @@ def test_a_slow_answer_to_an_old_question_is_not_shown(server, visit):
     held = []
     page.route("**/experiments?namespace=old", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=old'")
-    expect(page.get_by_text("Reading the report…")).to_be_visible()
+    expect(page.get_by_text("Loading the report…")).to_be_visible()
     wait_for(lambda: page.evaluate("true") and held, "the question")
     page.evaluate("location.hash = 'namespace=new'")
     expect(page.locator("#experiment h2")).to_have_text("new question")
@@ -86,7 +86,7 @@ def test_an_unreachable_server_leaves_the_last_good_answer(serve, visit):
     server.stop()
     page.get_by_role("button", name="Refresh").click()
     expect(page.locator("#banner")).to_contain_text(f"does not answer at {server.url}")
-    expect(page.locator("#banner")).to_contain_text(f"the last good answer, of {time}")
+    expect(page.locator("#banner")).to_contain_text(f"the last report, read at {time}")
     expect(page.locator("#experiment h2")).to_have_text("kept")
 
 
@@ -97,7 +97,7 @@ def test_a_server_that_never_answered_is_told_and_can_be_tried_again(server, vis
     page.evaluate("location.hash = 'namespace=gone'")
     expect(page.get_by_role("heading", name="Gimel does not answer")).to_be_visible()
     page.unroute("**/experiments?*")
-    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
 
 
@@ -115,7 +115,7 @@ def test_a_variant_without_a_weight_is_left_out_and_said_to_be(serve, visit, tmp
     visitors(server, "sizes", {"large": (60, {"buy": 6}), "small": (62, {"buy": 9}), "smal": (1, {"buy": 1})})
     page = visit(address(server, experiment="sizes"))
     expect(page.locator("#experiment p.note").first).to_contain_text("smal has no weight in config.json")
-    expect(row(goal(page, "buy"), "smal")).to_contain_text("Left out")
+    expect(row(goal(page, "buy"), "smal")).to_contain_text("Not compared")
     expect(page.locator("div.alarm")).to_have_count(0)
 
 
@@ -142,7 +142,7 @@ def test_a_key_is_asked_for_once_and_never_in_an_address(serve, visit):
     page.on("request", lambda request: asked.append((request.url, request.headers)))
     page.get_by_label("API key").fill("wrong")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("not the right one")
+    expect(page.get_by_role("alert")).to_contain_text("The API key is wrong.")
     page.get_by_label("API key").fill("s3cret key")
     page.keyboard.press("Enter")
     expect(page.locator("#experiment h2")).to_have_text("guarded")
@@ -228,7 +228,7 @@ def test_a_blank_name_can_be_seen_and_opened(server, visit):
 def test_an_experiment_that_is_not_here_is_told(server, visit):
     visitors(server, "here", ALIKE, namespace="here")
     page = visit(address(server, namespace="here", experiment="gone"))
-    expect(page.get_by_role("heading", name="This experiment is not here")).to_be_visible()
+    expect(page.get_by_role("heading", name="Experiment not found")).to_be_visible()
     expect(listed(page)).to_have_text(["here"])
 
 
@@ -243,7 +243,7 @@ def test_deleting_takes_the_typed_name(server, visit):
     visitors(server, "to be kept", ALIKE, namespace="deletion")
     page = visit(address(server, namespace="deletion", experiment=name))
     page.get_by_role("button", name="Delete…").click()
-    sure = page.get_by_role("button", name="Delete for good")
+    sure = page.get_by_role("button", name="Delete permanently")
     page.get_by_label("Type its name to confirm").fill("to be kept")
     expect(sure).to_be_disabled()
     page.keyboard.press("Escape")
@@ -270,7 +270,7 @@ def test_a_name_that_cannot_be_typed_as_it_is_can_be_confirmed(server, visit, na
     visitors(server, name, ALIKE, namespace="odd names")
     page = visit(address(server, namespace="odd names", experiment=name))
     page.get_by_role("button", name="Delete…").click()
-    sure = page.get_by_role("button", name="Delete for good")
+    sure = page.get_by_role("button", name="Delete permanently")
     expect(sure).to_be_disabled()
     page.get_by_role("dialog").get_by_role("textbox").fill("something else")
     expect(sure).to_be_disabled()
@@ -286,7 +286,7 @@ def test_a_name_that_differs_in_more_than_spaces_does_not_confirm(server, visit)
     page.get_by_role("button", name="Delete…").click()
     for typed in ("a b", "Ab", "A bc", ""):
         page.get_by_label("Type its name to confirm").fill(typed)
-        expect(page.get_by_role("button", name="Delete for good")).to_be_disabled()
+        expect(page.get_by_role("button", name="Delete permanently")).to_be_disabled()
 
 
 def test_spaces_in_names_are_shown_as_they_are(server, visit):
@@ -302,7 +302,7 @@ def test_the_deletion_says_who_is_not_counted_again(server, visit):
     visitors(server, "warned", ALIKE, namespace="warned")
     page = visit(address(server, namespace="warned"))
     page.get_by_role("button", name="Delete…").click()
-    expect(page.get_by_role("dialog")).to_contain_text("took part before are not counted as participants again")
+    expect(page.get_by_role("dialog")).to_contain_text("already took part are not counted as participants again")
 
 
 def test_a_deletion_that_fails_is_told_in_its_dialog(server, visit):
@@ -311,9 +311,9 @@ def test_a_deletion_that_fails_is_told_in_its_dialog(server, visit):
     page.route("**/delete?*", lambda route: route.fulfill(status=503, body='{"error": "not now", "hint": "later"}'))
     page.get_by_role("button", name="Delete…").click()
     page.get_by_label("Type its name to confirm").fill("stays")
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("dialog")).to_contain_text("not now")
-    expect(page.get_by_role("button", name="Delete for good")).to_be_enabled()
+    expect(page.get_by_role("button", name="Delete permanently")).to_be_enabled()
 
 
 def test_three_hundred_experiments_are_listed_and_found(server, visit, browser):

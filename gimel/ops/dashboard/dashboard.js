@@ -2,46 +2,49 @@
 
 import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
-import { capital } from "./elements.js";
-import { experimentPane, plural } from "./experiment.js";
-import { arranged, listTable } from "./list.js";
-import { clock, moment } from "./numbers.js";
-import { about, enter, key, remove, report, snapshot } from "./source.js";
-import { keyWanted, loading, noAnswer, nothingFound, nothingTracked, unknownExperiment } from "./states.js";
+import { capitalize, h } from "./elements.js";
+import { experimentPane } from "./experiment.js";
+import { filterAndSort, listTable } from "./list.js";
+import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
+import { patch } from "./patch.js";
+import { about, enter, key, problem, remove, report, snapshot } from "./source.js";
+import { experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
 import { participants } from "./verdicts.js";
-import { address, readView, show, showQuietly } from "./view.js";
+import { address, readView, replaceView, show } from "./view.js";
 
 const REFRESH_MS = 30000;
 const RECENT = "gimel namespaces";
 const part = id => document.getElementById(id);
+const hide = (id, isHidden) => part(id).toggleAttribute("hidden", Boolean(isHidden));
 
 let view = readView();
-let items = null; // what was read last, if it belongs to the view
+let items = null; // the last report read of the view's namespace
 let readAt = null;
-let problem = null;
-let info = null; // what the server says about itself
-let reading = 0; // only the answer to the last question counts
+let failure = null; // why the last read failed
+let server = null; // what it says about itself
+let lastRead = 0; // only the answer to the latest request counts
 let timer = null;
 
 async function read() {
-  const mine = ++reading;
+  const thisRead = ++lastRead;
   clearTimeout(timer);
   document.body.classList.add("reading");
-  let found = null;
-  let failure = null;
+  let fresh = null;
+  let error = null;
   try {
-    if (!snapshot) info = await about(view.namespace);
-    if (mine !== reading) return;
-    if (info?.needs_key && !key.get()) throw Object.assign(new Error(), {kind: "key"});
-    found = await report(view);
-  } catch (error) {
-    failure = error;
+    const answer = snapshot ? null : await about(view.namespace);
+    if (thisRead !== lastRead) return;
+    server = answer;
+    if (server?.needs_key && !key.get()) throw problem("key", "API key required");
+    fresh = await report(view);
+  } catch (caught) {
+    error = caught;
   }
-  if (mine !== reading) return;
+  if (thisRead !== lastRead) return;
   document.body.classList.remove("reading");
-  problem = failure;
-  if (found) {
-    items = found;
+  failure = error;
+  if (fresh) {
+    items = fresh;
     readAt = new Date();
     remember(view.namespace);
   }
@@ -50,95 +53,72 @@ async function read() {
 }
 
 function readIfVisible() {
-  // Not while a key is being typed, which would be lost.
-  if (document.visibilityState === "visible" && !wantsKey()) read();
+  // Without a key there is nothing to read.
+  if (document.visibilityState === "visible" && !needsKey()) read();
 }
 
-function wantsKey() {
-  return problem?.kind === "key" && Boolean(info?.needs_key);
+function needsKey() {
+  return failure?.kind === "key" && Boolean(server?.needs_key);
 }
 
 function draw() {
-  const kept = keep();
-  const whole = wantsKey() ? keyWanted(Boolean(key.get()), useKey)
-    : items === null ? (problem ? noAnswer(problem, read) : loading())
-    : items.length === 0 && !view.experiment ? nothingTracked(view.namespace, info) : null;
-  part("state").hidden = !whole;
-  part("overview").hidden = part("experiment").hidden = Boolean(whole);
-  part("export").hidden = Boolean(whole) || Boolean(snapshot);
-  part("state").replaceChildren(...(whole ? [whole] : []));
-  if (!whole) drawResults();
-  else document.body.classList.remove("one");
+  const state = insteadOfResults();
+  hide("state", !state);
+  hide("overview", state);
+  hide("experiment", state);
+  hide("export", state || snapshot);
+  patch(part("state"), state);
+  document.body.classList.toggle("one", !state && Boolean(view.experiment));
+  if (!state) drawResults();
   drawFreshness();
-  document.title = [view.experiment, view.namespace === "alephbet" ? "" : view.namespace, "Gimel"].filter(Boolean).join(" – ");
-  kept();
+  const namespace = view.namespace === "alephbet" ? "" : view.namespace;
+  patch(document.querySelector("title"), [view.experiment, namespace, "Gimel"].filter(Boolean).join(" – "));
+}
+
+function insteadOfResults() {
+  if (needsKey()) return keyForm(Boolean(key.get()), useKey);
+  if (items === null) return failure ? noReport(failure, read) : loading();
+  return items.length === 0 && !view.experiment ? nothingTracked(view.namespace, server) : null;
 }
 
 function drawResults() {
-  const found = arranged(items, view.search, view.sort);
-  const item = items.find(each => each.experiment === view.experiment) || (view.experiment ? null : found[0]);
-  document.body.classList.toggle("one", Boolean(view.experiment));
-  drawList(found, item);
-  const overview = address({experiment: "", control: ""});
+  const matches = filterAndSort(items, view.search, view.sort);
+  const item = view.experiment ? items.find(each => each.experiment === view.experiment) : matches[0];
+  const all = plural(items.length, "experiment");
+  patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
+  patch(part("list"), matches.length || !view.search
+    ? listTable(matches, item?.experiment, view.sort)
+    : nothingMatches(view.search, clearSearch));
   if (item) {
-    part("experiment").replaceChildren(...experimentPane(item, {
-      overview,
-      choose: snapshot ? null : control => show({experiment: item.experiment, control}),
-      remove: snapshot ? null : name => askToDelete(name, plural(participants(item), "participant"), () => deleted(name)),
-    }).flat(2).filter(Boolean));
+    patch(part("experiment"), experimentPane(item, snapshot ? null : {
+      // Until the answer comes, a control just chosen stays chosen.
+      control: failure ? item.control : view.control || item.control,
+      choose: control => show({experiment: item.experiment, control}),
+      remove: () => askToDelete(item.experiment, plural(participants(item), "participant"), () => deleteNow(item.experiment)),
+    }));
   } else {
-    part("experiment").replaceChildren(view.experiment ? unknownExperiment(view.experiment, view.namespace, overview) : "");
+    patch(part("experiment"), view.experiment ? experimentNotFound(view.experiment, view.namespace) : null);
   }
-}
-
-function drawList(found, item) {
-  part("found").textContent = view.search ? `${found.length} of ${plural(items.length, "experiment")}` : plural(items.length, "experiment");
-  part("list").replaceChildren(found.length || !view.search
-    ? listTable(found, item?.experiment, view.sort, each => address({experiment: each.experiment, control: ""}),
-      sort => show({sort: sort === "verdict" ? "" : sort}))
-    : nothingFound(view.search, () => { part("search").value = ""; search(); part("search").focus(); }));
 }
 
 function drawFreshness() {
-  const isOld = problem && items !== null && !wantsKey();
-  const banner = part("banner");
-  banner.hidden = !isOld;
-  const text = isOld ? `${capital(problem.message)}. Shown is the last good answer, of ${clock(readAt)}. ${capital(problem.hint || "")}` : "";
-  if (banner.textContent !== text) banner.textContent = text;
-  document.body.classList.toggle("old", Boolean(isOld));
-  part("demo").hidden = !info?.is_demo;
-  if (snapshot) {
-    part("freshness").textContent = `Snapshot of ${moment(new Date(snapshot.read_at))}`;
-  } else if (readAt && items !== null) {
-    part("freshness").replaceChildren("Read at ", Object.assign(document.createElement("time"), {
-      dateTime: readAt.toISOString(), textContent: clock(readAt)}));
-  } else {
-    part("freshness").textContent = "";
-  }
-}
-
-// Drawing replaces elements: what has the focus and what is unfolded stays so.
-function keep() {
-  const focused = document.activeElement?.dataset?.focus;
-  const open = [...document.querySelectorAll("details[data-keep][open]")].map(each => each.dataset.keep);
-  const drawn = view.experiment;
-  return () => {
-    if (keep.drawn === drawn) {
-      for (const each of document.querySelectorAll("details[data-keep]")) each.open = open.includes(each.dataset.keep);
-    }
-    keep.drawn = drawn;
-    if (focused) [...document.querySelectorAll("[data-focus]")].find(each => each.dataset.focus === focused)?.focus();
-  };
+  const isOld = Boolean(failure && items !== null && !needsKey());
+  hide("banner", !isOld);
+  patch(part("banner"), isOld
+    ? `${capitalize(failure.message)}. Showing the last report, read at ${timeOfDay(readAt)}. ${capitalize(failure.hint || "")}`
+    : null);
+  document.body.classList.toggle("old", isOld);
+  hide("demo", !server?.is_demo);
+  patch(part("freshness"), snapshot ? `Snapshot of ${dateAndTime(new Date(snapshot.read_at))}`
+    : items !== null ? ["Updated ", h("time", null, timeOfDay(readAt))] : null);
 }
 
 function useKey(text) {
   key.set(text);
-  problem = null;
-  draw();
   read();
 }
 
-async function deleted(name) {
+async function deleteNow(name) {
   await remove(view.namespace, name);
   items = items.filter(each => each.experiment !== name);
   show({experiment: "", control: ""});
@@ -146,37 +126,41 @@ async function deleted(name) {
 }
 
 function search() {
-  showQuietly({search: part("search").value.trim()});
+  replaceView({search: part("search").value.trim()});
   view = readView();
   draw();
+}
+
+function clearSearch() {
+  part("search").value = "";
+  part("search").focus();
+  search();
 }
 
 function remember(namespace) {
   try {
     const recent = [...new Set([namespace, ...JSON.parse(localStorage.getItem(RECENT) || "[]")])].slice(0, 12);
     localStorage.setItem(RECENT, JSON.stringify(recent));
-    part("namespaces").replaceChildren(...recent.map(each => Object.assign(document.createElement("option"), {value: each})));
+    patch(part("namespaces"), recent.map(value => h("option", {value})));
   } catch {
-    // A browser that keeps nothing only costs the list of namespaces seen before.
+    // Without local storage, only the suggestions are missing.
   }
 }
 
-function changed() {
+function viewChanged() {
   const before = view;
   view = readView();
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;
   const isOther = view.namespace !== before.namespace;
   if (isOther) items = null;
-  // The control belongs to one experiment, so to leave that with a control chosen is a change of numbers too.
+  // A control is chosen for one experiment only, so leaving that experiment changes its figures too.
   const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment);
   draw();
-  if (view.experiment && view.experiment !== before.experiment && document.body.classList.contains("one")) {
-    part("experiment").scrollTop = 0;
-    if (getComputedStyle(part("overview")).display === "none") {
-      scrollTo(0, 0);
-      part("experiment-title")?.focus();
-    }
+  const isOnlyPane = getComputedStyle(part("overview")).display === "none";
+  if (view.experiment && view.experiment !== before.experiment && isOnlyPane) {
+    scrollTo(0, 0);
+    part("experiment-title")?.focus();
   }
   if (!isRead && !snapshot) read();
 }
@@ -185,32 +169,44 @@ function start() {
   if (snapshot) {
     if (location.hash.length < 2 && snapshot.view) history.replaceState(null, "", `#${snapshot.view}`);
     part("namespace").readOnly = true;
-    part("refresh").hidden = true;
+    hide("refresh", true);
   }
   addEventListener("hashchange", async () => {
-    const isLetIn = await enter();
-    changed();
-    if (isLetIn) read();
+    const hadToken = await enter();
+    viewChanged();
+    if (hadToken) read();
   });
   document.addEventListener("visibilitychange", () => {
-    if (!snapshot && document.visibilityState === "visible" && (!readAt || problem || Date.now() - readAt >= REFRESH_MS)) read();
+    if (snapshot || document.visibilityState !== "visible") return;
+    if (!readAt || failure || Date.now() - readAt >= REFRESH_MS) read();
   });
-  part("refresh").addEventListener("click", read);
-  part("search").addEventListener("input", search);
-  part("namespace").addEventListener("change", () =>
-    show({namespace: part("namespace").value.trim() || "alephbet", experiment: "", control: ""}));
-  part("skip").addEventListener("click", event => { event.preventDefault(); part("experiment").focus(); });
-  part("export").addEventListener("click", event => {
-    const form = event.target.closest("[data-form]")?.dataset.form;
-    if (!form) return;
-    part("export").open = false;
-    download(form, {namespace: view.namespace, read_at: readAt.toISOString(), view: location.hash.slice(1), report: items})
-      .catch(error => { part("banner").textContent = `Nothing was exported: ${error.message}.`; part("banner").hidden = false; });
+  part("refresh").onclick = read;
+  part("search").oninput = search;
+  part("namespace").onchange = () =>
+    show({namespace: part("namespace").value.trim() || "alephbet", experiment: "", control: ""});
+  part("skip").onclick = event => {
+    event.preventDefault();
+    part("experiment").focus();
+  };
+  part("export").onclick = event => exportAs(event.target.closest("[data-form]")?.dataset.form);
+  document.addEventListener("click", event => {
+    if (!part("export").contains(event.target)) part("export").open = false;
   });
-  document.addEventListener("click", event => { if (!part("export").contains(event.target)) part("export").open = false; });
   document.addEventListener("keydown", shortcut);
-  changed();
+  viewChanged();
   enter().then(read);
+}
+
+async function exportAs(form) {
+  if (!form) return;
+  part("export").open = false;
+  try {
+    const read_at = readAt.toISOString();
+    await download(form, {namespace: view.namespace, read_at, view: location.hash.slice(1), report: items});
+  } catch (error) {
+    patch(part("banner"), `Export failed: ${error.message}.`);
+    hide("banner", false);
+  }
 }
 
 function shortcut(event) {

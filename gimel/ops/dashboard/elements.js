@@ -1,63 +1,69 @@
-// Builds elements. Names come from the public internet: text is only ever set as text, and every name is isolated.
+// Builds elements. Names come from the public internet: they are only ever set as text, each isolated from its context.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Scripts written from right to left, and the invisible characters that change the direction of what follows.
-const DIRECTED = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]|[\ud802\ud803\ud83a\ud83b]/;
+// Right-to-left scripts, and the invisible characters that change the direction of what follows.
+const BIDI = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff]|[\ud802\ud803\ud83a\ud83b]/;
 
-function build(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes || {})) {
+// The event handler properties in use: patch.js copies them, so that no element keeps an outdated handler.
+export const HANDLERS = new Set();
+
+// Browsers drop the roles of a table that CSS lays out as a grid, so they are spelled out.
+const ROLES = {table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", th: "columnheader", td: "cell"};
+
+// A `key` distinguishes an element from its siblings: see patch.js.
+function build(element, {key, ...attributes}, children) {
+  element.key = key;
+  for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) {
+      element[name] = value;
+      HANDLERS.add(name);
+    } else {
+      element.setAttribute(name, value === true ? "" : value);
+    }
   }
   element.append(...children.flat(3).filter(child => child !== null && child !== undefined && child !== false));
   return element;
 }
 
 export function h(tag, attributes, ...children) {
-  return build(document.createElement(tag), attributes, children);
+  return build(document.createElement(tag), {role: ROLES[tag], ...attributes}, children);
 }
 
 export function s(tag, attributes, ...children) {
-  return build(document.createElementNS(SVG, tag), attributes, children);
+  return build(document.createElementNS(SVG, tag), attributes || {}, children);
 }
 
-// Of a name what a person can see and type: what is invisible left out, white space of any kind and length as one space.
+// What a person can see and type of a name: without invisible characters, and with single spaces.
 export function typeable(name) {
   return name.normalize().replace(/[\s\p{Z}\u115f\u1160\u2800\u3164\uffa0]+/gu, " ").replace(/[\p{Cc}\p{Cf}]/gu, "").trim();
 }
 
-// What a name looks like where nothing of it can be seen.
-export function visible(name) {
-  return typeable(name) ? name : `“${name}” (blank)`;
+export function isolated(name, attributes) {
+  return h("bdi", attributes, typeable(name) ? name : `“${name}” (blank)`);
 }
 
-export function named(name, attributes) {
-  return h("bdi", attributes, visible(name));
-}
-
-// Words of the report. A name in them that could turn them around is isolated; others need nothing.
-export function words(text, names) {
-  const turning = [...names].filter(name => DIRECTED.test(name)).sort((a, b) => b.length - a.length);
+// A text of the report. Names in it are isolated if they could change the direction of the rest.
+export function withNames(text, names) {
+  const bidiNames = [...names].filter(name => BIDI.test(name)).sort((a, b) => b.length - a.length);
   let parts = [text];
-  for (const name of turning) {
+  for (const name of bidiNames) {
     parts = parts.flatMap(part => typeof part !== "string" ? [part]
       : part.split(name).flatMap((piece, index) => index ? [h("bdi", null, name), piece] : [piece]));
   }
-  // A number does not part from its unit at the end of a line.
+  // No line break between a number and its unit.
   return parts.map(part => typeof part === "string" ? part.replace(/(\d) %/g, "$1\u202f%") : part);
 }
 
-// With a capital, unless it begins with an address.
-export function capital(text) {
+export function capitalize(text) {
   return /^https?:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// The same as a sentence: with a capital, unless it begins with a name.
+// The same as a sentence: with a capital letter, unless it begins with a name.
 export function sentence(text, names) {
   const isName = [...names].some(name => text.startsWith(name));
-  return words(isName ? text : capital(text), names);
+  return withNames(isName ? text : capitalize(text), names);
 }
 
 const ICONS = {

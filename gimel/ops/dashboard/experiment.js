@@ -1,47 +1,43 @@
 // One experiment in full.
 
-import { countingNote } from "./counting.js";
-import { h, named, s } from "./elements.js";
+import { h, isolated, s, sentence } from "./elements.js";
 import { goalSection } from "./goal.js";
-import { count } from "./numbers.js";
+import { plural } from "./numbers.js";
 import { splitSection } from "./split.js";
 import { participants } from "./verdicts.js";
+import { address } from "./view.js";
 
-// `act` has what can be done with it: choose a control, delete it; none of them in a snapshot.
-export function experimentPane(item, act) {
-  return [
+// `actions` are what can be done with it, and the control chosen; a snapshot has none.
+export function experimentPane(item, actions) {
+  return h("div", {class: "pane", key: item.experiment},
     h("header", {class: "experiment-head"},
-      h("a", {class: "back", href: act.overview, "data-focus": "back"}, "All experiments"),
-      h("h2", {id: "experiment-title", tabindex: "-1"}, named(item.experiment)),
+      h("a", {class: "back", href: address({experiment: "", control: ""})}, "All experiments"),
+      h("h2", {id: "experiment-title", tabindex: "-1"}, isolated(item.experiment)),
       h("p", {class: "quiet"}, plural(participants(item), "participant"), " · ",
         plural(item.participants.length, "variant"), " · ", plural(item.goals.length, "goal")),
       h("div", {class: "acts"},
-        item.participants.length > 1 ? controlChoice(item, act.choose) : null,
-        act.remove ? h("button", {type: "button", class: "plain danger", "data-focus": "delete",
-          onclick: () => act.remove(item.experiment)}, "Delete…") : null)),
+        item.participants.length > 1 ? controlChoice(item, actions) : null,
+        actions ? h("button", {type: "button", class: "plain danger", onclick: actions.remove}, "Delete…") : null)),
     splitSection(item),
-    countingNote(item),
-    item.goals.length ? null : h("p", {class: "card note"}, "No goal has been reached yet."),
+    item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,
+    item.goals.length ? null : h("p", {class: "card quiet"}, "No goal has been reached yet."),
     item.goals.some(goal => goal.results.some(row => row.difference_interval)) ? legend() : null,
-    item.goals.map((goal, index) => goalSection(goal, item, index)),
-  ];
+    item.goals.map((goal, index) => goalSection(goal, item, index)));
 }
 
-function controlChoice(item, choose) {
-  if (!choose) return h("p", null, "Compared with ", named(item.control, {class: "strong"}));
+function controlChoice(item, actions) {
+  if (!actions) return h("p", null, "Compared with ", isolated(item.control, {class: "strong"}));
   return h("label", {class: "field"}, "Compared with",
-    h("select", {id: "control", "data-focus": "control", onchange: event => choose(event.target.value)},
-      item.participants.map(({label}) => h("option", {value: label, selected: label === item.control}, label))));
+    h("select", {id: "control", onchange: event => actions.choose(event.target.value)},
+      item.participants.map(({label}) => h("option", {value: label, selected: label === actions.control}, label))));
 }
 
 function legend() {
-  const sample = (width, ...marks) => s("svg", {class: "plot sample", width, height: 14, "aria-hidden": "true"}, marks);
+  const sample = (width, mark) => s("svg", {class: "plot sample", width, height: 14, "aria-hidden": "true"}, mark);
   return h("p", {class: "legend"},
-    h("span", null, sample(12, s("circle", {class: "estimate", cx: 6, cy: 7, r: 4})), "as counted"),
-    h("span", null, sample(34, s("rect", {class: "inner", x: 3, width: 28, y: 2, height: 10, rx: 1.5})), "95 % interval, if you look once"),
-    h("span", null, sample(34, s("path", {class: "outer", d: "M3 3v8M31 3v8M3 7h28"})), "holds however often you look"));
-}
-
-export function plural(number, thing) {
-  return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+    h("span", null, sample(12, s("circle", {class: "estimate", cx: 6, cy: 7, r: 4})), "observed difference"),
+    h("span", null, sample(34, s("rect", {class: "inner", x: 3, width: 28, y: 2, height: 10, rx: 1.5})),
+      "95 % interval (single look)"),
+    h("span", null, sample(34, s("path", {class: "outer", d: "M3 3v8M31 3v8M3 7h28"})),
+      "95 % interval, no matter how often you check"));
 }

@@ -1,129 +1,127 @@
 // One goal of an experiment: the verdict and its reason, the rates, and how far each variant is from the control.
 
-import { h, named, sentence } from "./elements.js";
+import { h, isolated, sentence } from "./elements.js";
 import {
-  chance, compareNames, count, decimals, halfWidth, percent, perVisitor, points, probability, range, roughly,
-  sharedDecimals, signedPercent,
+  chance, count, decimals, halfWidth, percent, perVisitor, points, probability, range, roundUp, sharedDecimals,
+  signedPercent,
 } from "./numbers.js";
 import { Scale, axis, bars } from "./plot.js";
+import { column, controlFirst, figure, table, variantHeader } from "./tables.js";
 import { chip } from "./verdicts.js";
 
-const BESIDE_CONTROL = {winner: "Better", loser: "Worse"};
+const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 
 export function goalSection(goal, item, index) {
-  const labels = goal.results.map(row => row.label);
+  const rowOf = new Map(goal.results.map(row => [row.label, row]));
+  const labels = controlFirst(rowOf.keys(), item);
+  const rows = labels.map(label => rowOf.get(label));
   const title = `goal-${index}`;
-  return h("section", {class: "card goal", "aria-labelledby": title},
+  const isCompared = rows.some(row => row.difference_interval);
+  return h("section", {class: "card goal", key: goal.goal, "aria-labelledby": title},
     h("header", {class: "goal-head"},
-      h("h3", {id: title}, named(goal.goal)),
+      h("h3", {id: title}, isolated(goal.goal)),
       goal.verdict ? chip(goal.verdict.state) : null),
-    // Of a broken split the participants' part tells already, once for all goals.
-    goal.verdict && goal.verdict.state !== "do_not_trust" ? h("p", {class: "verdict"},
+    goal.verdict ? h("p", {class: "verdict"},
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
-    goal.kind === "per_visitor" ? perVisitorTable(goal, item) : proportionTable(goal, item),
-    goal.results.some(row => row.difference_interval) ? everyFigure(goal, item, index) : null);
+    goal.kind === "per_visitor" ? perVisitorTable(rows, item)
+      : isCompared ? comparisonTable(rows, item) : proportionTable(rows, item),
+    isCompared ? allFigures(rows, item) : null);
 }
 
-function proportionTable(goal, item) {
-  const rows = controlFirst(goal.results, item);
-  const compared = rows.some(row => row.difference_interval);
+function proportionTable(rows, item) {
+  return table("figures proportion",
+    [column("Variant"), column("Reached", "number"), column("Conversion rate", "number", "95 % interval")],
+    rows.map(row => variantRow(row, item, judgedHeader(row, item, rows), rateCells(row, rows))));
+}
+
+function comparisonTable(rows, item) {
   const control = rows.find(row => row.label === item.control);
-  const digits = sharedDecimals(rows.map(row => halfWidth(row.rate_interval)));
-  const upliftDigits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
-  const scale = compared ? new Scale(rows, control?.rate) : null;
+  const digits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
+  const scale = new Scale(rows, control?.rate);
   const head = [
-    column("Variant", "variant-head"), column("Reached", "number reached"), column("Rate", "number rate", "95 % interval"),
-    compared ? h("th", {scope: "col", role: "columnheader", class: "wide"},
+    column("Variant", "variant-head"), column("Reached", "number reached"),
+    column("Conversion rate", "number rate", "95 % interval"),
+    h("th", {scope: "col", class: "wide"},
       h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
-      axis(scale)) : null,
-    compared ? column("Uplift", "number uplift", "relative") : null,
-    compared ? column("Chance to beat", "number chance", "the control") : null,
+      axis(scale)),
+    column("Uplift", "number uplift", "relative"), column("Chance to beat", "number chance", "the control"),
   ];
-  const body = rows.map(row => h("tr", {role: "row", class: row.label === item.control ? "control" : null},
-    variantCell(row, item, rows.length > 2),
-    cell("Reached", count(row.successes), row.trials ? `of ${count(row.trials)}` : "no visitors"),
-    cell("Rate", percent(row.rate, digits), row.rate_interval && range(row.rate_interval, end => percent(end, digits))),
-    compared ? h("td", {role: "cell", class: "wide"}, row.difference_interval || row.label === item.control ? bars(scale, row, spoken(row)) : null) : null,
-    compared ? cell("Uplift", row.label === item.control ? "" : signedPercent(row.uplift, upliftDigits),
-      row.uplift_interval && range(known(row.uplift_interval), end => signedPercent(end, upliftDigits))) : null,
-    compared ? cell("Chance", row.label === item.control ? "" : chance(row.chance_to_beat_control)) : null));
-  return table(compared ? "proportion compared" : "proportion", head, body);
+  return table("figures proportion compared", head, rows.map(row => variantRow(row, item,
+    judgedHeader(row, item, rows),
+    rateCells(row, rows),
+    h("td", {class: "wide"}, row.difference_interval || row === control ? bars(scale, row, description(row)) : null),
+    figure("Uplift", row === control ? "" : signedPercent(row.uplift, digits),
+      range(informative(row.uplift_interval), end => signedPercent(end, digits))),
+    figure("Chance", row === control ? "" : chance(row.chance_to_beat_control)))));
 }
 
-function perVisitorTable(goal, item) {
-  const body = controlFirst(goal.results, item).map(row => h("tr", {role: "row", class: row.label === item.control ? "control" : null},
-    variantCell(row, item, false),
-    cell("Reached", count(row.successes), row.trials ? `by ${count(row.trials)}` : "no visitors"),
-    cell("Per visitor", perVisitor(row.rate)),
-    cell("Uplift", row.label === item.control ? "" : signedPercent(row.uplift, 1), row.uplift === null ? null : "not tested")));
+function perVisitorTable(rows, item) {
   const head = [column("Variant"), column("Reached", "number"), column("Per visitor", "number"), column("Uplift", "number")];
-  return table("per-visitor", head, body);
+  return table("figures per-visitor", head, rows.map(row => variantRow(row, item,
+    variantHeader(row.label, item),
+    reached(row, "by"),
+    figure("Per visitor", perVisitor(row.rate)),
+    row.label === item.control ? figure("Uplift", "")
+      : figure("Uplift", signedPercent(row.uplift, 1), row.uplift == null ? null : "not tested"))));
 }
 
-function everyFigure(goal, item, index) {
-  const titles = [
-    ["Variant"], ["Difference", "95 %, points"], ["Always valid", "points"], ["p-value", "one look"],
-    ["p-value", "always valid"], ["Still needed", "to see 10\u202f%"], ["Counting error", "of the rate"],
+function allFigures(rows, item) {
+  const head = [
+    column("Variant"), column("Difference", "number", "95 %, points"), column("Always valid", "number", "points"),
+    column("p-value", "number", "single look"), column("p-value", "number", "always valid"),
+    column("Still needed", "number", "to see 10\u202f%"), column("Counting error", "number", "of the rate"),
   ];
-  const body = controlFirst(goal.results, item).filter(row => row.difference_interval).map(row => {
+  const body = rows.filter(row => row.difference_interval).map(row => {
     const digits = decimals(100 * (halfWidth(row.difference_interval) || 0.01));
     const write = end => points(end, digits);
-    return h("tr", {role: "row"},
-      variantCell(row, item, false),
-      cell("Difference", write(row.difference), range(row.difference_interval, write)),
-      cell("Always valid", range(row.always_valid_interval, write)),
-      cell("p-value, one look", probability(row.p_value)),
-      cell("p-value, always valid", probability(row.always_valid_p_value)),
-      cell("Still needed", stillNeeded(row)),
-      cell("Counting error", percent(row.counting_error, 2)));
+    return variantRow(row, item,
+      variantHeader(row.label, item),
+      figure("Difference", write(row.difference), range(row.difference_interval, write)),
+      figure("Always valid", range(row.always_valid_interval, write)),
+      figure("p-value, single look", probability(row.p_value)),
+      figure("p-value, always valid", probability(row.always_valid_p_value)),
+      figure("Still needed", roundUp(row.verdict?.state === "collecting" ? row.visitors_needed : null)),
+      figure("Counting error", percent(row.counting_error, 2)));
   });
-  return h("details", {class: "more", "data-keep": `figures-${index}`},
-    h("summary", {"data-focus": `figures-${index}`}, "All figures"),
-    table("all", titles.map(([title, below], nth) => column(title, nth ? "number" : null, below)), body),
+  return h("details", {class: "more"},
+    h("summary", null, "All figures"),
+    table("figures all", head, body),
     item.comparisons > 1 ? h("p", {class: "note"},
       `Intervals, p-values and verdicts are corrected for ${item.comparisons} comparisons with one control.`) : null);
 }
 
-// That nothing is left of a rate is where every uplift begins: with no end above, it says nothing.
-function known(interval) {
-  return interval.high === null && interval.low <= -1 ? {low: null, high: null} : interval;
+function variantRow(row, item, ...cells) {
+  return h("tr", {key: row.label, class: row.label === item.control ? "control" : null}, cells);
 }
 
-// Visitors, while there is a verdict to wait for.
-function stillNeeded(row) {
-  return row.verdict?.state === "collecting" && row.visitors_needed !== null ? roughly(row.visitors_needed) : "\u2013";
+// With two variants, the goal's chip says it all.
+function judgedHeader(row, item, rows) {
+  const isJudged = rows.length > 2 && row.verdict && row.label !== item.control;
+  return variantHeader(row.label, item, isJudged ? chip(row.verdict.state, COMPARED_WITH_CONTROL[row.verdict.state]) : null);
 }
 
-function controlFirst(rows, item) {
-  return [...rows].sort((a, b) => (b.label === item.control) - (a.label === item.control) || compareNames(a.label, b.label));
+function rateCells(row, rows) {
+  const digits = sharedDecimals(rows.map(each => halfWidth(each.rate_interval)));
+  return [
+    reached(row, "of"),
+    figure("Rate", percent(row.rate, digits), range(row.rate_interval, end => percent(end, digits))),
+  ];
 }
 
-function table(kind, head, body) {
-  return h("table", {class: `figures ${kind}`, role: "table"},
-    h("thead", {role: "rowgroup"}, h("tr", {role: "row"}, head)), h("tbody", {role: "rowgroup"}, body));
+function reached(row, preposition) {
+  return figure("Reached", count(row.successes), row.trials ? `${preposition} ${count(row.trials)}` : "no visitors");
 }
 
-function column(title, kind, below) {
-  return h("th", {scope: "col", role: "columnheader", class: kind}, title, below ? h("small", null, below) : null);
+// No rate can fall by more than all of it: a lower end there, without an upper one, says nothing.
+function informative(interval) {
+  return interval && interval.high === null && interval.low <= -1 ? {low: null, high: null} : interval;
 }
 
-function cell(title, text, below) {
-  return h("td", {role: "cell", class: "number", "data-label": title},
-    h("span", {class: "value"}, text), below ? h("small", null, below) : null);
-}
-
-function variantCell(row, item, judged) {
-  const isControl = row.label === item.control;
-  return h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"}, named(row.label, {title: row.label.length > 60 ? row.label : null}),
-    isControl ? h("span", {class: "tag"}, "control") : null,
-    judged && row.verdict && !isControl ? chip(row.verdict.state, BESIDE_CONTROL[row.verdict.state]) : null));
-}
-
-// What the plot says to those who do not see it.
-function spoken(row) {
+// The plot for those who cannot see it.
+function description(row) {
   if (!row.difference_interval) return "";
   const write = end => points(end, 2);
-  return `Difference ${write(row.difference)} percentage points; with 95 % ${range(row.difference_interval, write)}; `
-    + `however often one looks ${range(row.always_valid_interval, write)}`;
+  return `Difference ${write(row.difference)} percentage points; 95 % interval ${range(row.difference_interval, write)}; `
+    + `no matter how often you check ${range(row.always_valid_interval, write)}`;
 }

@@ -1,36 +1,37 @@
-// Intervals of differences on one axis: a bar holds with 95 % if one looks once, the line around it however often.
+// Intervals of differences on one axis: a bar for the 95 % interval of a single look, and around it a line for the one
+// that holds no matter how often you check.
 
 import { s } from "./elements.js";
-import { MANIFOLD, points, signedPercent } from "./numbers.js";
+import { LARGE_UPLIFT, points, signedPercent } from "./numbers.js";
 
 const TONES = {winner: "good", loser: "bad"};
 const HEIGHT = 30;
 const AXIS_HEIGHT = 30;
 const TICKS = 5;
-const CROWD = 4; // of more ticks, a narrow plot has room for every second long label
+const CROWDED = 4; // with more ticks, a narrow plot has room for every second relative label only
 const MARGIN = 0.07; // of the width, on either side: room for the first and the last label
-const WIDEST = 2.5; // the line may lead out of the picture where it is so much longer than the bars
+const LONGEST_LINE = 2.5; // times the longest bar: what goes beyond leaves the plot
 
 // From a difference to a place on the axis. Differences are shares: 0.01 is one percentage point.
 export class Scale {
-  constructor(results, controlRate) {
-    const bars = ends(results, "difference_interval").concat(results.map(row => row.difference ?? 0));
-    const limit = WIDEST * Math.max(...bars.map(Math.abs));
-    const lines = ends(results, "always_valid_interval").map(end => Math.max(-limit, Math.min(limit, end)));
+  constructor(rows, controlRate) {
+    const bars = bounds(rows.map(row => row.difference_interval)).concat(rows.map(row => row.difference ?? 0));
+    const limit = LONGEST_LINE * Math.max(...bars.map(Math.abs));
+    const lines = bounds(rows.map(row => row.always_valid_interval)).map(end => Math.max(-limit, Math.min(limit, end)));
     const low = Math.min(0, ...bars, ...lines);
     const high = Math.max(0, ...bars, ...lines);
     const width = high - low || 0.02;
     this.low = low - MARGIN * width - (high > low ? 0 : 0.01);
     this.high = this.low + (1 + 2 * MARGIN) * width;
-    // Next to a tiny rate everything is thousands of percent: such labels say little, and find no room.
-    this.relativeTo = controlRate && Math.max(-low, high) / controlRate < MANIFOLD ? controlRate : null;
+    // Relative to a tiny rate, everything is thousands of percent: such labels say little and do not fit.
+    this.relativeTo = controlRate && Math.max(-low, high) / controlRate < LARGE_UPLIFT ? controlRate : null;
   }
 
   place(difference) {
     return 100 * Math.max(0, Math.min(1, (difference - this.low) / (this.high - this.low)));
   }
 
-  holds(difference) {
+  contains(difference) {
     return difference !== null && difference >= this.low && difference <= this.high;
   }
 
@@ -52,58 +53,55 @@ export class Scale {
   }
 }
 
-function ends(results, name) {
-  return results.flatMap(row => row[name] ? [row[name].low, row[name].high] : []).filter(end => end !== null);
+function bounds(intervals) {
+  return intervals.flatMap(interval => interval ? [interval.low, interval.high] : []).filter(end => end !== null);
 }
 
-const at = place => `${place.toFixed(3)}%`;
+const percentOfWidth = place => `${place.toFixed(3)}%`;
 
-// The axis' labels: percentage points, and below them the same as a share of the control's rate.
+// The labels of the axis: percentage points, and below them the same relative to the control's rate.
 export function axis(scale) {
   const controlRate = scale.relativeTo;
   const {values, step, digits} = scale.ticks;
+  const label = (kind, value, y, text) => s("text",
+    {class: kind, x: percentOfWidth(scale.place(value)), y, "text-anchor": "middle", "data-value": value}, text);
   return s("svg", {class: "plot axis", height: AXIS_HEIGHT, "aria-hidden": "true"}, values.map(value => {
-    const x = at(scale.place(value));
-    // Of a rate, no more than all can be lost.
-    const relative = controlRate && value && value >= -controlRate
-      ? signedPercent(value / controlRate, Math.abs(value / controlRate) < 0.0995 ? 1 : 0) : "";
+    const uplift = controlRate ? value / controlRate : 0;
+    const isEverySecond = values.length > CROWDED && Math.round(value / step) % 2;
     return [
-      s("text", {class: "tick", x, y: 11, "text-anchor": "middle", "data-value": value}, points(value, digits)),
-      relative ? s("text", {class: values.length > CROWD && Math.round(value / step) % 2 ? "tick minor between" : "tick minor", x, y: 25, "text-anchor": "middle"}, relative) : null,
+      label("tick", value, 11, points(value, digits)),
+      // No rate can fall by more than all of it.
+      uplift && uplift >= -1 ? label(isEverySecond ? "tick minor between" : "tick minor", value, 25,
+        signedPercent(uplift, Math.abs(uplift) < 0.0995 ? 1 : 0)) : null,
     ];
   }));
 }
 
-export function bars(scale, row, label) {
+export function bars(scale, row, description) {
   const middle = HEIGHT / 2;
-  const grid = scale.ticks.values.map(value => s("line", {
-    class: value ? "grid" : "zero", x1: at(scale.place(value)), x2: at(scale.place(value)), y1: 0, y2: HEIGHT,
-  }));
+  const x = (difference, beyond) => percentOfWidth(scale.place(difference ?? beyond));
+  const grid = scale.ticks.values.map(value =>
+    s("line", {class: value ? "grid" : "zero", x1: x(value), x2: x(value), y1: 0, y2: HEIGHT}));
   const marks = [];
-  const outer = row.always_valid_interval;
-  if (outer) {
-    const [from, to] = drawn(scale, outer);
-    marks.push(s("line", {class: "outer", x1: at(from), x2: at(to), y1: middle, y2: middle}));
-    marks.push(cap(scale, outer.low, from, -1, middle), cap(scale, outer.high, to, 1, middle));
+  const line = row.always_valid_interval;
+  if (line) {
+    const [x1, x2] = [x(line.low, -Infinity), x(line.high, Infinity)];
+    marks.push(s("line", {class: "outer", x1, x2, y1: middle, y2: middle}));
+    marks.push(cap(scale, line.low, x1, -1, middle), cap(scale, line.high, x2, 1, middle));
   }
-  const inner = row.difference_interval;
-  if (inner) {
-    const [from, to] = drawn(scale, inner);
-    marks.push(s("rect", {class: "inner", x: at(from), width: at(to - from), y: middle - 5, height: 10, rx: 1.5}));
+  const bar = row.difference_interval;
+  if (bar) {
+    const [from, to] = [scale.place(bar.low ?? -Infinity), scale.place(bar.high ?? Infinity)];
+    const [start, width] = [percentOfWidth(from), percentOfWidth(to - from)];
+    marks.push(s("rect", {class: "inner", x: start, width, y: middle - 5, height: 10, rx: 1.5}));
+    marks.push(s("circle", {class: "estimate", cx: x(row.difference), cy: middle, r: 4}));
   }
-  if (row.difference !== null && inner) {
-    marks.push(s("circle", {class: "estimate", cx: at(scale.place(row.difference)), cy: middle, r: 4}));
-  }
-  const said = label ? {role: "img", "aria-label": label} : {"aria-hidden": "true"};
-  return s("svg", {class: `plot ${TONES[row.verdict?.state] || ""}`, height: HEIGHT, ...said}, grid, marks);
+  const spoken = description ? {role: "img", "aria-label": description} : {"aria-hidden": "true"};
+  return s("svg", {class: `plot ${TONES[row.verdict?.state] || ""}`, height: HEIGHT, ...spoken}, grid, marks);
 }
 
-function drawn(scale, interval) {
-  return [scale.place(interval.low ?? -Infinity), scale.place(interval.high ?? Infinity)];
-}
-
-// The end of a line; an arrow where it leads on, out of the picture.
-function cap(scale, end, place, side, middle) {
-  const shape = scale.holds(end) ? "M0-4V4" : `M${-4 * side}-4 0 0 ${-4 * side} 4`;
-  return s("svg", {x: at(place), y: middle, overflow: "visible"}, s("path", {class: "outer", d: shape}));
+// The end of a line; an arrow where the line continues outside the plot.
+function cap(scale, end, x, side, middle) {
+  const shape = scale.contains(end) ? "M0-4V4" : `M${-4 * side}-4 0 0 ${-4 * side} 4`;
+  return s("svg", {x, y: middle, overflow: "visible"}, s("path", {class: "outer", d: shape}));
 }

@@ -1,25 +1,24 @@
-// What is shown, kept in the address after the `#`: a link shows the same view, and no server's log has it.
+// What is shown, kept in the address after the `#`: a link shows the same view, and no server logs it.
 
 const DEFAULTS = {namespace: "alephbet", experiment: "", control: "", search: "", sort: "verdict"};
 
 export function readView() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, usual]) => [name, asked.get(name) || usual]));
+  const params = new URLSearchParams(location.hash.slice(1));
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, params.get(name) || value]));
 }
 
-// The address of this view with some changes; what is as usual is left out.
+// The address of this view with some changes, without what is at its default.
 export function address(changes) {
   const view = {...readView(), ...changes};
-  const said = Object.entries(view).filter(([name, value]) => value && value !== DEFAULTS[name]);
-  return `#${new URLSearchParams(said)}`;
+  return `#${new URLSearchParams(Object.entries(view).filter(([name, value]) => value && value !== DEFAULTS[name]))}`;
 }
 
 export function show(changes) {
-  const wanted = address(changes);
-  if (wanted !== (location.hash || "#")) location.hash = wanted;
+  const hash = address(changes);
+  if (hash !== (location.hash || "#")) location.hash = hash;
 }
 
-// As `show`, but without a step in the browser's history: for what changes with every key pressed.
-export function showQuietly(changes) {
+// Like `show`, but without a step in the browser's history: for what changes with every keystroke.
+export function replaceView(changes) {
   history.replaceState(null, "", address(changes));
 }

@@ -174,3 +174,15 @@ def test_the_example_page_shows_what_a_newcomer_clicks(page, serve, redis_server
     page.get_by_role("button", name="View").click()
     rows = page.locator("#counts tr")
     wait_for(lambda: rows.all_inner_texts() == [f"buy\t{variant}\t1\t1", f"view\t{variant}\t1\t2"], "the counts")
+
+
+def test_the_example_page_says_what_to_do_without_alephbet(page, serve, redis_server):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.route("**/alephbet.min.js", lambda route: route.abort())
+    page.goto(f"{serve(GIMEL_REDIS_URL=redis_server.url).url}/example")
+    alert = page.get_by_role("alert")
+    assert "Alephbet could not be loaded" in alert.inner_text()
+    assert "--alephbet PATH" in alert.inner_text()
+    assert not page.get_by_role("button").first.is_visible()
+    assert errors == []

@@ -1,4 +1,4 @@
-"""Makes the pictures of the dashboard in this folder, from `gimel serve --demo`: `make screenshots`."""
+"""Take the screenshots of the dashboard in this folder, of `gimel serve --demo`: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.pages import QUIET
 from tests.parts import GimelServer, chromium_path
 
 FOLDER = Path(__file__).parent
-PICTURES = {
+SCREENSHOTS = {
     "dashboard-light.png": ("light", "price display"),
     "dashboard-dark.png": ("dark", "checkout: one page or three"),
 }
@@ -23,7 +23,7 @@ def main() -> None:
         server = GimelServer("--demo", home=Path(home))
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=QUIET)
         try:
-            for name, (scheme, experiment) in PICTURES.items():
+            for name, (scheme, experiment) in SCREENSHOTS.items():
                 page = browser.new_page(viewport={"width": 1360, "height": 860}, color_scheme=scheme)
                 page.goto(address(server, experiment=experiment))
                 page.locator("#experiment h2").wait_for()

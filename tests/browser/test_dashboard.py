@@ -212,10 +212,20 @@ def test_a_loss_is_seen_behind_names_of_200_characters(serve, visit):
     expect(page.locator(LIST).locator(".chip")).to_have_text("Mixed")
     summary = page.locator(f"{LIST} .summary")
     expect(summary).to_contain_text("but loses")
-    whole = "each => [each, each.firstChild].every(part => part.scrollHeight <= part.clientHeight + 1 || !part.clientHeight)"
-    assert summary.evaluate(whole)
+    assert summary.locator("span").evaluate("each => each.scrollHeight <= each.clientHeight + 1 || !each.clientHeight")
     below = "each => each.getBoundingClientRect().bottom <= each.closest('tr').getBoundingClientRect().bottom + 1"
     assert summary.locator("span").evaluate(below)
+
+
+def test_one_participant_is_not_called_participants(serve, visit):
+    server = serve()
+    visitors(server, "alone", {"a": (1, {})})
+    page = visit(server.url, viewport={"width": 390, "height": 844})
+    expect(page.locator(LIST)).to_be_visible()
+    unit = "each => getComputedStyle(each, '::after').content"
+    assert page.locator("#list td.participants").evaluate(unit) == '" " "participant"'
+    page.get_by_role("link", name="alone").click()
+    expect(page.locator("#experiment .quiet").first).to_have_text("1 participant · 1 variant · 0 goals")
 
 
 def test_a_verdict_on_the_list_does_not_repeat_its_chip(demo, visit):

@@ -7,7 +7,7 @@ import { experimentPane } from "./experiment.js";
 import { filterAndSort, listTable } from "./list.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
-import { about, enter, key, problem, remove, report, snapshot } from "./source.js";
+import { apiKey, enter, problem, report, request, snapshot } from "./source.js";
 import { experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
 import { participants } from "./verdicts.js";
 import { address, readView, replaceView, show } from "./view.js";
@@ -32,10 +32,10 @@ async function read() {
   let fresh = null;
   let error = null;
   try {
-    const answer = snapshot ? null : await about(view.namespace);
+    const answer = snapshot ? null : JSON.parse(await request("about", {namespace: view.namespace}));
     if (thisRead !== lastRead) return;
     server = answer;
-    if (server?.needs_key && !key.get()) throw problem("key", "API key required");
+    if (server?.needs_key && !apiKey.get()) throw problem("key", "API key required");
     fresh = await report(view);
   } catch (caught) {
     error = caught;
@@ -76,7 +76,7 @@ function draw() {
 }
 
 function insteadOfResults() {
-  if (needsKey()) return keyForm(Boolean(key.get()), useKey);
+  if (needsKey()) return keyForm(Boolean(apiKey.get()), useKey);
   if (items === null) return failure ? noReport(failure, read) : loading();
   return items.length === 0 && !view.experiment ? nothingTracked(view.namespace, server) : null;
 }
@@ -92,7 +92,7 @@ function drawResults() {
   if (item) {
     patch(part("experiment"), experimentPane(item, snapshot ? null : {
       // Until the answer comes, a control just chosen stays chosen.
-      control: failure ? item.control : view.control || item.control,
+      control: (!failure && view.experiment && view.control) || item.control,
       choose: control => show({experiment: item.experiment, control}),
       remove: () => askToDelete(item.experiment, plural(participants(item), "participant"), () => deleteNow(item.experiment)),
     }));
@@ -114,12 +114,12 @@ function drawFreshness() {
 }
 
 function useKey(text) {
-  key.set(text);
+  apiKey.set(text);
   read();
 }
 
 async function deleteNow(name) {
-  await remove(view.namespace, name);
+  await request("delete", {namespace: view.namespace, experiment: name}, {method: "DELETE"});
   items = items.filter(each => each.experiment !== name);
   show({experiment: "", control: ""});
   read();
@@ -176,10 +176,7 @@ function start() {
     viewChanged();
     if (hadToken) read();
   });
-  document.addEventListener("visibilitychange", () => {
-    if (snapshot || document.visibilityState !== "visible") return;
-    if (!readAt || failure || Date.now() - readAt >= REFRESH_MS) read();
-  });
+  if (!snapshot) document.addEventListener("visibilitychange", readIfVisible);
   part("refresh").onclick = read;
   part("search").oninput = search;
   part("namespace").onchange = () =>

@@ -12,9 +12,8 @@ import { chip } from "./verdicts.js";
 const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 
 export function goalSection(goal, item, index) {
-  const rowOf = new Map(goal.results.map(row => [row.label, row]));
-  const labels = controlFirst(rowOf.keys(), item);
-  const rows = labels.map(label => rowOf.get(label));
+  const labels = controlFirst(goal.results.map(row => row.label), item);
+  const rows = labels.map(label => goal.results.find(row => row.label === label));
   const title = `goal-${index}`;
   const isCompared = rows.some(row => row.difference_interval);
   return h("section", {class: "card goal", key: goal.goal, "aria-labelledby": title},
@@ -25,41 +24,42 @@ export function goalSection(goal, item, index) {
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
     goal.kind === "per_visitor" ? perVisitorTable(rows, item)
-      : isCompared ? comparisonTable(rows, item) : proportionTable(rows, item),
+      : proportionTable(rows, item, isCompared),
     isCompared ? allFigures(rows, item) : null);
 }
 
-function proportionTable(rows, item) {
-  return table("figures proportion",
-    [column("Variant"), column("Reached", "number"), column("Conversion rate", "number", "95 % interval")],
-    rows.map(row => variantRow(row, item, judgedHeader(row, item, rows), rateCells(row, rows))));
-}
-
-function comparisonTable(rows, item) {
+function proportionTable(rows, item, isCompared) {
   const control = rows.find(row => row.label === item.control);
-  const digits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
-  const scale = new Scale(rows, control?.rate);
+  const digits = sharedDecimals(rows.map(row => halfWidth(row.rate_interval)));
+  const upliftDigits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
+  const scale = isCompared ? new Scale(rows, control?.rate) : null;
   const head = [
     column("Variant", "variant-head"), column("Reached", "number reached"),
     column("Conversion rate", "number rate", "95 % interval"),
-    h("th", {scope: "col", class: "wide"},
-      h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
-      axis(scale)),
-    column("Uplift", "number uplift", "relative"), column("Chance to beat", "number chance", "the control"),
+    isCompared ? [
+      h("th", {scope: "col", class: "wide"},
+        h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
+        axis(scale)),
+      column("Uplift", "number uplift", "relative"), column("Chance to beat", "number chance", "the control"),
+    ] : null,
   ];
-  return table("figures proportion compared", head, rows.map(row => variantRow(row, item,
-    judgedHeader(row, item, rows),
-    rateCells(row, rows),
-    h("td", {class: "wide"}, row.difference_interval || row === control ? bars(scale, row, description(row)) : null),
-    figure("Uplift", row === control ? "" : signedPercent(row.uplift, digits),
-      range(informative(row.uplift_interval), end => signedPercent(end, digits))),
-    figure("Chance", row === control ? "" : chance(row.chance_to_beat_control)))));
+  return table(isCompared ? "figures compared" : "figures", head, rows.map(row => variantRow(row, item,
+    // With two variants, the goal's chip says it all.
+    rows.length > 2 && row.verdict && row !== control
+      ? chip(row.verdict.state, COMPARED_WITH_CONTROL[row.verdict.state]) : null,
+    reached(row, "of"),
+    figure("Rate", percent(row.rate, digits), range(row.rate_interval, end => percent(end, digits))),
+    isCompared ? [
+      h("td", {class: "wide"}, row.difference_interval || row === control ? bars(scale, row, description(row)) : null),
+      figure("Uplift", row === control ? "" : signedPercent(row.uplift, upliftDigits),
+        range(informative(row.uplift_interval), end => signedPercent(end, upliftDigits))),
+      figure("Chance", row === control ? "" : chance(row.chance_to_beat_control)),
+    ] : null)));
 }
 
 function perVisitorTable(rows, item) {
   const head = [column("Variant"), column("Reached", "number"), column("Per visitor", "number"), column("Uplift", "number")];
-  return table("figures per-visitor", head, rows.map(row => variantRow(row, item,
-    variantHeader(row.label, item),
+  return table("figures", head, rows.map(row => variantRow(row, item, null,
     reached(row, "by"),
     figure("Per visitor", perVisitor(row.rate)),
     row.label === item.control ? figure("Uplift", "")
@@ -75,8 +75,7 @@ function allFigures(rows, item) {
   const body = rows.filter(row => row.difference_interval).map(row => {
     const digits = decimals(100 * (halfWidth(row.difference_interval) || 0.01));
     const write = end => points(end, digits);
-    return variantRow(row, item,
-      variantHeader(row.label, item),
+    return variantRow(row, item, null,
       figure("Difference", write(row.difference), range(row.difference_interval, write)),
       figure("Always valid", range(row.always_valid_interval, write)),
       figure("p-value, single look", probability(row.p_value)),
@@ -91,22 +90,9 @@ function allFigures(rows, item) {
       `Intervals, p-values and verdicts are corrected for ${item.comparisons} comparisons with one control.`) : null);
 }
 
-function variantRow(row, item, ...cells) {
-  return h("tr", {key: row.label, class: row.label === item.control ? "control" : null}, cells);
-}
-
-// With two variants, the goal's chip says it all.
-function judgedHeader(row, item, rows) {
-  const isJudged = rows.length > 2 && row.verdict && row.label !== item.control;
-  return variantHeader(row.label, item, isJudged ? chip(row.verdict.state, COMPARED_WITH_CONTROL[row.verdict.state]) : null);
-}
-
-function rateCells(row, rows) {
-  const digits = sharedDecimals(rows.map(each => halfWidth(each.rate_interval)));
-  return [
-    reached(row, "of"),
-    figure("Rate", percent(row.rate, digits), range(row.rate_interval, end => percent(end, digits))),
-  ];
+function variantRow(row, item, mark, ...cells) {
+  const kind = row.label === item.control ? "control" : null;
+  return h("tr", {key: row.label, class: kind}, variantHeader(row.label, item, mark), cells);
 }
 
 function reached(row, preposition) {

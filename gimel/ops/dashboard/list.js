@@ -18,7 +18,7 @@ const COLUMNS = {
 export function filterAndSort(items, search, sort) {
   const terms = search.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const matches = items.filter(item => {
-    const text = [item.experiment, ...labelsOf(item), ...goalsOf(item)].join("\n").toLocaleLowerCase();
+    const text = [item.experiment, ...namesIn(item)].join("\n").toLocaleLowerCase();
     return terms.every(term => text.includes(term));
   });
   const direction = sort.startsWith("-") ? -1 : 1;
@@ -65,14 +65,10 @@ function summary(item) {
   const {state, goal, text} = item.verdict;
   // That a winner also loses is in the last words, so they are never cut off.
   return h("span", {class: state === "mixed" ? null : "line"},
-    goal === null || state === "mixed" ? null : [isolated(goal), ": "],
-    withNames(text, [...labelsOf(item), ...goalsOf(item)]));
+    goal === null ? null : [isolated(goal), ": "],
+    withNames(text, namesIn(item)));
 }
 
-function labelsOf(item) {
-  return item.participants.map(each => each.label);
-}
-
-function goalsOf(item) {
-  return item.goals.map(each => each.goal);
+function namesIn(item) {
+  return [...item.participants.map(each => each.label), ...item.goals.map(each => each.goal)];
 }

@@ -16,9 +16,8 @@ function patchChildren(parent, fresh) {
   });
   for (const each of old) each.remove();
   nodes.forEach((node, index) => {
-    if (parent.childNodes[index] === node) return;
-    if (isInUse(node)) moveToEnd(parent, index, node);
-    else parent.insertBefore(node, parent.childNodes[index] || null);
+    if (parent.childNodes[index] !== node && !isInUse(node)) parent.insertBefore(node, parent.childNodes[index] || null);
+    while (parent.childNodes[index] !== node) parent.append(parent.childNodes[index]);
   });
 }
 
@@ -45,8 +44,4 @@ function patchNode(live, fresh) {
 // Moving a node would take the focus and the selection from it: then its neighbours move instead.
 function isInUse(node) {
   return node.contains(document.activeElement) || getSelection().containsNode(node, true);
-}
-
-function moveToEnd(parent, index, node) {
-  while (parent.childNodes[index] !== node) parent.append(parent.childNodes[index]);
 }

@@ -31,10 +31,6 @@ export class Scale {
     return 100 * Math.max(0, Math.min(1, (difference - this.low) / (this.high - this.low)));
   }
 
-  contains(difference) {
-    return difference !== null && difference >= this.low && difference <= this.high;
-  }
-
   // The finest round steps that leave room for their labels.
   get ticks() {
     const inset = MARGIN / 2 * (this.high - this.low);
@@ -102,6 +98,7 @@ export function bars(scale, row, description) {
 
 // The end of a line; an arrow where the line continues outside the plot.
 function cap(scale, end, x, side, middle) {
-  const shape = scale.contains(end) ? "M0-4V4" : `M${-4 * side}-4 0 0 ${-4 * side} 4`;
+  const isInside = end !== null && end >= scale.low && end <= scale.high;
+  const shape = isInside ? "M0-4V4" : `M${-4 * side}-4 0 0 ${-4 * side} 4`;
   return s("svg", {x, y: middle, overflow: "visible"}, s("path", {class: "outer", d: shape}));
 }

@@ -5,28 +5,13 @@ const TIMEOUT_MS = 40000;
 const inlined = document.getElementById("snapshot");
 export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
 
-// The API key is kept for this tab only, the session token of `gimel dashboard` for all tabs of this server. Both are only
-// ever sent as headers.
-export const key = secret("sessionStorage", "gimel api key");
-const token = secret("localStorage", "gimel token");
+// The API key is kept for this tab, the session token of `gimel dashboard` for all tabs of this server. Both are only ever
+// sent as headers.
+export const apiKey = secret(sessionStorage, "gimel api key");
+const token = secret(localStorage, "gimel token");
 
-// Where the browser blocks storage, a secret lasts until the page is closed.
 function secret(storage, name) {
-  let text = "";
-  const attempt = action => {
-    try {
-      return action(globalThis[storage]);
-    } catch {
-      return null;
-    }
-  };
-  return {
-    get: () => attempt(kept => kept.getItem(name)) ?? text,
-    set: value => {
-      text = value;
-      attempt(kept => kept.setItem(name, value));
-    },
-  };
+  return {get: () => storage.getItem(name) || "", set: text => storage.setItem(name, text)};
 }
 
 // Takes a token or ticket out of the page's address, and keeps the session token that the server gives for it.
@@ -51,7 +36,7 @@ export async function request(path, params, options) {
   try {
     response = await fetch(`${path}?${new URLSearchParams(params)}`, {
       cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options,
-      headers: {...headerIfSet("x-api-key", key.get()), ...headerIfSet("x-gimel-token", token.get()), ...options?.headers},
+      headers: {...headerIfSet("x-api-key", apiKey.get()), ...headerIfSet("x-gimel-token", token.get()), ...options?.headers},
     });
     text = await response.text();
   } catch {
@@ -78,10 +63,6 @@ function headerIfSet(name, value) {
   return value ? {[name]: value} : {};
 }
 
-export async function about(namespace) {
-  return JSON.parse(await request("about", {namespace}));
-}
-
 // The API of Gimel 1 knows no participants and no control, only the counts of goals.
 function complete(item) {
   const participants = item.participants || (item.goals[0]?.results || []).map(({label, trials}) => ({label, trials}));
@@ -97,8 +78,4 @@ export async function report({namespace, experiment, control}) {
   const [all, one] = answers.map(text => JSON.parse(text).filter(item => item.experiment).map(complete));
   const chosen = one?.find(item => item.experiment === experiment);
   return all.map(item => chosen && item.experiment === experiment ? chosen : item);
-}
-
-export function remove(namespace, experiment) {
-  return request("delete", {namespace, experiment}, {method: "DELETE"});
 }

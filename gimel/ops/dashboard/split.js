@@ -1,6 +1,6 @@
 // The variants of an experiment: their participants, and whether the split is as expected.
 
-import { h, icon, s, sentence } from "./elements.js";
+import { h, icon, s, sentence, withNames } from "./elements.js";
 import { count, percent } from "./numbers.js";
 import { column, controlFirst, figure, table, variantHeader } from "./tables.js";
 import { participants } from "./verdicts.js";
@@ -33,7 +33,8 @@ function alarm(item, labels) {
   const {text, reason} = item.sample_ratio;
   return [
     h("div", {class: "alarm", role: "note"}, icon("warning"),
-      h("div", null, h("strong", null, sentence(text, labels)), reason ? h("p", null, sentence(`${reason}.`, labels)) : null)),
+      h("div", null, h("strong", null, "Sample ratio mismatch: ", withNames(text, labels)),
+        reason ? h("p", null, sentence(`${reason}.`, labels)) : null)),
     notes,
   ];
 }

@@ -1,4 +1,4 @@
-"""The dashboard's files: served under a strict Content-Security-Policy, or put into one file that needs no server."""
+"""The dashboard's files: served under a strict Content-Security-Policy, or combined in one that needs no server."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE
 
 
 def file(path: str) -> tuple[dict[str, str], bytes] | None:
-    """Headers and body of the page at `/`, or of one of its files below `/dashboard/`; None for any other path."""
+    """Headers and body of the page at `/`, or of one of its files below `/dashboard/`; None for other paths."""
     name = "index.html" if path == "/" else path.removeprefix("/dashboard/")
-    # Compared with what is there, so that no path leads out of the folder.
-    found = next((each for each in FOLDER.iterdir() if each.name == name and each.suffix in TYPES), None)
-    if found is None:
+    # Looked up among the files that exist, so that no path leads out of the folder.
+    match = next((each for each in FOLDER.iterdir() if each.name == name and each.suffix in TYPES), None)
+    if match is None:
         return None
-    return {"Content-Type": f"{TYPES[found.suffix]}; charset=utf-8", **HEADERS}, found.read_bytes()
+    return {"Content-Type": f"{TYPES[match.suffix]}; charset=utf-8", **HEADERS}, match.read_bytes()
 
 
 def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | None = None, view: str = "") -> str:
-    """The dashboard as one HTML file with this report in it. `view` is the part of its address after the `#`."""
-    taken = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
+    """The dashboard as one HTML file that contains this report. `view` is the part of the address after the `#`."""
+    time = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     shown = view or urlencode({"namespace": namespace})
-    data = to_json({"namespace": namespace, "read_at": taken, "view": shown, "report": report})
+    data = to_json({"namespace": namespace, "read_at": time, "view": shown, "report": report})
     style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
     script = _one_script()
     policy = (
@@ -64,7 +64,7 @@ def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | N
         "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     page = (FOLDER / "index.html").read_text(encoding="utf-8")
-    for there, instead in (
+    for old, new in (
         (
             '<meta charset="utf-8">',
             f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
@@ -73,19 +73,19 @@ def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | N
         (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
         ("</body>", f'<script type="application/json" id="snapshot">{_inert(data)}</script>\n</body>'),
     ):
-        page = _replace_once(page, there, instead)
+        page = _replace_once(page, old, new)
     return page
 
 
 def _one_script() -> str:
-    """The page's modules in the order of their need as one: no name is declared by two of them."""
+    """All modules as one script, dependencies first. They share a scope: no two may declare the same name."""
     sources: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name not in sources:
             source = (FOLDER / name).read_text(encoding="utf-8")
-            for needed in IMPORT.findall(source):
-                add(needed)
+            for dependency in IMPORT.findall(source):
+                add(dependency)
             sources[name] = re.sub(r"^export ", "", IMPORT.sub("", source), flags=re.MULTILINE)
 
     add(ENTRY)
@@ -97,12 +97,11 @@ def _hash(text: str) -> str:
 
 
 def _inert(json_text: str) -> str:
-    # Names come from anywhere: none of them may end the script element or begin a comment in it.
+    # Names come from the public internet: none may end the script element or begin a comment in it.
     return json_text.replace("<", "\\u003c")
 
 
-def _replace_once(text: str, there: str, instead: str) -> str:
-    before, found, after = text.partition(there)
-    if not found:
-        raise ValueError(f"index.html has lost {there}")
-    return f"{before}{instead}{after}"
+def _replace_once(text: str, old: str, new: str) -> str:
+    if old not in text:
+        raise ValueError(f"index.html does not contain {old}")
+    return text.replace(old, new, 1)

@@ -23,8 +23,7 @@ export function goalSection(goal, item, index) {
     goal.verdict ? h("p", {class: "verdict"},
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
-    goal.kind === "per_visitor" ? perVisitorTable(rows, item)
-      : proportionTable(rows, item, isCompared),
+    goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared),
     isCompared ? allFigures(rows, item) : null);
 }
 

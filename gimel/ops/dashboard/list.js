@@ -65,8 +65,7 @@ function summary(item) {
   const {state, goal, text} = item.verdict;
   // That a winner also loses is in the last words, so they are never cut off.
   return h("span", {class: state === "mixed" ? null : "line"},
-    goal === null ? null : [isolated(goal), ": "],
-    withNames(text, namesIn(item)));
+    goal === null ? null : [isolated(goal), ": "], withNames(text, namesIn(item)));
 }
 
 function namesIn(item) {

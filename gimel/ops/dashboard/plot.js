@@ -6,7 +6,6 @@ import { LARGE_UPLIFT, points, signedPercent } from "./numbers.js";
 
 const TONES = {winner: "good", loser: "bad"};
 const HEIGHT = 30;
-const AXIS_HEIGHT = 30;
 const TICKS = 5;
 const CROWDED = 4; // with more ticks, a narrow plot has room for every second relative label only
 const MARGIN = 0.07; // of the width, on either side: room for the first and the last label
@@ -61,7 +60,7 @@ export function axis(scale) {
   const {values, step, digits} = scale.ticks;
   const label = (kind, value, y, text) => s("text",
     {class: kind, x: percentOfWidth(scale.place(value)), y, "text-anchor": "middle", "data-value": value}, text);
-  return s("svg", {class: "plot axis", height: AXIS_HEIGHT, "aria-hidden": "true"}, values.map(value => {
+  return s("svg", {class: "plot axis", height: HEIGHT, "aria-hidden": "true"}, values.map(value => {
     const uplift = controlRate ? value / controlRate : 0;
     const isEverySecond = values.length > CROWDED && Math.round(value / step) % 2;
     return [

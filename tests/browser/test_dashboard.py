@@ -89,7 +89,7 @@ def test_participants_and_their_shares_are_the_reports(demo, visit):
         assert agree(cell(line, "Expected").inner_text(), [expected])
 
 
-def test_verdict_and_reason_stand_as_the_report_has_them(demo, visit):
+def test_verdict_and_reason_are_the_reports(demo, visit):
     page = visit(address(demo, experiment=CHECKOUT))
     for found in report(demo)[CHECKOUT]["goals"]:
         text = words(goal(page, found["goal"]).locator(".verdict"))
@@ -392,7 +392,7 @@ def test_axe_finds_no_serious_violation(demo, visit, scheme, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation_where_something_is_asked_or_amiss(serve, visit, scheme):
+def test_axe_finds_no_serious_violation_in_dialogs_and_failures(serve, visit, scheme):
     server = serve("--api-key", "k")
     arms = {"blue": (900, {"clicked": 100, "bought": 150}), "red": (900, {"clicked": 250, "bought": 40})}
     visitors(server, "mixed", arms)

@@ -115,7 +115,7 @@ def test_links_work_in_other_tabs_and_after_a_reload(deployed, dashboard, visit)
     expect(other.locator("#experiment h2")).to_have_text("deployed")
 
 
-def test_a_page_that_was_not_let_in_says_what_to_do_and_can_be(deployed, dashboard, visit):
+def test_a_page_without_a_token_says_what_to_do_and_accepts_one(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url, "--namespace", "shop")
     page = visit(f"{started.url}/#namespace=shop", failing=True)
     expect(page.locator("#state")).to_contain_text("Open the address printed by `gimel dashboard`")
@@ -133,8 +133,8 @@ def test_a_link_with_a_wrong_token_does_not_lock_a_page_out(deployed, dashboard,
         expect(page.locator("#experiment h2")).to_have_text("deployed")
 
 
-def test_a_page_of_an_earlier_start_is_let_in_again(deployed, dashboard, visit):
-    """At the same port, as it is with the usual one: the page kept from before, and a link to it."""
+def test_a_page_of_an_earlier_start_works_again(deployed, dashboard, visit):
+    """At the same port, as is usual: a page left open, and a link to it."""
     first = dashboard("--url", deployed.url, "--namespace", "shop")
     page = visit(first.address, failing=True)
     expect(page.locator("#experiment h2")).to_have_text("deployed")
@@ -155,13 +155,13 @@ def test_a_page_of_an_earlier_start_is_let_in_again(deployed, dashboard, visit):
 
 def test_the_address_that_the_browser_is_started_with_is_good_once(deployed, dashboard, visit, tmp_path):
     """Other users can read it in the list of processes."""
-    told = tmp_path / "told"
+    opened_at = tmp_path / "opened-at"
     starter = tmp_path / "browser"
-    starter.write_text(f"#!/bin/sh\nprintf %s \"$1\" > '{told}.part' && mv '{told}.part' '{told}'\n")
+    starter.write_text(f"#!/bin/sh\nprintf %s \"$1\" > '{opened_at}.part' && mv '{opened_at}.part' '{opened_at}'\n")
     starter.chmod(0o700)
     started = dashboard("--url", deployed.url, "--namespace", "shop", BROWSER=str(starter))
-    wait_for(told.exists, "the browser")
-    opened = told.read_text()
+    wait_for(opened_at.exists, "the browser")
+    opened = opened_at.read_text()
     assert started.token not in opened
     page = visit(opened)
     expect(page.locator("#experiment h2")).to_have_text("deployed")
@@ -181,14 +181,14 @@ def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
     expect(page.get_by_label("Snippet")).to_contain_text(f'"{deployed.url}/track", "shop"')
 
 
-def test_a_wrong_key_is_told_and_not_asked_for(deployed, dashboard, visit):
+def test_a_wrong_key_is_reported_and_not_asked_for(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url, key="wrong")
     page = visit(started.address, failing=True)
     expect(page.locator("#state")).to_contain_text(f"{deployed.url} refused the API key")
     expect(page.get_by_label("API key")).to_have_count(0)
 
 
-def test_an_unreachable_api_is_told(deployed, dashboard, visit):
+def test_an_unreachable_api_is_reported(deployed, dashboard, visit):
     started = dashboard("--url", deployed.url)
     deployed.stop()
     page = visit(started.address, failing=True)

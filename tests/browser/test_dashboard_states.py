@@ -31,8 +31,8 @@ def server(tmp_path_factory):
 def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server, visit):
     page = visit(address(server, namespace="shop"), stopped=True)
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
-    told = page.get_by_label("Snippet").inner_text()
-    assert told.split() == snippet(f"{server.url}/track", "shop").split()
+    shown = page.get_by_label("Snippet").inner_text()
+    assert shown.split() == snippet(f"{server.url}/track", "shop").split()
     expect(page.get_by_role("link", name="Open the example page")).to_have_attribute("href", "/example")
     visitors(server, "first", ALIKE, namespace="shop")
     page.clock.fast_forward(31_000)
@@ -90,7 +90,7 @@ def test_an_unreachable_server_leaves_the_last_good_answer(serve, visit):
     expect(page.locator("#experiment h2")).to_have_text("kept")
 
 
-def test_a_server_that_never_answered_is_told_and_can_be_tried_again(server, visit):
+def test_a_server_that_never_answered_is_reported_and_can_be_retried(server, visit):
     page = visit(server.url, failing=True)
     page.wait_for_load_state("networkidle")
     page.route("**/experiments?*", lambda route: route.abort())
@@ -101,14 +101,14 @@ def test_a_server_that_never_answered_is_told_and_can_be_tried_again(server, vis
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
 
 
-def test_a_store_that_does_not_answer_is_told_in_the_servers_words(serve, redis_server, visit):
+def test_a_redis_that_does_not_answer_is_reported_in_the_servers_words(serve, redis_server, visit):
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
     page = visit(server.url, failing=True)
     expect(page.locator("#state")).to_contain_text("Could not store or read counts")
 
 
-def test_a_variant_without_a_weight_is_left_out_and_said_to_be(serve, visit, tmp_path):
+def test_a_variant_without_a_weight_is_left_out_with_a_note(serve, visit, tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"experiments": {"sizes": {"weights": {"large": 1, "small": 1}}}}))
     server = serve("--config", str(config))
@@ -225,19 +225,19 @@ def test_a_blank_name_can_be_seen_and_opened(server, visit):
     expect(page.locator("#experiment h2")).to_contain_text("(blank)")
 
 
-def test_an_experiment_that_is_not_here_is_told(server, visit):
+def test_an_unknown_experiment_is_reported(server, visit):
     visitors(server, "here", ALIKE, namespace="here")
     page = visit(address(server, namespace="here", experiment="gone"))
     expect(page.get_by_role("heading", name="Experiment not found")).to_be_visible()
     expect(listed(page)).to_have_text(["here"])
 
 
-def test_a_namespace_that_cannot_be_is_told(server, visit):
+def test_an_invalid_namespace_is_reported(server, visit):
     page = visit(address(server, namespace="a:b"), failing=True)
     expect(page.locator("#state")).to_contain_text("Namespace contains a colon")
 
 
-def test_deleting_takes_the_typed_name(server, visit):
+def test_deleting_requires_the_typed_name(server, visit):
     name = "to be deleted: ש"
     visitors(server, name, ALIKE, namespace="deletion")
     visitors(server, "to be kept", ALIKE, namespace="deletion")
@@ -305,7 +305,7 @@ def test_the_deletion_says_who_is_not_counted_again(server, visit):
     expect(page.get_by_role("dialog")).to_contain_text("already took part are not counted as participants again")
 
 
-def test_a_deletion_that_fails_is_told_in_its_dialog(server, visit):
+def test_a_deletion_that_fails_is_reported_in_its_dialog(server, visit):
     visitors(server, "stays", ALIKE, namespace="failing")
     page = visit(address(server, namespace="failing"), failing=True)
     page.route("**/delete?*", lambda route: route.fulfill(status=503, body='{"error": "not now", "hint": "later"}'))

@@ -159,7 +159,7 @@ def test_a_control_chosen_stays_chosen_until_its_figures_come(demo, visit):
     expect(row(goal(page, "plan chosen"), "yearly")).to_contain_text("control")
 
 
-def test_a_control_that_could_not_be_had_is_not_shown_as_chosen(demo, visit):
+def test_a_control_that_could_not_be_loaded_is_not_shown_as_chosen(demo, visit):
     page = visit(address(demo, experiment=PRICE), failing=True)
     expect(page.locator("#experiment h2")).to_be_visible()
     page.route("**/experiments?*control=*", lambda route: route.fulfill(status=503, json={"error": "not now"}))

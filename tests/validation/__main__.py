@@ -1,4 +1,4 @@
-"""python -m tests.validation [--quick]: simulate everything and write docs/statistics.md and its plots."""
+"""python -m tests.validation [--quick]: simulate everything and write docs/evidence.md and its plots."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     plots.draw(results, options.output)
     text, failures = page.write(results, plan.tasks(options.quick), allowance=3.5 if options.quick else 0.0)
-    (options.output / "statistics.md").write_text(text, encoding="utf-8")
-    print(f"wrote {options.output / 'statistics.md'} after {time.monotonic() - started:,.0f} s", file=sys.stderr)
+    (options.output / "evidence.md").write_text(text, encoding="utf-8")
+    print(f"wrote {options.output / 'evidence.md'} after {time.monotonic() - started:,.0f} s", file=sys.stderr)
     for failure in failures:
         print(f"BAR MISSED: {failure}", file=sys.stderr)
     return 1 if failures else 0

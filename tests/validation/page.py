@@ -1,9 +1,11 @@
-"""docs/statistics.md: the figures explained, then what the simulation measured, each table with its bar."""
+"""docs/evidence.md: the methods, then what the simulation measured, each table with the bar it must clear."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from .experiments import EXACT
@@ -14,13 +16,13 @@ INTRODUCTION = Path(__file__).with_name("introduction.md")
 
 
 class Page:
-    """Collects the text, and the bars that were missed."""
+    """Collects the sections, and the bars that were missed."""
 
     def __init__(self, results: Mapping[Any, Any], tasks: Iterable[Task], allowance: float) -> None:
         self.results = results
         self.allowance = allowance
         self.experiments = {task.key: task.arguments["experiments"] for task in tasks}
-        self.parts: list[str] = [INTRODUCTION.read_text(encoding="utf-8")]
+        self.parts: list[str] = []
         self.failures: list[str] = []
 
     def say(self, text: str) -> None:
@@ -33,7 +35,7 @@ class Page:
     def share(self, key: tuple[Any, ...], name: str, bar: Callable[[float], bool] | None = None) -> str:
         """A measured share in percent; bold, and noted, where it misses its bar."""
         if key not in self.results:
-            return "-"
+            return "–"
         value = self.results[key][name]
         value = value[-1] if isinstance(value, list) else value
         text = percent(value)
@@ -42,7 +44,7 @@ class Page:
         slack = self.allowance * self.error(key, value)
         if bar(value - slack) or bar(value + slack):
             return text
-        self.failures.append(f"{key} {name}: {text} % +- {percent(self.error(key, value))}")
+        self.failures.append(f"{key} {name}: {text} % ± {percent(self.error(key, value))}")
         return f"**{text}**"
 
     def error(self, key: tuple[Any, ...], value: float) -> float:
@@ -62,41 +64,61 @@ class Page:
 def write(results: Mapping[Any, Any], tasks: Iterable[Task], allowance: float = 0.0) -> tuple[str, list[str]]:
     """The page's text, and the bars that were missed by more than so many Monte Carlo standard errors."""
     page = Page(results, tasks, allowance)
-    page.say("# How well they keep their word")
     if allowance:
         page.say(
-            "*A quick run with a twentieth of the experiments: the figures below are rough. A bar counts as"
-            " missed"
-            f" here only beyond {allowance:g} standard errors.*"
+            "*A quick run with a twentieth of the experiments: the figures below are rough. A bar counts as missed"
+            f" only beyond {allowance:g} standard errors.*"
         )
-    page.say(
-        "All shares are in percent. The simulated visitors are hashed, counted and estimated exactly as"
-        " Redis does it (`tests/test_hyperloglog.py` shows equal counts for real uuids), or, for many"
-        " visitors, the registers of a HyperLogLog are drawn from their distribution. The counts then go"
-        " through the project's own report. A figure in **bold** misses its bar."
-    )
-    for section in (
-        counting,
-        false_positives,
-        coverage,
-        power,
-        looking,
-        splits,
-        variants,
-        one_uuid,
-        real_redis,
-    ):
+    for section in (counting, false_positives, coverage, power, looking, splits, variants, one_uuid, real_redis):
         section(page)
-    return "\n\n".join(part.strip() for part in page.parts) + "\n", page.failures
+    measured = "\n\n".join(part.strip() for part in page.parts)
+    introduction = Template(INTRODUCTION.read_text(encoding="utf-8"))
+    headings = re.findall("^## (.+)$", f"{introduction.template}\n{measured}", re.MULTILINE)
+    text = introduction.substitute(contents=_contents(headings), summary=summary(page))
+    return f"{text.strip()}\n\n{measured}\n", page.failures
+
+
+def _contents(headings: Iterable[str]) -> str:
+    """A list of links to these headings, with the anchors that GitHub gives them."""
+    return "\n".join(f"- [{heading}](#{heading.lower().replace(' ', '-')})" for heading in headings)
+
+
+def summary(page: Page) -> str:
+    """The answers to the three questions that readers ask first."""
+
+    def false_positive(visitors: int, precision: int, name: str = "p_value") -> str:
+        return page.share(("false positives", visitors, 0.05, precision), name)
+
+    looks = ("looks", 100_000, 0.05, 1)
+    return "\n".join(
+        [
+            "- **Counts taken as exact mislead.** In A/A tests, with no true difference, at a conversion rate of 5 %,"
+            f" the pooled z test on plain HyperLogLog counts calls {false_positive(100_000, 1, 'naive')} % of the"
+            f" experiments significant at 100,000 visitors per variant and {false_positive(1_000_000, 1, 'naive')} %"
+            f" at a million, where 5 % is promised. The report's p-value: {false_positive(100_000, 1)} % and"
+            f" {false_positive(1_000_000, 1)} % at precision 1, {false_positive(100_000, 16)} % and"
+            f" {false_positive(1_000_000, 16)} % at precision 16.",
+            "- **The verdict holds no matter how often you check.** Over 100 looks at a growing A/A test of 100,000"
+            f" visitors per variant at precision 1, p < 0.05 turns up at some look in {page.share(looks, 'p_value')} %"
+            f" of the experiments, a false winner in {page.share(looks, 'always_valid')} %.",
+            "- **A higher precision makes small differences visible.** A million visitors per variant with 5 % against"
+            f" 5.15 % get a winner in {_found(page, 1)} % of the experiments at precision 1, {_found(page, 16)} % at"
+            f" precision 16, {_found(page, 64)} % at precision 64 and {_found(page, EXACT)} % with exact counts.",
+        ]
+    )
+
+
+def _found(page: Page, precision: int) -> str:
+    return page.share(("power", 1_000_000, 0.05, 0.03, precision), "always_valid")
 
 
 def counting(page: Page) -> None:
     from gimel.hyperloglog import hyperloglog_error
 
-    page.say("## The counters")
+    page.say("## Counting error")
     page.say(
-        f"Relative standard error of a count, measured and as the report states it ({page.times('counting')}"
-        " counters each)."
+        "The relative standard error of a count: measured, and as the report states it"
+        f" ({page.times('counting')} counters each)."
     )
     sizes = sorted({key[1] for key in page.results if key[0] == "counting"})
     page.table(
@@ -115,8 +137,8 @@ def counting(page: Page) -> None:
         ],
     )
     page.say(
-        "Around two items per register the true error is up to a fifth smaller than stated: there the"
-        " report is cautious."
+        "Around two items per register the true error is up to a fifth smaller than stated; there the report is"
+        " cautious."
     )
 
 
@@ -124,16 +146,16 @@ def false_positives(page: Page) -> None:
     kind = "false positives"
     page.say("## False positives")
     page.say(
-        f"A/A experiments (no difference) with p < 0.05, {page.times(kind)} for each cell, so the standard"
-        f" error of a cell is about {percent(standard_error(0.05, 10_000))}. Bar: at most 6 everywhere, at"
-        " least 1.5 where 30 or more successes per variant are expected."
+        f"The share of A/A tests (no true difference) with p < 0.05. {page.times(kind)} experiments per cell, so the"
+        f" standard error of a cell is about {percent(standard_error(0.05, 10_000))}. Bar: at most 6 everywhere, and at"
+        " least 1.5 where 30 or more conversions per variant are expected."
     )
-    page.say("![False positives against visitors](false-positives.png)")
+    page.say("![False positives by visitors per variant](false-positives.png)")
     page.table(
         [
             "visitors per variant",
-            "rate",
-            "Gimel 1.x (pooled z, HyperLogLogs taken for exact)",
+            "conversion rate",
+            "Gimel 1.x",
             "precision 1",
             "precision 16",
             "exact",
@@ -146,9 +168,8 @@ def false_positives(page: Page) -> None:
         ],
     )
     page.say(
-        f"The highest: {page.worst(kind, 'p_value', max)}. Far below 5 stand only cells where a handful of"
-        " successes is all there is: with so few outcomes no test can do better without breaking its"
-        " promise elsewhere."
+        f"The highest is {page.worst(kind, 'p_value', max)}. Far below 5 are only cells with a handful of conversions:"
+        " with so few possible outcomes, no test can come closer to 5 without exceeding it elsewhere."
     )
 
 
@@ -160,9 +181,9 @@ def _false_positive_bar(visitors: int, rate: float) -> Callable[[float], bool]:
 def coverage(page: Page) -> None:
     page.say("## Coverage of the intervals")
     page.say(
-        "How often an interval of 95 % holds the truth. The variant's rate is 20 % higher than the"
-        f" control's ({page.times('coverage')} experiments for each cell). Bar: at least 93.5 for rate and"
-        " difference, where 5 or more successes per variant are expected."
+        "How often a 95 % interval contains the true value. The variant's conversion rate is 20 % higher than the"
+        f" control's ({page.times('coverage')} experiments per cell). Bar: at least 93.5 for rate and difference,"
+        " where 5 or more conversions per variant are expected."
     )
     rows = []
     for visitors, rate in sorted({key[1:3] for key in page.results if key[0] == "coverage"}):
@@ -177,11 +198,11 @@ def coverage(page: Page) -> None:
             ]
         rows.append(cells)
     header = [f"{name}, {_name(precision)}" for precision in PRECISIONS for name in ("rate", "difference", "uplift")]
-    page.table(["visitors per variant", "control's rate", *header], rows)
+    page.table(["visitors per variant", "control's conversion rate", *header], rows)
     keep = _expects(5)
     page.say(
-        "In the A/A experiments above, wherever 5 successes are expected, the lowest coverage of a rate is"
-        f" {page.worst('false positives', 'rate', min, keep)}, of a difference"
+        "In the A/A tests above, wherever 5 conversions are expected, the lowest coverage of a rate is"
+        f" {page.worst('false positives', 'rate', min, keep)}, and of a difference"
         f" {page.worst('false positives', 'difference', min, keep)}."
     )
 
@@ -193,11 +214,11 @@ def _expects(successes: int) -> Callable[[Any], bool]:
 def power(page: Page) -> None:
     page.say("## Power")
     page.say(
-        "How often a true difference is found: by the p-value at one look, and by the always-valid verdict"
-        f" at the same moment ({page.times('power')} experiments). Bar: at 1,000,000 visitors, 5 % and a"
-        " lift of 3 %, precision 16 within 3 points of exact counts at one look."
+        "How often a true difference is found: by the p-value at one look, and by the always-valid verdict at the same"
+        f" moment ({page.times('power')} experiments). Bar: at 1,000,000 visitors, 5 % and an uplift of 3 %, precision"
+        " 16 is within 3 points of exact counts at one look."
     )
-    page.say("![Power against visitors](power.png)")
+    page.say("![Power by visitors per variant](power.png)")
     exact = page.results["power", 1_000_000, 0.05, 0.03, EXACT]["p_value"]
     rows = []
     for rule, title in (("p_value", "one look"), ("always_valid", "any look")):
@@ -209,36 +230,42 @@ def power(page: Page) -> None:
                 cells.append(page.share(("power", visitors, rate, lift, precision), rule, bar))
             rows.append(cells)
     page.table(
-        ["", "visitors per variant", "rate", "lift", *(_name(precision) for precision in POWER_PRECISIONS)],
+        [
+            "",
+            "visitors per variant",
+            "conversion rate",
+            "uplift",
+            *(_name(precision) for precision in POWER_PRECISIONS),
+        ],
         rows,
     )
     page.say(
-        "Where rates are high or experiments large, sampling noise is so small that even precision 16"
-        " limits what can be seen; 64 and 256 (768 KB and 3 MB per counter) move that limit. The"
-        " always-valid verdict pays for unlimited looks with about twice the visitors, and with more where"
-        " the counters' error is as large as the sampling error: a multiple of 3 to 4 standard errors then"
-        " applies to both, as at some of many looks either may be far out."
+        "Where conversion rates are high or experiments large, sampling noise is so small that even precision 16 limits"
+        " what can be seen; 64 and 256 (768 KB and 3 MB per counter) move that limit. Unlimited looks cost the"
+        " always-valid verdict about twice the visitors, and more where the counting error is as large as the sampling"
+        " error: both are then multiplied by 3 to 4 standard errors, because either may be far off at one of many"
+        " looks."
     )
 
 
 def looking(page: Page) -> None:
     page.say("## Looking a hundred times")
     page.say(
-        f"A/A experiments that grow to this size and are read at 100 moments ({page.times('looks')}"
-        " experiments, new visitors at every look, the same growing counters). Share in which a difference,"
-        " or a wrong split, was announced at some look. Bar: at most 5.5 by the always-valid verdict."
+        f"A/A tests that grow to this size and are read 100 times on the way ({page.times('looks')} experiments, new"
+        " visitors at every look, the same growing counters): the share in which at least one look announced a"
+        " difference, or a sample ratio mismatch. Bar: at most 5.5 by the always-valid verdict."
     )
-    page.say("![False winners against looks](looking.png)")
+    page.say("![False winners by number of looks](looking.png)")
     page.table(
         [
             "visitors per variant",
-            "rate",
+            "conversion rate",
             "counters",
-            "Gimel 1.x p < 0.05",
+            "Gimel 1.x: p < 0.05",
             "p-value < 0.05",
             "always-valid verdict",
-            "+-",
-            "sample-ratio alarm",
+            "±",
+            "sample ratio mismatch",
         ],
         [
             [
@@ -258,14 +285,13 @@ def looking(page: Page) -> None:
 
 
 def splits(page: Page) -> None:
-    page.say("## The sample-ratio check")
+    page.say("## Sample ratio mismatch")
     page.say(
-        f"Alarms (p < 0.001) where visitors are split as the weights say ({page.times('split')} experiments"
-        " for each cell). Bar: at most 0.3. *Taken for exact* is the same test without the counters' error,"
-        " at precision 1."
+        f"False alarms (p < 0.001) where visitors are split as the weights say ({page.times('split')} experiments per"
+        " cell). Bar: at most 0.3. *Taken as exact* is the same test without the counting error, at precision 1."
     )
     page.table(
-        ["weights", "visitors per variant", "taken for exact", "precision 1", "precision 16", "exact"],
+        ["weights", "visitors per variant", "taken as exact", "precision 1", "precision 16", "exact"],
         [
             [_weights(weights), f"{n:,}", page.share(("split", n, weights, 1), "naive")]
             + [page.share(("split", n, weights, k), "alarms", lambda share: share <= 0.003) for k in PRECISIONS]
@@ -274,11 +300,11 @@ def splits(page: Page) -> None:
         ],
     )
     page.say(
-        f"Alarms where 52 : 48 are sent and 50 : 50 expected ({page.times('wrong split')} experiments). Bar:"
-        " at least 99 at 100,000 visitors."
+        f"Alarms where the split is 52 : 48 and should be 50 : 50 ({page.times('wrong split')} experiments). Bar: at"
+        " least 99 at 100,000 visitors."
     )
     page.table(
-        ["visitors in all", *(_name(precision) for precision in PRECISIONS)],
+        ["visitors in total", *(_name(precision) for precision in PRECISIONS)],
         [
             [f"{n:,}"]
             + [
@@ -294,8 +320,8 @@ def variants(page: Page) -> None:
     kind = "several variants"
     page.say("## Several variants")
     page.say(
-        f"A/A/... experiments with 20,000 visitors per variant at 5 % ({page.times(kind)}): how often any"
-        " variant at all seems to differ from the control."
+        f"A/A tests with several variants, 20,000 visitors per variant and a conversion rate of 5 % ({page.times(kind)}"
+        " experiments): how often at least one variant seems to differ from the control."
     )
     page.table(
         [
@@ -322,20 +348,20 @@ def variants(page: Page) -> None:
 def one_uuid(page: Page) -> None:
     page.say("## One uuid for every goal")
     page.say(
-        "Alephbet's GimelAdapter sends one uuid per visitor for every goal if it is given a `user_id`. The"
-        " errors of participants and successes then go up and down together, which a rate partly cancels:"
-        f" the report, which cannot know, is cautious ({page.times('one uuid')} A/A experiments). Bar: p <"
-        " 0.05 in at most 6, coverage at least 93.5."
+        "Given a `user_id`, Alephbet's GimelAdapter sends the same uuid for every goal of a visitor. The errors of"
+        " participants and conversions then rise and fall together and partly cancel out in a rate. The report cannot"
+        f" know this, and is cautious ({page.times('one uuid')} A/A tests). Bar: p < 0.05 in at most 6, coverage at"
+        " least 93.5."
     )
     page.table(
         [
             "visitors per variant",
-            "rate",
+            "conversion rate",
             "counters",
-            "Gimel 1.x p < 0.05",
+            "Gimel 1.x: p < 0.05",
             "p-value < 0.05",
             "coverage of the rate",
-            "of the difference",
+            "coverage of the difference",
         ],
         [
             [
@@ -356,14 +382,14 @@ def one_uuid(page: Page) -> None:
 def real_redis(page: Page) -> None:
     page.say("## A real Redis")
     page.say(
-        "A/A experiments with 3,000 real uuids per variant went through `gimel.track` into a real Redis, came back by"
-        " `gimel.all`, and were counted by the simulation's HyperLogLog too."
+        "A/A tests with 3,000 real uuids per variant went through `gimel.track` into a real Redis, came back through"
+        " `gimel.all`, and were also counted by the simulation's own HyperLogLog."
     )
     for precision in (1, 16):
         found = page.results["real redis", precision]
         page.say(
-            f"Precision {precision}: {found['equal']} of {found['experiments']} times all four counts were equal to the"
-            f" last digit; {found['false_positives']} experiments had p < 0.05."
+            f"Precision {precision}: in {found['equal']} of {found['experiments']} experiments all four counts were"
+            f" identical; {found['false_positives']} experiments had p < 0.05."
         )
         if found["equal"] != found["experiments"]:
             page.failures.append(f"the simulation's HyperLogLog differs from Redis' at precision {precision}")

@@ -1,4 +1,4 @@
-"""The plots of docs/statistics.md."""
+"""The plots of docs/evidence.md."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def false_positives(results: Mapping[Any, Any], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for axis, rate in zip(axes, (0.05, 0.2)):
         naive = [100 * results["false positives", n, rate, 1]["naive"] for n in SIZES]
-        axis.plot(SIZES, naive, color=NAIVE, marker="x", label="Gimel 1.x: HyperLogLogs taken for exact")
+        axis.plot(SIZES, naive, color=NAIVE, marker="x", label="Gimel 1.x: counts taken as exact")
         for precision, (color, marker, label) in STYLE.items():
             ours = [100 * results["false positives", n, rate, precision]["p_value"] for n in SIZES]
             axis.plot(SIZES, ours, color=color, marker=marker, label=f"this report, {label}")
         axis.axhline(5, color="black", linewidth=0.8, linestyle=":")
-        axis.set(xscale="log", title=f"rate {100 * rate:.0f} %", xlabel="visitors per variant", ylim=(0, 100))
-    axes[0].set_ylabel("A/A tests with p < 0.05, %")
+        axis.set(
+            xscale="log", title=f"conversion rate {100 * rate:.0f} %", xlabel="visitors per variant", ylim=(0, 100)
+        )
+    axes[0].set_ylabel("A/A tests with p < 0.05 (%)")
     axes[0].legend(fontsize=7.5, loc="upper left")
     _save(figure, path)
 
@@ -52,7 +54,7 @@ def power(results: Mapping[Any, Any], path: Path) -> None:
             found = [100 * results["power curve", n, precision][rule] for n in POWER_SIZES]
             axis.plot(POWER_SIZES, found, color=color, marker=marker, label=label)
         axis.set(xscale="log", title=title, xlabel="visitors per variant", ylim=(0, 103))
-    axes[0].set_ylabel("5 % against 5.15 % found, %")
+    axes[0].set_ylabel("5 % against 5.15 % found (%)")
     axes[0].legend(fontsize=8, loc="upper left")
     _save(figure, path)
 
@@ -74,7 +76,7 @@ def looking(results: Mapping[Any, Any], path: Path) -> None:
             axis.plot(range(1, len(ever[rule]) + 1), [100 * share for share in ever[rule]], color=color, label=label)
         axis.axhline(5, color="black", linewidth=0.8, linestyle=":")
         axis.set(title=title, xlabel="looks so far", ylim=(0, 60))
-    axes[0].set_ylabel("A/A tests with a false winner, %")
+    axes[0].set_ylabel("A/A tests with a false winner (%)")
     axes[0].legend(fontsize=7.5, loc="upper left")
     _save(figure, path)
 

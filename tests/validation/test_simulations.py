@@ -1,6 +1,6 @@
 """A fast version of `python -m tests.validation`: the same code, fewer experiments, fixed seeds.
 
-A bar is held with room for Monte Carlo error; the full run, written to docs/statistics.md, holds it as it
+A bar is held with room for Monte Carlo error; the full run, written to docs/evidence.md, holds it as it
 stands.
 """
 
@@ -112,6 +112,7 @@ def test_the_page_names_every_bar_that_is_missed(tmp_path):
     assert failures[-1] == "the simulation's HyperLogLog differs from Redis' at precision 16"
     assert "('coverage', 1000, 0.05, 16) rate: 5.00 %" in " ".join(failures)
     assert "**5.00**" in text
-    assert text.startswith("# The statistics of a report")
+    assert text.startswith("# The evidence\n")
+    assert "- [Looking a hundred times](#looking-a-hundred-times)" in text
     plots.draw(results, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"false-positives.png", "power.png", "looking.png"}

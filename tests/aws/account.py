@@ -169,5 +169,5 @@ def apply(deployment: Deployment, plan: Plan | None = None) -> dict[str, str]:
     return steps.execute(deployment.plan() if plan is None else plan, deployment.aws.perform)
 
 
-def told(plan: Plan) -> list[str]:
-    return [step.does for step in plan.steps]
+def descriptions(plan: Plan) -> list[str]:
+    return [step.description for step in plan.steps]

@@ -56,7 +56,7 @@ def test_a_dry_run_in_json_is_all_that_stdout_has(type_, account):
     plan = json.loads(type_("deploy", "--dry-run", "--format", "json").stdout)
     assert plan["steps"][0] == {
         "step": 1,
-        "does": "create log group /aws/lambda/gimel-track",
+        "description": "create log group /aws/lambda/gimel-track",
         "service": "logs",
         "call": "create_log_group",
         "params": {"logGroupName": "/aws/lambda/gimel-track", "tags": {"gimel:deployment": "gimel"}},
@@ -74,7 +74,7 @@ def test_destroy_asks_for_the_name(type_, account):
     type_("deploy", "--yes")
     wrong = type_("destroy", answer="shop\n")
     assert wrong.exit_code == 1
-    assert "so nothing was removed" in wrong.stderr
+    assert "shop is not the name of this deployment, so nothing was changed: type gimel" in wrong.stderr
     assert len(account.state()["functions"]) == 4
     type_("destroy", "--dry-run")
     assert len(account.state()["functions"]) == 4
@@ -109,8 +109,8 @@ def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, accou
     monkeypatch.setattr(aws_module.Aws, "perform", failing)
     broken = type_("deploy", "--yes")
     assert broken.exit_code == 1
-    assert "put the API key into the usage plan, failed" in broken.stderr
-    assert "it goes on where it stopped" in broken.stderr
+    assert " failed: add the API key to the usage plan: " in broken.stderr
+    assert "fix the cause and rerun; it resumes where it stopped" in broken.stderr
     assert broken.stderr.count("CreateUsagePlanKey operation") == 1
     assert "Traceback" not in broken.stderr
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
@@ -121,11 +121,11 @@ def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, accou
 def test_where_nobody_answers_nothing_is_changed_and_the_way_without_a_question_is_told(type_, account):
     unanswered = type_("deploy")
     assert (unanswered.exit_code, account.writes) == (1, [])
-    assert "there was no answer, so nothing was changed: answer y, or use --yes" in unanswered.stderr
+    assert "no answer was given, so nothing was changed: answer y, or use --yes" in unanswered.stderr
     type_("deploy", "--yes")
     unanswered = type_("destroy")
     assert (unanswered.exit_code, len(account.state()["functions"])) == (1, 4)
-    assert "there was no answer, so nothing was removed: give it with --name" in unanswered.stderr
+    assert "no answer was given, so nothing was changed: type the name, or use --name" in unanswered.stderr
 
 
 def test_an_interrupted_deploy_says_where_it_was_and_goes_on(type_, monkeypatch):
@@ -140,7 +140,7 @@ def test_an_interrupted_deploy_says_where_it_was_and_goes_on(type_, monkeypatch)
     monkeypatch.setattr(aws_module.Aws, "perform", interrupted)
     broken = type_("deploy", "--yes")
     assert broken.exit_code == 1
-    assert re.search(r"interrupted in step \d+ of \d+, create API gimel: run the same command again", broken.stderr)
+    assert re.search(r"interrupted during step \d+ of \d+: create API gimel: rerun the command", broken.stderr)
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
     assert type_("deploy", "--yes").exit_code == 0
     assert "no changes" in type_("deploy").stdout
@@ -180,7 +180,7 @@ def test_findings_are_told_in_any_encoding(type_, monkeypatch):
 
 def test_preflight_fails_only_for_errors(type_):
     done = type_("preflight")
-    assert (done.exit_code, "credentials of account 123456789012" in done.stdout) == (0, True)
+    assert (done.exit_code, "credentials are valid: account 123456789012" in done.stdout) == (0, True)
 
 
 def test_deploy_py_says_what_to_do_where_nothing_is_installed():

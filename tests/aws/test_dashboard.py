@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gimel.errors import GimelError
+from gimel.ops.aws.errors import NotDeployed
 from gimel.ops.commands.dashboard import find_deployment
 
 from .account import apply
@@ -20,5 +20,5 @@ def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
 
 def test_without_a_deployment_the_error_says_how_to_make_one(account, gimel_at, tmp_path):
     gimel_at()
-    with pytest.raises(GimelError, match="run `gimel deploy`"):
+    with pytest.raises(NotDeployed, match="run `gimel deploy`"):
         find_deployment(tmp_path / "config.json")

@@ -9,7 +9,7 @@ import pytest
 
 from gimel.ops.aws.plan import steps
 
-from .account import ID, apply, told
+from .account import ID, apply, descriptions
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def deployed(account, gimel_at):
 
 
 def test_the_plan_of_an_empty_account_is_not_empty_and_that_of_a_deployed_one_is(account, gimel_at):
-    assert told(gimel_at().plan())[-1] == "put the API key into the usage plan"
+    assert descriptions(gimel_at().plan())[-1] == "add the API key to the usage plan"
     apply(gimel_at())
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
 
 
 def test_a_second_run_makes_no_writing_call(account, gimel_at):
@@ -33,13 +33,13 @@ def test_a_second_run_makes_no_writing_call(account, gimel_at):
 
 
 def test_a_dry_run_calls_nothing_that_writes(account, gimel_at):
-    assert len(steps.rehearse(gimel_at().plan())) > 50
+    assert len(steps.dry_run(gimel_at().plan())) > 50
     assert account.writes == []
 
 
-def test_what_is_done_is_what_the_dry_run_told_step_for_step(account, gimel_at):
+def test_what_is_done_is_what_the_dry_run_shown_step_for_step(account, gimel_at):
     plan = gimel_at().plan()
-    rehearsed = steps.rehearse(plan)
+    rehearsed = steps.dry_run(plan)
     account.calls.clear()
     apply(gimel_at(), plan)
     done = [(service, call, params) for service, call, params in account.writes]
@@ -52,15 +52,15 @@ def _camel(call: str) -> str:
     return "".join(part.title() for part in call.split("_"))
 
 
-def _alike(told: Any, sent: Any) -> bool:
-    if isinstance(told, dict):
-        return set(told) <= set(sent) and all(_alike(value, sent[key]) for key, value in told.items())
-    if isinstance(told, list):
-        return len(told) == len(sent) and all(_alike(one, other) for one, other in zip(told, sent))
-    if isinstance(told, str) and "(known after step" in told:
-        before, _, after = told.partition("(known after step")
+def _alike(shown: Any, sent: Any) -> bool:
+    if isinstance(shown, dict):
+        return set(shown) <= set(sent) and all(_alike(value, sent[key]) for key, value in shown.items())
+    if isinstance(shown, list):
+        return len(shown) == len(sent) and all(_alike(one, other) for one, other in zip(shown, sent))
+    if isinstance(shown, str) and "(known after step" in shown:
+        before, _, after = shown.partition("(known after step")
         return sent.startswith(before) and sent.endswith(after.partition(")")[2])
-    return told == sent or told in ("***", f"({len(sent)} bytes)")
+    return shown == sent or shown in ("***", f"({len(sent)} bytes)")
 
 
 def test_the_names_are_those_of_gimel(deployed):
@@ -145,13 +145,13 @@ def test_functions_end_before_the_gateway_gives_up(deployed):
         assert function["configuration"]["Architectures"] == ["arm64"]
 
 
-def test_the_password_is_in_the_environment_and_neither_in_the_zip_nor_in_what_is_told(account, gimel_at):
+def test_the_password_is_in_the_environment_and_neither_in_the_zip_nor_in_what_is_shown(account, gimel_at):
     plan = gimel_at().plan()
     assert "open sesame" not in steps.as_json(plan)
     apply(gimel_at(), plan)
     environment = account.state()["functions"]["gimel-track"]["configuration"]["Environment"]
     assert environment == {"Variables": {"GIMEL_REDIS_PASSWORD": "open sesame"}}
-    assert b"open sesame" not in gimel_at().wanted.bundle.data
+    assert b"open sesame" not in gimel_at().desired.bundle.data
 
 
 def test_all_settings_arrive(account, gimel_at):
@@ -186,6 +186,6 @@ def test_another_deployment_stands_beside_the_first(account, gimel_at):
     assert sorted(api["name"] for api in both["apis"].values()) == ["gimel", "gimel-shop"]
     for kind, things in first.items():
         assert {name: both[kind][name] for name in things} == things
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
     apply(gimel_at(name="shop"), gimel_at(name="shop").plan_removal())
     assert account.state() == first

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from . import gimel15
-from .account import apply, told
+from .account import apply, descriptions
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_destroy_leaves_nothing_of_ours_and_all_of_others(account, gimel_at, oth
     assert account.state() != others
     apply(gimel_at(), gimel_at().plan_removal())
     assert account.state() == others
-    assert told(gimel_at().plan_removal()) == []
+    assert descriptions(gimel_at().plan_removal()) == []
 
 
 def test_deploy_touches_nothing_of_others(account, gimel_at, others):
@@ -74,7 +74,7 @@ def test_a_role_that_another_region_uses_keeps_that_regions_policy(account, gime
     allowed = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "arn:aws:logs:us-east-1:123456789012:x"}
     elsewhere = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     account.client("iam").put_role_policy(RoleName="gimel", PolicyName="gimel-us-east-1", PolicyDocument=elsewhere)
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_removal())
     assert list(account.only("roles")["policies"]) == ["gimel-us-east-1"]
 
@@ -86,7 +86,7 @@ def test_a_usage_plan_that_others_share_stays_without_our_stage(account, gimel_a
     plan = next(iter(account.state()["plans"]))
     gateway.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
     removal = gimel_at().plan_removal()
-    assert removal.notes == ("usage plan gimel stays, for it has other keys or stages",)
+    assert removal.notes == ("usage plan gimel has other keys or stages and is kept",)
     apply(gimel_at(), removal)
     state = account.state()
     assert (list(state["plans"]), list(state["keys"])) == ([plan], [key])
@@ -98,5 +98,5 @@ def test_removal_too_can_be_run_again_after_breaking_off_anywhere(account, gimel
     count = len(gimel_at().plan_removal().steps)
     for _ in range(count + 1):
         plan = gimel_at().plan_removal()
-        apply(gimel_at(), type(plan)(plan.steps[:1], plan.known))
+        apply(gimel_at(), type(plan)(plan.steps[:1], plan.values))
     assert account.state() == others

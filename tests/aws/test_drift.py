@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .account import Account, apply, told
+from .account import Account, apply, descriptions
 
 
 def api_of(account: Account) -> str:
@@ -223,7 +223,7 @@ def test_drift_is_found_and_mended(account, gimel_at, drift):
     apply(gimel_at(), plan)
     assert comparable(account.state()) == comparable(before)
     assert comparable(broken) != comparable(before)
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
 
 
 def comparable(state: dict[str, Any]) -> dict[str, Any]:
@@ -239,13 +239,13 @@ def comparable(state: dict[str, Any]) -> dict[str, Any]:
 def test_only_what_differs_is_changed(account, gimel_at):
     apply(gimel_at())
     changed_memory(account)
-    assert told(gimel_at().plan()) == ["update gimel-track: MemorySize 3008 -> 256"]
+    assert descriptions(gimel_at().plan()) == ["update gimel-track: MemorySize 3008 -> 256"]
 
 
 def test_a_lost_key_is_said_to_get_a_new_value(account, gimel_at):
     apply(gimel_at())
     removed_key(account)
-    assert any("new one has another value" in note for note in gimel_at().plan().notes)
+    assert any("new one has a different value" in note for note in gimel_at().plan().notes)
 
 
 def test_a_usage_plan_made_by_hand_that_has_the_key_is_left_to_do_its_work(account, gimel_at):
@@ -255,5 +255,5 @@ def test_a_usage_plan_made_by_hand_that_has_the_key_is_left_to_do_its_work(accou
     stages = [{"apiId": api_of(account), "stage": "prod"}]
     plan = client.create_usage_plan(name="partners", apiStages=stages)["id"]
     client.create_usage_plan_key(usagePlanId=plan, keyId=account.only("keys")["id"], keyType="API_KEY")
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
     assert any("partners" in note for note in gimel_at().plan().notes)

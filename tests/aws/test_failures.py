@@ -8,10 +8,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
 from botocore.stub import Stubber
 
-from gimel.errors import GimelError
 from gimel.ops.aws.client import Aws, failure
+from gimel.ops.aws.errors import AwsError, StepFailed
 from gimel.ops.aws.plan import deploy, steps
-from gimel.ops.aws.plan.steps import Plan, Step
+from gimel.ops.aws.plan.steps import Plan, Step, Target
 
 from . import gimel15
 from .account import apply
@@ -63,16 +63,18 @@ def test_a_change_that_breaks_at_any_step_and_is_run_again_ends_as_if_it_had_not
 
 
 def test_a_failure_says_which_step_why_and_what_to_try(account, gimel_at):
-    step = Step("create role x", "iam", "create_role", {"RoleName": "x", "AssumeRolePolicyDocument": "{}"})
+    params = {"RoleName": "x", "AssumeRolePolicyDocument": "{}"}
+    step = Step(description="create role x", service="iam", call="create_role", params=params)
     aws = gimel_at().aws
     with Stubber(aws.client("iam")) as stub:
         stub.add_client_error("create_role", "AccessDenied", "you may not")
-        with pytest.raises(GimelError) as caught:
+        with pytest.raises(StepFailed) as caught:
             aws.perform(7, step, step.params)
-    assert "step 7, create role x, failed" in str(caught.value)
+    assert (caught.value.number, caught.value.description) == (7, "create role x")
+    assert "step 7 failed: create role x" in str(caught.value)
     assert "you may not" in str(caught.value)
     assert "gimel permissions" in caught.value.hint
-    assert "run the same command again" in caught.value.hint
+    assert "then rerun; it resumes where it stopped" in caught.value.hint
 
 
 def stubbed(slept: list[float]) -> Aws:
@@ -80,7 +82,10 @@ def stubbed(slept: list[float]) -> Aws:
 
 
 CREATE = Step(
-    "create function f", "lambda", "create_function", {"FunctionName": "f", "Role": "r", "Code": {"ZipFile": b""}}
+    description="create function f",
+    service="lambda",
+    call="create_function",
+    params={"FunctionName": "f", "Role": "r", "Code": {"ZipFile": b""}},
 )
 
 
@@ -102,7 +107,7 @@ def test_another_invalid_parameter_is_not_waited_for():
     aws = stubbed(slept)
     with Stubber(aws.client("lambda")) as stub:
         stub.add_client_error("create_function", "InvalidParameterValueException", "Unsupported runtime")
-        with pytest.raises(GimelError, match="Unsupported runtime"):
+        with pytest.raises(StepFailed, match="Unsupported runtime"):
             aws.perform(1, CREATE, CREATE.params)
     assert slept == []
 
@@ -113,7 +118,7 @@ def test_waiting_for_a_role_ends():
     with Stubber(aws.client("lambda")) as stub:
         for _ in range(100):
             stub.add_client_error("create_function", "InvalidParameterValueException", "cannot be assumed")
-        with pytest.raises(GimelError, match="assumed"):
+        with pytest.raises(StepFailed, match="assumed"):
             aws.perform(1, CREATE, CREATE.params)
     assert 60 <= sum(slept) <= 120
 
@@ -122,7 +127,7 @@ def test_an_update_in_progress_is_waited_for():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"FunctionName": "f", "MemorySize": 128}
-    step = Step("update f", "lambda", "update_function_configuration", params)
+    step = Step(description="update f", service="lambda", call="update_function_configuration", params=params)
     with Stubber(aws.client("lambda")) as stub:
         said = "The operation cannot be performed at this time. An update is in progress for resource: f"
         stub.add_client_error("update_function_configuration", "ResourceConflictException", said)
@@ -133,10 +138,12 @@ def test_an_update_in_progress_is_waited_for():
 
 def with_latest(deployment, **state) -> Plan:
     """The plan where Lambda says this of gimel-track."""
-    observed = deployment.observe()
-    track = observed.functions["gimel-track"]
+    existing = deployment.observe()
+    track = existing.functions["gimel-track"]
     changed = replace(track, latest={**track.latest, **state})
-    return deploy.deploy(deployment.wanted, replace(observed, functions={**observed.functions, "gimel-track": changed}))
+    return deploy.deploy(
+        deployment.desired, replace(existing, functions={**existing.functions, "gimel-track": changed})
+    )
 
 
 def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel_at):
@@ -144,7 +151,7 @@ def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel
     first = next(number for number, step in enumerate(deployment.plan().steps, 1) if step.call == "create_function")
     apply_until(deployment, first)
     broken = with_latest(deployment, State="Failed", StateReason="no such subnet")
-    assert broken.steps[0].does == "delete function gimel-track, which Lambda could not make ready"
+    assert broken.steps[0].description == "delete function gimel-track, which failed to become active"
     assert (broken.steps[1].call, broken.steps[1].params["FunctionName"]) == ("create_function", "gimel-track")
     apply(deployment, broken)
     assert calls(gimel_at().plan()) == []
@@ -159,7 +166,7 @@ def test_an_update_that_failed_is_made_again(account, gimel_at):
     apply(gimel_at())
     (again,) = with_latest(gimel_at(), LastUpdateStatus="Failed").steps
     assert again.call == "update_function_configuration"
-    assert again.does == "update gimel-track: again, since the last update failed"
+    assert again.description == "update gimel-track: retry the failed update"
 
 
 def state(**found: str) -> dict[str, object]:
@@ -185,11 +192,12 @@ def state(**found: str) -> dict[str, object]:
 def test_a_function_that_fails_is_told_with_lambdas_reason(waiter, call, answer):
     aws = stubbed([])
     name = {"FunctionName": "f"}
-    step = Step("change f", "lambda", "publish_version", name, waiter=waiter, waiter_params=name)
+    change = {"description": "change f", "service": "lambda", "call": "publish_version", "params": name}
+    step = Step(**change, waiter=waiter, waiter_params=name)
     with Stubber(aws.client("lambda")) as stub:
         stub.add_response("publish_version", {"Version": "1"})
         stub.add_response(call, answer)
-        with pytest.raises(GimelError, match=r"step 1, change f, failed: .*no such subnet"):
+        with pytest.raises(StepFailed, match=r"step 1 failed: change f: .*no such subnet"):
             aws.perform(1, step, name)
 
 
@@ -197,7 +205,7 @@ def test_an_api_that_is_being_changed_otherwise_is_waited_for():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"restApiId": "a", "resourceId": "r", "httpMethod": "GET", "authorizationType": "NONE"}
-    step = Step("offer GET /track", "apigateway", "put_method", params)
+    step = Step(description="create method GET /track", service="apigateway", call="put_method", params=params)
     with Stubber(aws.client("apigateway")) as stub:
         said = "Unable to complete operation due to concurrent modification. Please try again later."
         stub.add_client_error("put_method", "ConflictException", said, http_status_code=409)
@@ -210,11 +218,11 @@ def test_something_that_is_there_already_is_not_waited_for():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"restApiId": "a", "parentId": "r", "pathPart": "track"}
-    step = Step("create path /track", "apigateway", "create_resource", params)
+    step = Step(description="create path /track", service="apigateway", call="create_resource", params=params)
     with Stubber(aws.client("apigateway")) as stub:
         said = "Another resource with the same parent already has this name: track"
         stub.add_client_error("create_resource", "ConflictException", said, http_status_code=409)
-        with pytest.raises(GimelError, match="already has this name"):
+        with pytest.raises(StepFailed, match="already has this name"):
             aws.perform(1, step, params)
     assert slept == []
 
@@ -223,7 +231,7 @@ def test_something_that_is_there_already_is_not_waited_for():
     ("error", "cure"),
     [
         (SSOTokenLoadError(profile_name="me", error_msg="no token"), "sign in again with `aws sso login`"),
-        (EndpointConnectionError(endpoint_url="https://sts.eu-wst.amazonaws.com"), "that there is such a region"),
+        (EndpointConnectionError(endpoint_url="https://sts.eu-wst.amazonaws.com"), "the name of the region"),
     ],
 )
 def test_what_stands_between_here_and_aws_has_its_cure(error, cure):
@@ -232,7 +240,7 @@ def test_what_stands_between_here_and_aws_has_its_cure(error, cure):
 
 def test_what_is_gone_already_may_be_deleted():
     aws = stubbed([])
-    step = Step("delete f", "lambda", "delete_function", {"FunctionName": "f"}, tolerates=steps.MISSING)
+    step = Target("lambda", {"FunctionName": "f"}).step("delete_function", "delete f", tolerates=steps.MISSING)
     with Stubber(aws.client("lambda")) as stub:
         stub.add_client_error("delete_function", "ResourceNotFoundException", "no such function")
         assert aws.perform(1, step, step.params) == {}
@@ -267,7 +275,7 @@ def test_errors_of_aws_while_looking_are_told_in_words(gimel_at, account):
     deployment.aws.account  # noqa: B018 - asked before the stub is in the way
     with Stubber(deployment.aws.client("lambda")) as stub:
         stub.add_client_error("list_functions", "AccessDeniedException", "no")
-        with pytest.raises(GimelError, match="AWS does not tell what is there"):
+        with pytest.raises(AwsError, match="could not read the current deployment"):
             deployment.plan()
 
 
@@ -276,6 +284,6 @@ def test_client_errors_are_not_swallowed_by_the_search_for_missing_things(gimel_
     deployment.aws.account  # noqa: B018 - asked before the stub is in the way
     with Stubber(deployment.aws.client("iam")) as stub:
         stub.add_client_error("get_role", "ServiceFailure", "down", http_status_code=400)
-        with pytest.raises(GimelError, match="down") as caught:
+        with pytest.raises(AwsError, match="down") as caught:
             deployment.plan()
     assert isinstance(caught.value.__cause__, ClientError)

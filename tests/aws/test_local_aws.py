@@ -123,7 +123,7 @@ def test_from_deploy_to_a_report_of_what_a_browser_sent_and_back_to_nothing(pers
     person.types("destroy", answer="gimel\n")
     assert ask(track)[0] == 404
     assert redis_server.client().get("kept") == "yes"
-    assert "nothing of it is there" in person.types("destroy")
+    assert "nothing of gimel exists" in person.types("destroy")
 
 
 def test_a_changed_version_goes_live_and_back_over_http(person, redis_server):
@@ -139,7 +139,7 @@ def test_a_changed_version_goes_live_and_back_over_http(person, redis_server):
 
     person.types("rollback", "--yes")
     assert "X-Gimel-Ignored" not in ask(event)[1]
-    assert "a rollback is in force" in person.types("deploy.py", "--dry-run")
+    assert "a rollback is in effect" in person.types("deploy.py", "--dry-run")
     person.types("destroy", "--name", "shop")
 
 

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from gimel.errors import GimelError
+from gimel.errors import ConfigError
 from gimel.ops.aws import observe
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.errors import AmbiguousApi, NameTaken
 from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
 from gimel.ops.aws.plan import steps
 
-from .account import Account, apply, told
+from .account import Account, apply, descriptions
 
 MANY = 500
 
@@ -29,7 +30,7 @@ def test_a_plan_among_500_apis_keys_and_functions_touches_none(account, gimel_at
         theirs.add(f"gimel-{number}")
         account.make_function(f"gimel-{number}", Role=role)
     apply(gimel_at())
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_removal())
     assert len(account.writes) > 70
     assert theirs.isdisjoint(_texts([params for _, _, params in account.writes]))
@@ -78,13 +79,13 @@ def test_all_pages_are_read(service, call, params, pages, key):
 
 def test_a_function_of_another_deployment_is_refused(account, gimel_at):
     account.make_function("gimel-track", Description="Gimel deployment shop, 2.0, release 1")
-    with pytest.raises(GimelError, match="gimel-track belongs to Gimel deployment shop"):
+    with pytest.raises(NameTaken, match="function gimel-track belongs to Gimel deployment shop"):
         gimel_at().plan()
 
 
 def test_a_role_that_is_not_gimels_is_refused(account, gimel_at):
     account.make_role("gimel")
-    with pytest.raises(GimelError, match="a role gimel that Gimel did not make"):
+    with pytest.raises(NameTaken, match="role gimel already exists and was not created by Gimel"):
         gimel_at().plan()
 
 
@@ -97,9 +98,9 @@ def test_two_apis_that_could_be_ours_are_not_guessed_between(account, gimel_at):
         gateway.put_method(restApiId=api, resourceId=found, httpMethod="GET", authorizationType="NONE")
         gateway.put_integration(restApiId=api, resourceId=found, httpMethod="GET", type="MOCK")
         gateway.create_deployment(restApiId=api, stageName="prod")
-    with pytest.raises(GimelError, match="2 APIs named gimel") as caught:
+    with pytest.raises(AmbiguousApi, match="2 APIs named gimel") as caught:
         gimel_at().plan()
-    assert 'the description "Gimel deployment gimel"' in caught.value.hint
+    assert 'set the description of yours to "Gimel deployment gimel"' in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,9 @@ def test_two_apis_that_could_be_ours_are_not_guessed_between(account, gimel_at):
 )
 def test_names_and_addresses_follow_the_session(account, gimel_at, region, partition, suffix):
     loaded = gimel_at()
-    deployment = Deployment(loaded.config, loaded.settings, loaded.raw, Aws(Account(region).session))
+    deployment = Deployment(loaded.config, loaded.settings, loaded.content, Aws(Account(region).session))
     assert deployment.aws.api_url("abc") == f"https://abc.execute-api.{region}.{suffix}/prod"
-    arns = [text for text in _texts(steps.rehearse(deployment.plan())) if text.startswith("arn:")]
+    arns = [text for text in _texts(steps.dry_run(deployment.plan())) if text.startswith("arn:")]
     assert len(arns) > 15
     assert {arn.split(":")[1] for arn in arns} == {partition}
     assert {arn.split(":")[3] for arn in arns} <= {region, ""}
@@ -138,7 +139,7 @@ def extra(name: str) -> dict[str, Any]:
 def test_a_function_of_a_wanted_name_that_gimel_did_not_make_is_refused(account, gimel_at):
     account.make_function("cart", Role=account.make_role("theirs"))
     wiring = [extra("cart")]
-    with pytest.raises(GimelError, match="there is a function cart that Gimel did not make"):
+    with pytest.raises(NameTaken, match="function cart already exists and was not created by Gimel"):
         gimel_at({"extra_wiring": wiring}).plan()
 
 
@@ -151,5 +152,5 @@ def test_a_key_of_the_wanted_name_without_an_api_is_left_alone(account, gimel_at
 
 
 def test_a_name_too_long_for_lambda_is_refused_before_anything_is_made(account, gimel_at):
-    with pytest.raises(GimelError, match="more than the 64 characters"):
+    with pytest.raises(ConfigError, match="longer than 64 characters"):
         gimel_at({"extra_wiring": [extra("f" * 40)]}, name="n" * 24).plan()

@@ -32,42 +32,39 @@ def look(tmp_path):
 def by_level(findings) -> dict[Level, list[str]]:
     found = {level: [] for level in Level}
     for finding in findings:
-        found[finding.level].append(finding.what)
+        found[finding.level].append(finding.message)
     return found
 
 
 def test_a_redis_that_keeps_its_data_is_sound(look):
     found = look()
     assert (found[Level.ERROR], found[Level.UNKNOWN]) == ([], [])
-    assert found[Level.WARNING] == ["127.0.0.1 is, on Lambda, the function itself"]
-    assert "Redis keeps an append-only file" in found[Level.GOOD]
+    assert found[Level.WARNING] == ["127.0.0.1 is a loopback address on Lambda"]
+    assert "Redis writes an append-only file" in found[Level.GOOD]
 
 
 def test_an_eviction_policy_that_may_evict_is_a_danger(look):
     assert (
-        "Redis may drop counts when memory is short (allkeys-lru)"
+        "Redis may evict counts when it runs out of memory (eviction policy allkeys-lru)"
         in look("--maxmemory-policy", "allkeys-lru")[Level.WARNING]
     )
 
 
 def test_a_policy_that_evicts_only_what_expires_is_none(look):
-    assert any("volatile-lru spares counts" in what for what in look("--maxmemory-policy", "volatile-lru")[Level.GOOD])
+    assert any("volatile-lru keeps counts" in what for what in look("--maxmemory-policy", "volatile-lru")[Level.GOOD])
 
 
 def test_no_persistence_is_a_danger(look):
-    assert "Redis keeps nothing: a restart loses all counts" in look("--appendonly", "no")[Level.WARNING]
+    assert "Redis does not persist its data, so a restart loses all counts" in look("--appendonly", "no")[Level.WARNING]
 
 
 def test_only_snapshots_are_a_small_danger(look):
     found = look("--appendonly", "no", "--save", "3600 1")[Level.WARNING]
-    assert any("only now and then (save 3600 1)" in what for what in found)
+    assert any("only saves snapshots (save 3600 1)" in what for what in found)
 
 
 def test_a_replica_takes_no_events(look):
-    assert (
-        "this Redis is a replica, which takes no events"
-        in look("--replicaof", "127.0.0.1", str(free_port()))[Level.ERROR]
-    )
+    assert "Redis is a read-only replica" in look("--replicaof", "127.0.0.1", str(free_port()))[Level.ERROR]
 
 
 def test_a_redis_that_cannot_write_snapshots_takes_no_events(tmp_path):
@@ -79,29 +76,29 @@ def test_a_redis_that_cannot_write_snapshots_takes_no_events(tmp_path):
         wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure")
         settings = config.RedisSettings(host="127.0.0.1", port=server.port)
         found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
-        assert any("takes no events now" in what for what in found[Level.WARNING])
+        assert any("rejects writes" in what for what in found[Level.WARNING])
         client.config_set("stop-writes-on-bgsave-error", "no")
         found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
-        assert not any("takes no events now" in what for what in found[Level.WARNING])
+        assert not any("rejects writes" in what for what in found[Level.WARNING])
         client.close()
     finally:
         server.stop()
 
 
 def test_memory_that_is_all_but_full_is_a_danger(look):
-    assert "Redis' memory is all but full" in look("--maxmemory", "500kb")[Level.WARNING]
-    assert "Redis' memory is all but full" not in look("--maxmemory", "500mb")[Level.WARNING]
+    assert "Redis is almost out of memory" in look("--maxmemory", "500kb")[Level.WARNING]
+    assert "Redis is almost out of memory" not in look("--maxmemory", "500mb")[Level.WARNING]
 
 
 def test_a_database_that_redis_does_not_have_is_an_error(look):
-    assert look(db=99)[Level.ERROR] == ["Redis refuses: DB index is out of range"]
+    assert look(db=99)[Level.ERROR] == ["Redis returned an error: DB index is out of range"]
 
 
 def test_a_user_that_may_not_ask_is_told_apart_from_one_that_is_refused(look):
     only_counting = ("--user", "me", "on", ">word", "~*", "-@all", "+pfadd")
     found = look(*only_counting, username="me", password="word")
     assert (found[Level.ERROR], len(found[Level.UNKNOWN])) == ([], 1)
-    assert "not about itself" in found[Level.UNKNOWN][0]
+    assert "could not check the settings of Redis" in found[Level.UNKNOWN][0]
 
 
 def test_this_machine_in_a_url_is_not_what_lambda_reaches(look, tmp_path):
@@ -109,7 +106,7 @@ def test_this_machine_in_a_url_is_not_what_lambda_reaches(look, tmp_path):
     try:
         wanted = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
         found = by_level(preflight.check_redis(config.Config(redis_settings=wanted), False))
-        assert "localhost is, on Lambda, the function itself" in found[Level.WARNING]
+        assert "localhost is a loopback address on Lambda" in found[Level.WARNING]
     finally:
         server.stop()
 
@@ -123,7 +120,7 @@ def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(ac
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
     (finding,) = preflight.check_redis(wanted, True)
-    assert (finding.level, "create it in this account and region" in finding.cure) == (Level.ERROR, True), finding
+    assert (finding.level, "create it in this account and region" in finding.hint) == (Level.ERROR, True), finding
 
 
 @REFERENCES
@@ -134,24 +131,24 @@ def test_a_password_that_only_the_functions_may_read_is_unknown(monkeypatch, pas
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
     (finding,) = preflight.check_redis(wanted, True)
-    assert (finding.level, "with their own role" in finding.cure) == (Level.UNKNOWN, True), finding
+    assert (finding.level, "with their own role" in finding.hint) == (Level.UNKNOWN, True), finding
 
 
 def test_settings_that_are_not_told_are_unknown(look):
     found = look("--appendonly", "no", "--rename-command", "CONFIG", "")
-    assert found[Level.UNKNOWN] == ["Redis does not tell whether it keeps its data"]
+    assert found[Level.UNKNOWN] == ["could not check whether Redis persists its data"]
 
 
 def test_a_version_without_what_is_used_is_an_error():
     finding = preflight._version("2.8.8", config.RedisSettings())
-    assert (finding.level, finding.cure) == (Level.ERROR, "upgrade it to 2.8.9 or later")
+    assert (finding.level, finding.hint) == (Level.ERROR, "upgrade to 2.8.9 or later")
     assert preflight._version("2.8.9", config.RedisSettings()).level is Level.GOOD
     assert preflight._version("5.0.14", config.RedisSettings(username="gimel")).level is Level.ERROR
 
 
 def test_a_wrong_password_is_an_error(look):
     (what,) = look("--requirepass", "open sesame", password="wrong")[Level.ERROR]
-    assert "refuses the password" in what
+    assert "rejected the credentials" in what
 
 
 @pytest.mark.parametrize(("in_vpc", "level"), [(True, Level.UNKNOWN), (False, Level.WARNING)])
@@ -159,8 +156,8 @@ def test_a_redis_out_of_reach_may_be_a_private_one(in_vpc, level):
     wanted = config.RedisSettings(host="127.0.0.1", port=free_port())
     (finding,) = preflight.check_redis(config.Config(redis_settings=wanted), in_vpc)
     assert finding.level is level
-    assert "cannot be reached from here" in finding.what
-    assert "private one" in finding.cure
+    assert "could not reach Redis from here" in finding.message
+    assert "private" in finding.hint
 
 
 def test_no_redis_configured_is_an_error():
@@ -176,12 +173,12 @@ def test_no_credentials_and_no_region_are_errors_that_say_what_to_do(gimel_at, m
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    bare = Deployment(found.config, found.settings, found.raw, Aws())
+    bare = Deployment(found.config, found.settings, found.content, Aws())
     (finding,) = preflight.check_account(bare)
-    assert (finding.level, finding.cure) == (Level.ERROR, "run `aws configure`, or set AWS_PROFILE")
+    assert (finding.level, finding.hint) == (Level.ERROR, "run `aws configure` or set AWS_PROFILE, then retry")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    (finding,) = preflight.check_account(Deployment(found.config, found.settings, found.raw, Aws()))
-    assert (finding.level, finding.cure) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
+    (finding,) = preflight.check_account(Deployment(found.config, found.settings, found.content, Aws()))
+    assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
 
 
 def test_rights_that_cannot_be_checked_are_said_to_be_unknown(gimel_at, account):

@@ -9,7 +9,7 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 
 from . import gimel15
-from .account import ID, Account, apply, told
+from .account import ID, Account, apply, descriptions
 from .test_drift import trust_in
 
 VPC = {"vpc": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
@@ -38,7 +38,7 @@ def test_a_new_password_reference_can_be_read_before_and_the_old_one_until_the_n
     last_move = max(number for number, (call, _, _) in enumerate(seen) if call == "update_alias")
     assert all(old and new for _, old, new in seen[: last_move + 1])
     assert seen[-1][1:] == (False, True)
-    assert told(referring(gimel_at, "new").plan()) == []
+    assert descriptions(referring(gimel_at, "new").plan()) == []
 
 
 def test_a_run_that_breaks_off_between_widening_and_narrowing_narrows_in_the_next(account, gimel_at):
@@ -46,7 +46,7 @@ def test_a_run_that_breaks_off_between_widening_and_narrowing_narrows_in_the_nex
     deployment = referring(gimel_at, "new")
     plan = deployment.plan()
     widened = next(number for number, step in enumerate(plan.steps, 1) if step.call == "put_role_policy")
-    apply(deployment, type(plan)(plan.steps[:widened], plan.known))
+    apply(deployment, type(plan)(plan.steps[:widened], plan.values))
     apply(referring(gimel_at, "new"))
     assert "parameter/old" not in rights(account)
 
@@ -67,9 +67,9 @@ def test_the_role_is_narrowed_last(account, gimel_at):
 def test_lambda_may_assume_the_role_before_a_function_is_changed(account, gimel_at):
     apply(gimel_at())
     account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=trust_in("ec2.amazonaws.com"))
-    plan = told(gimel_at(memory_mb=512).plan())
-    assert plan[0] == "let Lambda assume role gimel"
-    assert plan[-1] == "let only Lambda assume role gimel"
+    plan = descriptions(gimel_at(memory_mb=512).plan())
+    assert plan[0] == "allow Lambda to assume role gimel"
+    assert plan[-1] == "allow only Lambda to assume role gimel"
 
 
 def test_network_rights_stay_for_as_long_as_a_version_in_the_vpc_is_kept(account, gimel_at):
@@ -77,7 +77,7 @@ def test_network_rights_stay_for_as_long_as_a_version_in_the_vpc_is_kept(account
     assert NETWORK in rights(account)
     apply(gimel_at(memory_mb=300))
     assert NETWORK in rights(account)
-    assert told(gimel_at(memory_mb=300).plan()) == []
+    assert descriptions(gimel_at(memory_mb=300).plan()) == []
     for memory in range(301, 307):
         apply(gimel_at(memory_mb=memory))
     assert NETWORK not in rights(account)
@@ -86,7 +86,7 @@ def test_network_rights_stay_for_as_long_as_a_version_in_the_vpc_is_kept(account
 def test_the_role_outlives_functions_in_a_vpc_and_goes_with_the_next_removal(account, gimel_at):
     apply(gimel_at(**VPC))
     plan = gimel_at(**VPC).plan_removal()
-    assert any("until Lambda has removed the functions' network interfaces" in note for note in plan.notes)
+    assert any("Lambda needs it to remove the functions' network interfaces" in note for note in plan.notes)
     apply(gimel_at(**VPC), plan)
     state = account.state()
     assert (list(state.pop("roles")), any(state.values())) == (["gimel"], False)

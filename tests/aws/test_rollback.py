@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gimel.errors import GimelError
+from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.names import release_of
 
-from .account import apply, told
+from .account import apply, descriptions
 
 NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
 
@@ -60,7 +60,7 @@ def test_a_deploy_that_broke_off_is_no_release_to_go_back_to(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     broken = gimel_at(memory_mb=300).plan()
     published = next(i for i, step in enumerate(broken.steps, 1) if step.call == "publish_version")
-    apply(gimel_at(), type(broken)(broken.steps[:published], broken.known))
+    apply(gimel_at(), type(broken)(broken.steps[:published], broken.values))
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
     assert memories(account) == [256] * 4
@@ -73,7 +73,7 @@ def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
     apply(gimel_at(), gimel_at().plan_rollback())
     apply(gimel_at(), gimel_at().plan_rollback(newest))
     assert memories(account) == [512] * 4
-    with pytest.raises(GimelError, match="of release nonsense"):
+    with pytest.raises(NothingToRollBack, match="of release nonsense"):
         gimel_at().plan_rollback("nonsense")
 
 
@@ -82,9 +82,9 @@ def test_deploying_after_a_rollback_goes_forward_and_says_so(account, gimel_at):
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
     plan = gimel_at(memory_mb=512).plan()
-    assert told(plan)[0] == "move live of gimel-track from 1 to 2"
+    assert descriptions(plan)[0] == "point alias live of gimel-track to version 2 (now 1)"
     assert len(plan.steps) == 4
-    assert any("a rollback is in force" in note for note in plan.notes)
+    assert any("a rollback is in effect" in note for note in plan.notes)
 
 
 def test_a_function_younger_than_the_release_stays(account, gimel_at):
@@ -95,23 +95,23 @@ def test_a_function_younger_than_the_release_stays(account, gimel_at):
     apply(gimel_at())
     apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
     plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
-    assert plan.notes == ("cart has no earlier version, and stays",)
+    assert plan.notes == ("cart has no earlier version and stays as it is",)
     apply(gimel_at(), plan)
     assert memories(account) == [256] * 4
 
 
 def test_nothing_deployed_or_one_release_only_is_told_in_words(account, gimel_at):
-    with pytest.raises(GimelError, match="nothing to roll back"):
+    with pytest.raises(NothingToRollBack, match="nothing to roll back"):
         gimel_at().plan_rollback()
     apply(gimel_at())
-    with pytest.raises(GimelError, match="earlier release"):
+    with pytest.raises(NothingToRollBack, match="earlier release"):
         gimel_at().plan_rollback()
 
 
 def test_the_newest_five_versions_are_kept(account, gimel_at):
     for memory in range(256, 264):
         apply(gimel_at(memory_mb=memory))
-        assert told(gimel_at(memory_mb=memory).plan()) == []
+        assert descriptions(gimel_at(memory_mb=memory).plan()) == []
     assert versions(account) == [4, 5, 6, 7, 8]
     assert memories(account) == [263] * 4
 
@@ -128,7 +128,7 @@ def test_a_version_with_an_alias_is_never_deleted(account, gimel_at):
     for memory in range(257, 264):
         apply(gimel_at(memory_mb=memory))
     assert versions(account) == [1, 4, 5, 6, 7, 8]
-    assert told(gimel_at(memory_mb=263).plan()) == []
+    assert descriptions(gimel_at(memory_mb=263).plan()) == []
 
 
 def test_the_version_that_a_rollback_left_live_survives_the_next_deploy(account, gimel_at):

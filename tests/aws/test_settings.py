@@ -29,9 +29,9 @@ from tests.parts import ROOT
         ({"functions": {"gimel-track": {"memory": 1}}}, "aws.functions.gimel-track.memory: unknown key"),
         ({"tags": {"AWS:x": "y"}}, "aws.tags: must be an object of at most 49 texts"),
         ({"tags": {"": "y"}}, "aws.tags: must be"),
-        ({"tags": {"Team": "y", "team": "x"}}, "differs from another only in case"),
+        ({"tags": {"Team": "y", "team": "x"}}, "differ from another only in case"),
         ({"tags": {"team": "web & shop"}}, "aws.tags: must be"),
-        ({"tags": {"team": "x" * 257}}, "values of up to 256"),
+        ({"tags": {"team": "x" * 257}}, "values up to 256"),
         ({"tags": {f"t{number}": "" for number in range(50)}}, "aws.tags: must be"),
     ],
 )
@@ -80,13 +80,13 @@ def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"lambda": {}}, r"extra_wiring\[0\] is not right"),
-        (entry(handler="shop.track"), "there is no handler shop.track"),
-        (entry(verb="DELETE"), "gimel.track does not answer DELETE: use GET or POST"),
-        (entry(part="a/b"), "no single part of a path"),
-        (entry(name="gimel-track", handler="gimel.all"), "gimel-track runs gimel.track"),
-        (entry(part="experiments"), "/experiments is taken by gimel-all-experiments"),
-        (entry(name="a b"), "no function's name"),
+        ({"lambda": {}}, r"extra_wiring\[0\] is incomplete or invalid"),
+        (entry(handler="shop.track"), "unknown handler shop.track"),
+        (entry(verb="DELETE"), "gimel.track does not support DELETE: use GET or POST"),
+        (entry(part="a/b"), "not a single path segment"),
+        (entry(name="gimel-track", handler="gimel.all"), "gimel-track already runs gimel.track"),
+        (entry(part="experiments"), "/experiments already belongs to gimel-all-experiments"),
+        (entry(name="a b"), "not a valid function name"),
     ],
 )
 def test_extra_wiring_that_cannot_work_is_refused(wrong, said):
@@ -96,7 +96,7 @@ def test_extra_wiring_that_cannot_work_is_refused(wrong, said):
 
 def test_names_as_long_as_lambda_takes_are_taken():
     assert wiring.wire([entry(name="c" * 64)]).functions[-1].name == "c" * 64
-    with pytest.raises(ConfigError, match="no function's name"):
+    with pytest.raises(ConfigError, match="not a valid function name"):
         wiring.wire([entry(name="c" * 65)])
 
 

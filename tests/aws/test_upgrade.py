@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.names import release_of
 from gimel.ops.aws.plan import steps
+from gimel.ops.aws.plan.gateway import API
 
 from . import gimel15
-from .account import Account, apply, told
+from .account import Account, apply, descriptions
 
 
 @pytest.fixture
@@ -22,9 +24,9 @@ def old(account):
 
 
 def test_id_url_and_key_stay(account, gimel_at, old):
-    known = apply(gimel_at())
+    values = apply(gimel_at())
     state = account.state()
-    assert (known["api"], list(state["apis"])) == (old.api, [old.api])
+    assert (values[API.name], list(state["apis"])) == (old.api, [old.api])
     assert list(state["keys"]) == [old.key]
     assert account.client("apigateway").get_api_key(apiKey=old.key, includeValue=True)["value"] == old.key_value
     assert gimel_at().aws.api_url(old.api) == f"https://{old.api}.execute-api.eu-west-1.amazonaws.com/prod"
@@ -32,7 +34,7 @@ def test_id_url_and_key_stay(account, gimel_at, old):
 
 def test_it_ends_like_a_fresh_one(account, gimel_at, old):
     apply(gimel_at())
-    assert told(gimel_at().plan()) == []
+    assert descriptions(gimel_at().plan()) == []
     upgraded = named(account.state())
     apply(gimel_at(), gimel_at().plan_removal())
     assert account.state()["functions"] == account.state()["apis"] == account.state()["roles"] == {}
@@ -56,10 +58,10 @@ def test_the_key_that_opened_nothing_is_put_into_a_usage_plan(account, gimel_at,
 
 
 def test_the_role_loses_its_wildcards_after_the_stage_has_left_the_old_api(account, gimel_at, old):
-    plan = told(gimel_at().plan())
-    narrowing = plan.index("take policy gimel from role gimel")
-    assert narrowing < plan.index("let only Lambda assume role gimel")
-    assert narrowing > next(i for i, does in enumerate(plan) if does.startswith("set up stage prod: deploymentId"))
+    plan = descriptions(gimel_at().plan())
+    narrowing = plan.index("delete policy gimel of role gimel")
+    assert narrowing < plan.index("allow only Lambda to assume role gimel")
+    assert narrowing > next(i for i, text in enumerate(plan) if text.startswith("configure stage prod: deploymentId"))
     apply(gimel_at())
     role = account.only("roles")
     assert "*" not in json.dumps([one["Resource"] for one in role["policies"]["gimel-eu-west-1"]["Statement"]]).replace(
@@ -77,7 +79,7 @@ def test_every_event_is_served_after_every_step(account, gimel_at, old):
     def perform(number: int, step: steps.Step, params: Any) -> Any:
         answer = gimel_at().aws.perform(number, step, params)
         gateway.note(step, params, answer)
-        served.append(gateway.require_served(f"after step {number}, {step.does}"))
+        served.append(gateway.require_served(f"after step {number}, {step.description}"))
         return answer
 
     steps.execute(plan, perform)
@@ -135,8 +137,8 @@ def test_functions_that_would_leave_their_vpc_are_named_with_what_keeps_them_in_
     for name in ("gimel-track", "gimel-all-experiments"):
         account.client("lambda").update_function_configuration(FunctionName=name, VpcConfig=inside)
     (note,) = [note for note in gimel_at().plan().notes if "VPC" in note]
-    assert note.startswith("gimel-track, gimel-all-experiments will no longer be in a VPC")
-    vpc = json.loads("{" + note.partition("section aws: ")[2] + "}")
+    assert note.startswith("gimel-track, gimel-all-experiments will leave the VPC")
+    vpc = json.loads("{" + note.partition("aws section: ")[2] + "}")
     assert vpc == {"vpc": {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}}
     assert not any("VPC" in note for note in gimel_at(**vpc).plan().notes)
     apply(gimel_at())
@@ -149,18 +151,20 @@ def test_old_lines_of_a_log_that_go_are_said_to_go(account, gimel_at, old):
         logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
         if days:
             logs.put_retention_policy(logGroupName=f"/aws/lambda/{name}", retentionInDays=days)
-    kept = [does for does in told(gimel_at().plan()) if does.startswith("keep log group /aws/lambda/")]
+    kept = [
+        text for text in descriptions(gimel_at().plan()) if text.startswith("set retention of log group /aws/lambda/")
+    ]
     assert kept == [
-        "keep log group /aws/lambda/gimel-track for 30 days: older lines are deleted",
-        "keep log group /aws/lambda/gimel-experiment for 30 days",
-        "keep log group /aws/lambda/gimel-all-experiments for 30 days: older lines are deleted",
-        "keep log group /aws/lambda/gimel-delete-experiment for 30 days",
+        "set retention of log group /aws/lambda/gimel-track to 30 days; older entries are deleted",
+        "set retention of log group /aws/lambda/gimel-experiment to 30 days",
+        "set retention of log group /aws/lambda/gimel-all-experiments to 30 days; older entries are deleted",
+        "set retention of log group /aws/lambda/gimel-delete-experiment to 30 days",
     ]
 
 
 def test_the_version_of_gimel_15_is_no_target_of_a_rollback(account, gimel_at, old):
     apply(gimel_at())
-    with pytest.raises(Exception, match="could answer this API"):
+    with pytest.raises(NothingToRollBack, match="supports this API"):
         gimel_at().plan_rollback()
 
 
@@ -183,7 +187,7 @@ def test_extra_wiring_of_gimel_1_adds_a_path_to_the_same_function(account, gimel
     assert "OPTIONS /kcart" in api["methods"]
     assert sorted(state["functions"]["gimel-track"]["policy"]) == ["gimel-kcart", "gimel-track"]
     assert state["functions"]["gimel-track"]["configuration"]["MemorySize"] == 256
-    assert told(gimel_at({"extra_wiring": [extra]}).plan()) == []
+    assert descriptions(gimel_at({"extra_wiring": [extra]}).plan()) == []
     apply(gimel_at())
     assert "/kcart" not in account.state()["apis"][old.api]["paths"]
     assert sorted(account.state()["functions"]["gimel-track"]["policy"]) == ["gimel-track"]
@@ -203,7 +207,7 @@ def test_paths_that_look_alike_are_allowed_each_for_itself(account, gimel_at):
     paths = {condition["ArnLike"]["AWS:SourceArn"].rpartition("/")[2] for condition in granted.values()}
     assert paths == {"track", *parts}
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,100}", sid) for sid in granted)
-    assert told(gimel_at({"extra_wiring": extras}).plan()) == []
+    assert descriptions(gimel_at({"extra_wiring": extras}).plan()) == []
 
 
 def test_a_function_of_its_own_comes_and_goes_with_extra_wiring(account, gimel_at):
@@ -212,7 +216,7 @@ def test_a_function_of_its_own_comes_and_goes_with_extra_wiring(account, gimel_a
         "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},
     }
     plan = gimel_at({"extra_wiring": [extra]}).plan()
-    assert any("longer than API Gateway waits" in note for note in plan.notes)
+    assert any("API Gateway does not wait 60 s" in note for note in plan.notes)
     apply(gimel_at(), plan)
     configuration = account.state()["functions"]["cart"]["configuration"]
     assert (configuration["MemorySize"], configuration["Timeout"]) == (192, 28)

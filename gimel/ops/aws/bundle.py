@@ -1,4 +1,4 @@
-"""The zip that Lambda runs: gimel without ops, the pinned redis, config.json without secrets. The same every time."""
+"""The zip that Lambda runs: gimel without ops, the pinned redis, config.json without secrets. It is reproducible."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import gimel
-from gimel.errors import GimelError
 from gimel.ops.resources import shipped
+
+from .errors import BundleError
 
 MAX_BYTES = 1_500_000
 LAPTOP_KEYS = {"aws", "extra_wiring"}
 OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 
-# Compiled is what a cold start imports, and nothing that merely lies in the wheel. It also shows that the zip imports
-# by itself: -S leaves out every installed package. The hash seed is fixed, for it would show in the compiled files.
-# redis' docstrings, which nothing reads there, are a tenth of the zip.
+# Compiles only what a cold start imports. It also proves that the zip imports on its own: -S hides installed packages.
+# The hash seed is fixed because it affects the compiled files. optimize=2 drops the docstrings of redis, which nothing
+# reads there and which are a tenth of the zip.
 COMPILE = """
 import importlib.util, os, py_compile, sys
 sys.path.insert(0, "")
@@ -45,27 +46,24 @@ for path in sorted(getattr(module, "__file__", None) or "" for module in list(sy
 
 @dataclass(frozen=True)
 class Bundle:
-    """A zip, and whether it holds compiled files."""
+    """A zip, and whether it contains compiled files."""
 
     data: bytes
     compiled: bool
 
     @property
     def sha256(self) -> str:
-        """As Lambda's CodeSha256 has it."""
+        """In the format of Lambda's CodeSha256."""
         return base64.b64encode(hashlib.sha256(self.data).digest()).decode()
 
 
 def wheel_folder() -> Path:
-    """Where downloaded wheels are kept: $GIMEL_CACHE, or ~/.cache/gimel."""
+    """The cache of downloaded wheels: $GIMEL_CACHE, or ~/.cache/gimel."""
     return Path(os.environ.get("GIMEL_CACHE") or Path.home() / ".cache" / "gimel")
 
 
 def build(config: Mapping[str, Any], runtime: str, extra_files: Mapping[str, bytes] | None = None) -> Bundle:
-    """Build the zip for a runtime such as `python3.12`. Raises GimelError where a wheel is missing.
-
-    `config` is the content of config.json as the functions are to see it.
-    """
+    """Build the zip for a runtime such as `python3.12`. `config` is the config.json in it. Raises BundleError."""
     files = dict(extra_files or {})
     files["config.json"] = (json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
     files.update(_own_files())
@@ -76,12 +74,14 @@ def build(config: Mapping[str, Any], runtime: str, extra_files: Mapping[str, byt
         files.update(_compiled(files))
     data = _zip(files)
     if len(data) > MAX_BYTES:
-        raise GimelError(f"the zip has {len(data):,} bytes, more than {MAX_BYTES:,}", "look for stray files in gimel/")
+        raise BundleError(
+            f"the zip has {len(data):,} bytes, over the {MAX_BYTES:,} allowed", "check gimel/ for stray files"
+        )
     return Bundle(data, compiled)
 
 
 def function_config(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json without comments and without what only the laptop uses. Secrets are the caller's to remove."""
+    """A config.json without comments and without what functions do not use. The caller removes secrets."""
     cleaned = _without_comments(raw)
     return {key: value for key, value in cleaned.items() if key not in LAPTOP_KEYS}
 
@@ -93,18 +93,18 @@ def _without_comments(value: Any) -> Any:
 
 
 def requirements(runtime: str) -> list[str]:
-    """What is pinned in requirements.txt, as `name==version`, for this runtime."""
+    """The requirements pinned in requirements.txt for this runtime, as `name==version`."""
     pinned = []
     for line in shipped("requirements.txt").read_text(encoding="utf-8").splitlines():
         requirement, _, condition = line.partition("#")[0].partition(";")
-        # The only condition in use: what Python before 3.11.3 lacks. Lambda has a newer one, this machine perhaps not.
+        # The only condition in use is Python before 3.11.3. Lambda has a newer 3.11, but this machine may not.
         if requirement.strip() and (not condition or runtime in ("python3.10", "python3.11")):
             pinned.append(requirement.strip())
     return pinned
 
 
 def wheel(requirement: str) -> Path:
-    """The wheel of `name==version`: the cached one, else a downloaded one. Raises GimelError."""
+    """The wheel of `name==version`, from the cache or else downloaded. Raises BundleError."""
     folder = wheel_folder()
     name, _, version = requirement.partition("==")
     pattern = f"{name.replace('-', '_')}-{version}-*none-any.whl"
@@ -122,10 +122,10 @@ def _download(requirement: str, pattern: str, folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         loaded = next(iter(Path(scratch).glob(pattern)), None)
         if loaded is None:
-            said = (done.stderr.strip().splitlines() or ["no such wheel"])[-1]
-            hint = f"connect once, or put its wheel into {folder}; pip said: {said}"
-            raise GimelError(f"{requirement} could not be downloaded for the zip", hint)
-        # Moved, not written in place: a broken download must never look like a cached wheel.
+            reason = (done.stderr.strip().splitlines() or ["no such wheel"])[-1]
+            hint = f"go online once, or put the wheel into {folder}; pip said: {reason}"
+            raise BundleError(f"could not download {requirement} for the zip", hint)
+        # Moved into place, so that an interrupted download never looks like a cached wheel.
         return loaded.replace(folder / loaded.name)
 
 
@@ -155,7 +155,7 @@ def _compiled(files: Mapping[str, bytes]) -> dict[str, bytes]:
         command = [sys.executable, "-s", "-S", "-c", COMPILE]
         done = subprocess.run(command, cwd=root, env=environ, text=True, capture_output=True, check=False)
         if done.returncode:
-            raise GimelError("the zip cannot be imported", done.stderr.strip().splitlines()[-1])
+            raise BundleError("could not import gimel from the zip", done.stderr.strip().splitlines()[-1])
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.pyc")}
 
 

@@ -1,4 +1,4 @@
-"""The only maker of boto3 clients, and the only place that changes anything on AWS."""
+"""The boto3 clients, and the only code that changes anything on AWS."""
 
 from __future__ import annotations
 
@@ -11,54 +11,50 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    ReadTimeoutError,
-    SSOError,
-    TokenRetrievalError,
-    WaiterError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from gimel.errors import GimelError
-
+from .errors import AwsError, CredentialsError, RegionError, StepFailed
 from .names import STAGE, Account
 from .plan.steps import Step
 
-# API Gateway lets one deployment through in 5 seconds, and one deletion of an API in 30.
+# API Gateway allows one deployment per 5 seconds and one deletion of an API per 30.
 OPTIONS = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=10, read_timeout=70)
 
-ROLE_PATIENCE_S = 90
-WAIT_S = 1
-"""Between two tries, and between two looks at what is being waited for."""
+RETRY_FOR_S = 90
+DELAY_S = 1
+"""Between two tries, and between two polls of a waiter."""
 
-WAITED_FOR_S = {"published_version_active": 600}
+WAIT_S = {"published_version_active": 600}
+DEFAULT_WAIT_S = 300
 
-CURES = {
-    "AccessDenied": "give your user the rights that `gimel permissions` lists",
+CHECK_CREDENTIALS = "check your credentials with `aws sts get-caller-identity`"
+BAD_CREDENTIALS = {
     "ExpiredToken": "sign in again",
-    "InvalidClientTokenId": "check your credentials with `aws sts get-caller-identity`",
-    "UnrecognizedClient": "check your credentials with `aws sts get-caller-identity`",
-    "SignatureDoesNotMatch": "check your credentials with `aws sts get-caller-identity`",
-    "TooManyRequests": "AWS limits these calls; try again in a minute",
-    "Throttling": "AWS limits these calls; try again in a minute",
-    "LimitExceeded": "ask AWS for a higher quota, or remove something of this kind",
-    "ResourceConflict": "something else is changing it; try again when that has ended",
+    "InvalidClientTokenId": CHECK_CREDENTIALS,
+    "UnrecognizedClient": CHECK_CREDENTIALS,
+    "SignatureDoesNotMatch": CHECK_CREDENTIALS,
+}
+HINTS = {
+    **BAD_CREDENTIALS,
+    "AccessDenied": "give your user the permissions that `gimel permissions` prints",
+    "TooManyRequests": "wait a minute (AWS is throttling these calls)",
+    "Throttling": "wait a minute (AWS is throttling these calls)",
+    "LimitExceeded": "request a higher quota from AWS, or delete something of this kind",
+    "ResourceConflict": "wait until the other change to it has finished",
 }
 
-OFFLINE = (EndpointConnectionError, ConnectTimeoutError, ReadTimeoutError, ConnectionClosedError)
+NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
+SIGNED_OUT = (exceptions.SSOError, exceptions.TokenRetrievalError)
+OFFLINE = (
+    *(exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError),
+    *(exceptions.ReadTimeoutError, exceptions.ConnectionClosedError),
+)
 
 
 class Aws:
-    """Clients of one session, made when first used."""
+    """The clients of one session, created when first used."""
 
     def __init__(self, session: boto3.Session | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self._session = session
@@ -67,78 +63,75 @@ class Aws:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """The session. Raises GimelError where the profile does not exist."""
+        """The session. Raises CredentialsError if the profile does not exist."""
         try:
-            # As other SDKs do; boto3 itself reads only AWS_DEFAULT_REGION.
+            # Like other SDKs. boto3 itself reads only AWS_DEFAULT_REGION.
             return self._session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-        except ProfileNotFound as error:
-            raise GimelError(str(error), "set AWS_PROFILE to one that `aws configure list-profiles` shows") from None
+        except exceptions.ProfileNotFound as error:
+            hint = "set AWS_PROFILE to one that `aws configure list-profiles` shows"
+            raise CredentialsError(str(error), hint) from None
 
     def client(self, service: str) -> Any:
-        """The client of a service. Raises GimelError where there is no region."""
+        """The client of a service. Raises RegionError."""
         if service not in self._clients:
             try:
                 self._clients[service] = self.session.client(service, config=OPTIONS)
-            except NoRegionError:
-                raise GimelError("there is no AWS region", "set AWS_REGION, or run `aws configure`") from None
+            except exceptions.NoRegionError:
+                raise RegionError("no AWS region is set", "set AWS_REGION, or run `aws configure`") from None
         return self._clients[service]
 
     @cached_property
     def account(self) -> Account:
-        """Whose credentials these are, and where they are used. Raises GimelError where there are none that work."""
+        """The account and region of the credentials. Raises CredentialsError, RegionError and AwsError."""
         client = self.client("apigateway")
         try:
             identity = self.client("sts").get_caller_identity()
         except (ClientError, BotoCoreError) as error:
-            raise failure("AWS does not say whose credentials these are", error) from error
+            raise failure("could not verify AWS credentials", error) from error
         return Account(identity["Account"], client.meta.region_name, client.meta.partition)
 
     def api_url(self, api: str) -> str:
-        """The address of the API's stage: AWS', or an emulator's where the session points at one."""
+        """The URL of the API's stage, on AWS or on an emulator that the session uses."""
         region, endpoint = self.account.region, self.client("apigateway").meta.endpoint_url
-        # The partition's domain, from the very address that is being used: apigateway.cn-north-1.amazonaws.com.cn
+        # The partition's domain, from the endpoint in use: apigateway.cn-north-1.amazonaws.com.cn
         found = re.fullmatch(rf"apigateway(?:-fips)?\.{region}\.(.+)", urlsplit(endpoint).hostname or "")
         if not found:
             return f"{endpoint}/restapis/{api}/{STAGE}/_user_request_"
         return f"https://{api}.execute-api.{region}.{found[1]}/{STAGE}"
 
     def perform(self, number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do a step and wait for it. Raises GimelError, saying which step failed and what to try."""
+        """Perform a step and wait until its result is ready. Raises StepFailed."""
         client = self.client(step.service)
         try:
-            answer = self._patiently(getattr(client, step.call), params)
+            response = self._call_with_retry(getattr(client, step.call), params)
             if step.waiter:
-                self._wait(client, step.waiter, {**step.waiter_params, **_learned(step, answer)})
-        except ClientError as error:
-            if error.response["Error"]["Code"] in step.tolerates:
+                version = {"Qualifier": response["Version"]} if step.waiter == "published_version_active" else {}
+                self._wait(client, step.waiter, {**step.waiter_params, **version})
+        except (ClientError, BotoCoreError, WaiterError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in step.tolerates:
                 return {}
-            raise failure(f"step {number}, {step.does}, failed", error) from error
-        except (BotoCoreError, WaiterError) as error:
-            raise failure(f"step {number}, {step.does}, failed", error) from error
-        return answer if isinstance(answer, Mapping) else {}
+            message = f"step {number} failed: {step.description}: {error}{_reason(error)}"
+            hint = f"{_next(error)} rerun; it resumes where it stopped"
+            raise StepFailed(message, hint, number, step.description) from error
+        return response if isinstance(response, Mapping) else {}
 
-    def _patiently(self, call: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-        """Call again while a new role is not known everywhere yet, or something is being changed otherwise."""
-        for _ in range(ROLE_PATIENCE_S // WAIT_S):
+    def _call_with_retry(self, call: Callable[..., Any], params: Mapping[str, Any]) -> Any:
+        """Call, and retry while a new role has not reached all of AWS or another change is in progress."""
+        for _ in range(RETRY_FOR_S // DELAY_S):
             try:
                 return call(**params)
             except ClientError as error:
-                if not _passes(error):
+                if not _is_transient(error):
                     raise
-                self._sleep(WAIT_S)
+                self._sleep(DELAY_S)
         return call(**params)
 
     def _wait(self, client: Any, name: str, params: Mapping[str, Any]) -> None:
-        waiter = client.get_waiter(name)
-        seconds = WAITED_FOR_S.get(name, 300)
-        waiter.wait(**params, WaiterConfig={"Delay": WAIT_S, "MaxAttempts": seconds // WAIT_S})
+        attempts = WAIT_S.get(name, DEFAULT_WAIT_S) // DELAY_S
+        client.get_waiter(name).wait(**params, WaiterConfig={"Delay": DELAY_S, "MaxAttempts": attempts})
 
 
-def _learned(step: Step, answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {"Qualifier": answer["Version"]} if step.waiter == "published_version_active" else {}
-
-
-def _passes(error: ClientError) -> bool:
+def _is_transient(error: ClientError) -> bool:
     code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "").lower()
     if code == "InvalidParameterValueException":
         return "assume" in text or ("execution role" in text and "permission" in text)
@@ -147,29 +140,33 @@ def _passes(error: ClientError) -> bool:
     return code == "ResourceConflictException" and ("in progress" in text or "pending" in text)
 
 
-def failure(what: str, error: Exception) -> GimelError:
-    """An error of botocore as one that says where, what and what to try."""
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return GimelError(f"{what} ({error})", "run `aws configure`, or set AWS_PROFILE")
-    cure = _cure(error)
-    again = "then run the same command again: it goes on where it stopped"
-    return GimelError(f"{what}: {error}{_reason(error)}", f"{cure}, {again}" if cure else f"mend that, {again}")
+def failure(what: str, error: Exception) -> AwsError | CredentialsError:
+    """The exception for a call that failed without changing anything: what failed, why, and what to do."""
+    bad = isinstance(error, NO_CREDENTIALS + SIGNED_OUT) or _code(error).startswith(tuple(BAD_CREDENTIALS))
+    return (CredentialsError if bad else AwsError)(f"{what}: {error}", f"{_next(error)} retry")
 
 
 def _reason(error: Exception) -> str:
-    """What Lambda says of a function that did not become what was waited for."""
+    """Lambda's reason why a function never became what a waiter waited for."""
     if not isinstance(error, WaiterError):
         return ""
-    answer = error.last_response
-    function = answer.get("Configuration") or answer
+    response = error.last_response
+    function = response.get("Configuration") or response
     reason = function.get("LastUpdateStatusReason") or function.get("StateReason")
     return f": {reason}" if reason else ""
 
 
-def _cure(error: Exception) -> str:
-    if isinstance(error, (SSOError, TokenRetrievalError)):
-        return "sign in again with `aws sso login`"
+def _next(error: Exception) -> str:
+    """What to do before trying again."""
+    if isinstance(error, NO_CREDENTIALS):
+        return "run `aws configure` or set AWS_PROFILE, then"
+    if isinstance(error, SIGNED_OUT):
+        return "sign in again with `aws sso login`, then"
     if isinstance(error, OFFLINE):
-        return "check your network, and that there is such a region"
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-    return next((text for name, text in CURES.items() if code.startswith(name)), "")
+        return "check your network and the name of the region, then"
+    hint = next((hint for code, hint in HINTS.items() if _code(error).startswith(code)), "")
+    return f"{hint}, then" if hint else "fix the cause and"
+
+
+def _code(error: Exception) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""

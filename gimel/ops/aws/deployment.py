@@ -1,7 +1,8 @@
-"""One deployment: its configuration, the account it is in, and what can be planned for it."""
+"""One deployment: its configuration, its account, and the plans for it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gimel.config import Config
-from gimel.errors import GimelError
 
-from . import desired, policies, settings
+from . import policies, settings
 from .client import Aws, failure
-from .desired import Wanted
-from .existing import Observed
+from .desired import Desired, build
+from .errors import NotDeployed
+from .existing import Existing
 from .names import Names
 from .observe import observe
 from .plan import deploy, undo
@@ -30,45 +31,45 @@ class Deployment:
 
     config: Config
     settings: AwsSettings
-    raw: dict[str, Any]
+    content: Mapping[str, Any]
     aws: Aws
 
     @classmethod
     def load(cls, path: Path | None = None, aws: Aws | None = None) -> Deployment:
         """Read the configuration. Raises ConfigError."""
-        config, checked, raw = settings.load(path)
-        return cls(config, checked, raw, aws or Aws())
+        return cls(*settings.load(path), aws or Aws())
 
     @cached_property
-    def wanted(self) -> Wanted:
-        """What it is to be. Raises GimelError."""
-        return desired.build(self.config, self.settings, self.raw, self.aws.account)
+    def desired(self) -> Desired:
+        """The desired state. Raises GimelError."""
+        return build(self.config, self.settings, self.content, self.aws.account)
 
     @property
     def names(self) -> Names:
-        """What everything is called."""
+        """The names of everything in the deployment."""
         return Names(self.settings.name, self.aws.account)
 
     @property
     def functions(self) -> set[str]:
-        """The names of the functions that it is to have. Raises ConfigError."""
-        return {self.names.function(function.name) for function in wire(self.raw.get("extra_wiring") or ()).functions}
+        """The names of the desired functions. Raises ConfigError."""
+        wired = wire(self.content.get("extra_wiring") or ())
+        return {self.names.function(function.name) for function in wired.functions}
 
     @property
     def permissions(self) -> dict[str, Any]:
-        """The policy of what a person needs to deploy it."""
+        """The policy that a person needs to deploy it."""
         return policies.policy(self.names, bool(self.settings.subnet_ids), self.functions)
 
-    def observe(self) -> Observed:
-        """What there is now. Raises GimelError."""
+    def observe(self) -> Existing:
+        """The existing state. Raises GimelError."""
         try:
             return observe(self.aws.client, self.names, self.functions)
         except (ClientError, BotoCoreError) as error:
-            raise failure("AWS does not tell what is there", error) from error
+            raise failure("could not read the current deployment", error) from error
 
     def plan(self) -> Plan:
-        """From what there is to what it is to be. Raises GimelError."""
-        return deploy.deploy(self.wanted, self.observe())
+        """From the existing to the desired state. Raises GimelError."""
+        return deploy.deploy(self.desired, self.observe())
 
     def plan_rollback(self, release: str | None = None) -> Plan:
         """To an earlier release. Raises GimelError."""
@@ -79,16 +80,16 @@ class Deployment:
         return undo.destroy(self.observe(), self.names)
 
     def require_api(self) -> tuple[str, str]:
-        """The address of the API and the id of its key. Raises GimelError where there are none yet."""
+        """The URL of the API and the id of its key. Raises NotDeployed."""
         found = self.observe()
         if not found.api or not found.key:
-            raise GimelError(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
+            raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
         return self.aws.api_url(found.api.id), found.key.id
 
     def key_value(self, key: str) -> str:
-        """The text to send as x-api-key. Raises GimelError."""
+        """The API key with this id, as sent in x-api-key. Raises GimelError."""
         try:
-            answer = self.aws.client("apigateway").get_api_key(apiKey=key, includeValue=True)
+            response = self.aws.client("apigateway").get_api_key(apiKey=key, includeValue=True)
         except (ClientError, BotoCoreError) as error:
-            raise failure("AWS does not tell the key", error) from error
-        return str(answer["value"])
+            raise failure("could not read the API key", error) from error
+        return str(response["value"])

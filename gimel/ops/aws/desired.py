@@ -1,4 +1,4 @@
-"""The wanted state of a deployment, as data: computed from the configuration and the account, without asking AWS."""
+"""The desired state of a deployment, as data: computed from the configuration and the account, without calling AWS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from .names import Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
+MAX_NAME_LENGTH = 64
+"""Of a Lambda function."""
+
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
-"""What comes along in the zip, under these names."""
+"""Files that are included in the zip, and their names there."""
 
 SECRET_VARIABLES = {"GIMEL_REDIS_PASSWORD"}
 
@@ -33,8 +36,8 @@ ACCESS_LOG_FORMAT = policies.as_text(
 
 
 @dataclass(frozen=True)
-class WantedFunction:
-    """One function: its name, and its configuration in the words of Lambda's API."""
+class DesiredFunction:
+    """One function: its name, and its configuration in the terms of Lambda's API."""
 
     name: str
     configuration: Mapping[str, Any]
@@ -42,13 +45,13 @@ class WantedFunction:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """All that a deployment is to be."""
+class Desired:
+    """Everything that a deployment should consist of."""
 
     account: Account
     settings: AwsSettings
     wiring: wiring.Wiring
-    functions: tuple[WantedFunction, ...]
+    functions: tuple[DesiredFunction, ...]
     bundle: bundle.Bundle
     role_policy: str
     role_policy_in_vpc: str
@@ -56,77 +59,74 @@ class Wanted:
 
     @property
     def names(self) -> Names:
-        """What everything is called."""
+        """The names of everything in the deployment."""
         return Names(self.settings.name, self.account)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The configured tags, and one that says whose this is."""
+        """The configured tags, and one that names the deployment."""
         return {**self.settings.tags, "gimel:deployment": self.settings.name}
 
     def is_tagged(self, found: Mapping[str, str]) -> bool:
-        """Whether something bears all of these tags."""
+        """Whether something has all of these tags."""
         return self.tags.items() <= dict(found).items()
 
     @property
     def api_digest(self) -> str:
-        """Stands in the description of API Gateway's deployment, so that an unchanged one is known again."""
+        """The description of API Gateway's deployment. It changes only when the API does."""
         routes = [(route.path, route.method, route.function, route.needs_key) for route in self.wiring.routes]
         text = policies.as_text([routes, self.names.base, self.account.arn("lambda", ""), GATEWAY_RESPONSES])
         return f"{marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-LONGEST_NAME = 64
-"""Of a Lambda function, in characters."""
-
-
-# A gateway's own errors hold nothing private and the browser sends no credentials, so every page may see them.
+# API Gateway's own errors contain nothing private and browsers send no credentials, so every page may read them.
 GATEWAY_RESPONSES = {
     name: {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"} for name in ("DEFAULT_4XX", "DEFAULT_5XX")
 }
 
 
-def build(config: Config, settings: AwsSettings, raw: Mapping[str, Any], account: Account) -> Wanted:
-    """The wanted state. Raises ConfigError, and GimelError where the zip cannot be built."""
-    redis_settings = _usable(config.redis)
-    wired = wiring.wire(raw.get("extra_wiring") or ())
-    section, environment, files = _split(redis_settings)
-    content = bundle.function_config(raw) | {"redis": section}
-    built = bundle.build(content, settings.runtime, files)
-    names = Names(settings.name, account)
-    unknown = set(settings.functions) - {function.name for function in wired.functions}
+def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], account: Account) -> Desired:
+    """The desired state, given a checked config.json and its content. Raises ConfigError and BundleError."""
+    redis = config.redis
+    if redis.unix_socket or (redis.url or "").startswith("unix:"):
+        raise ConfigError("Lambda cannot reach a Unix socket", "set redis.host, or a URL with a host")
+    wired = wiring.wire(content.get("extra_wiring") or ())
+    section, environment, files = _split(redis)
+    built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
+    known = [function.name for function in wired.functions]
+    unknown = sorted(set(settings.functions) - set(known))
     if unknown:
-        known = ", ".join(function.name for function in wired.functions)
-        raise ConfigError(f"aws.functions: there is no {', '.join(sorted(unknown))}", f"known are {known}")
+        raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
+    names = Names(settings.name, account)
     functions = [_function(function, settings, names, environment) for function in wired.functions]
     for function in functions:
-        if len(function.name) > LONGEST_NAME:
+        if len(function.name) > MAX_NAME_LENGTH:
             hint = "shorten aws.name, or FunctionName in extra_wiring"
-            raise ConfigError(f"{function.name} has more than the {LONGEST_NAME} characters that Lambda takes", hint)
-    release = hashlib.sha256(
-        policies.as_text([built.sha256, [_public(function.configuration) for function in functions]]).encode()
-    ).hexdigest()[:12]
-    described = tuple(
-        replace(function, configuration={**function.configuration, "Description": description(settings.name, release)})
-        for function in functions
-    )
+            raise ConfigError(f"function name {function.name} is longer than {MAX_NAME_LENGTH} characters", hint)
+    public = [
+        {key: value for key, value in function.configuration.items() if key != "Environment"} for function in functions
+    ]
+    release = hashlib.sha256(policies.as_text([built.sha256, public]).encode()).hexdigest()[:12]
+    text = description(settings.name, release)
     notes = list(wired.notes)
     if "tls_key_file" in section:
-        notes.append("the zip holds redis.tls_key_file: whoever may read the functions' code may read that key")
-    called = [function.name for function in functions]
-    documents = {in_vpc: _policy(redis_settings, settings, names, called, in_vpc) for in_vpc in (False, True)}
-    policy = documents[bool(settings.subnet_ids)]
-    return Wanted(account, settings, wired, described, built, policy, documents[True], tuple(notes))
-
-
-def _usable(settings: RedisSettings) -> RedisSettings:
-    if settings.unix_socket or (settings.url or "").startswith("unix:"):
-        raise ConfigError("Lambda cannot reach a Unix socket", "give redis.host, or a URL with a host")
-    return settings
+        notes.append("the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key")
+    return Desired(
+        account=account,
+        settings=settings,
+        wiring=wired,
+        functions=tuple(
+            replace(function, configuration={**function.configuration, "Description": text}) for function in functions
+        ),
+        bundle=built,
+        role_policy=_policy(redis, settings, names, functions, bool(settings.subnet_ids)),
+        role_policy_in_vpc=_policy(redis, settings, names, functions, in_vpc=True),
+        notes=tuple(notes),
+    )
 
 
 def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:
-    """The redis section for the zip, what goes into the environment instead, and files that come along."""
+    """The redis section for the zip, environment variables for its secrets, and files for the zip."""
     default = RedisSettings()
     section = {key: value for key, value in vars(settings).items() if value != getattr(default, key)}
     environment, files = {}, {}
@@ -150,7 +150,7 @@ def _content(key: str, path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigError(f"redis.{key} cannot be read ({error.strerror})", "name a PEM file") from None
+        raise ConfigError(f"could not read redis.{key} ({error.strerror})", "set it to a PEM file") from None
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
@@ -168,17 +168,15 @@ def _without_password(url: str) -> tuple[str, str | None]:
 
 def _function(
     function: wiring.Function, settings: AwsSettings, names: Names, environment: dict[str, str]
-) -> WantedFunction:
+) -> DesiredFunction:
     own = settings.function(function.name)
     explicit = function.name in settings.functions
-    memory = own.memory_mb if explicit else function.memory_mb or own.memory_mb
-    timeout = own.timeout_s if explicit else function.timeout_s or own.timeout_s
     configuration = {
         "Runtime": settings.runtime,
         "Role": names.role_arn,
         "Handler": function.handler,
-        "MemorySize": memory,
-        "Timeout": timeout,
+        "MemorySize": own.memory_mb if explicit else function.memory_mb or own.memory_mb,
+        "Timeout": own.timeout_s if explicit else function.timeout_s or own.timeout_s,
         "Architectures": [settings.architecture],
         "Environment": {"Variables": dict(environment)},
         "VpcConfig": {
@@ -187,28 +185,25 @@ def _function(
         },
         "SnapStart": {"ApplyOn": "PublishedVersions" if settings.snap_start else "None"},
     }
-    return WantedFunction(names.function(function.name), configuration, own.reserved_concurrency)
-
-
-def _public(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in configuration.items() if key != "Environment"}
+    return DesiredFunction(names.function(function.name), configuration, own.reserved_concurrency)
 
 
 def _policy(
-    redis_settings: RedisSettings, settings: AwsSettings, names: Names, functions: list[str], in_vpc: bool
+    redis: RedisSettings, settings: AwsSettings, names: Names, functions: list[DesiredFunction], in_vpc: bool
 ) -> str:
-    parameter = secret = None
-    reference = redis_settings.password if passwords.is_reference(redis_settings.password) else None
-    if reference and reference.startswith(passwords.SSM):
-        path = reference[len(passwords.SSM) :]
-        parameter = path if path.startswith("arn:") else names.account.arn("ssm", f"parameter/{path.lstrip('/')}")
-    elif reference:
-        secret = reference[len(passwords.SECRET) :]
+    readable = {}
+    password = redis.password or ""
+    if password.startswith(passwords.SSM):
+        path = password.removeprefix(passwords.SSM)
+        arn = path if path.startswith("arn:") else names.account.arn("ssm", f"parameter/{path.lstrip('/')}")
+        readable["ssm:GetParameter"] = arn
+    elif password.startswith(passwords.SECRET):
+        secret = password.removeprefix(passwords.SECRET)
         # A secret's ARN ends in six characters that its name lacks.
-        if not secret.startswith("arn:"):
-            secret = names.account.arn("secretsmanager", f"secret:{secret}-??????")
-    groups = [names.log_group_arn(names.log_group(function)) for function in functions]
-    arns = [names.account.arn("lambda", f"function:{function}") for function in functions]
-    return policies.as_text(
-        policies.role_policy(groups, parameter, secret, settings.kms_key_arn, arns if in_vpc else [])
-    )
+        arn = secret if secret.startswith("arn:") else names.account.arn("secretsmanager", f"secret:{secret}-??????")
+        readable["secretsmanager:GetSecretValue"] = arn
+    if settings.kms_key_arn:
+        readable["kms:Decrypt"] = settings.kms_key_arn
+    groups = [names.log_group_arn(names.log_group(function.name)) for function in functions]
+    arns = [names.function_arn(function.name) for function in functions] if in_vpc else []
+    return policies.as_text(policies.role_policy(groups, readable, arns))

@@ -1,4 +1,4 @@
-"""What stands in an account of one deployment, as data."""
+"""The existing state of a deployment, as data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .names import LIVE, is_of, release_of
 
 @dataclass(frozen=True)
 class Role:
-    """The functions' role: its trust and inline policies (JSON texts, normalised) and attached policies' ARNs."""
+    """The functions' role: trust policy and inline policies (normalized JSON), ARNs of attached policies, and tags."""
 
     trust: str
     policies: Mapping[str, str]
@@ -21,7 +21,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Alias:
-    """The version that an alias points at, and others that get a share of its requests."""
+    """The version that an alias points to, and other versions that get a share of its requests."""
 
     version: str
     others: tuple[str, ...] = ()
@@ -39,28 +39,32 @@ class Function:
     tags: Mapping[str, str]
     reserved_concurrency: int | None
 
+    def belongs_to(self, deployment: str) -> bool:
+        """Whether this deployment created it."""
+        return is_of(deployment, self.latest.get("Description", ""))
+
     @property
     def live(self) -> int | None:
-        """The version that `live` points at; None without one."""
+        """The version that `live` points to, if any."""
         alias = self.aliases.get(LIVE)
         return int(alias.version) if alias and alias.version.isdigit() else None
 
     @property
     def aliased(self) -> set[int]:
-        """The versions that requests to some alias go to."""
+        """The versions that get requests through any alias."""
         used = [version for alias in self.aliases.values() for version in (alias.version, *alias.others)]
         return {int(version) for version in used if version.isdigit()}
 
     @property
     def never_worked(self) -> bool:
-        """Whether Lambda failed to make it ready after it was created: then it takes no update."""
+        """Whether its creation failed, in which case it cannot be updated."""
         return self.latest.get("State") == "Failed" and not self.versions and not self.aliases
 
     @property
     def is_in_vpc(self) -> bool:
-        """Whether it, or one of its versions, has network interfaces in a VPC."""
-        known = (self.latest, *self.versions.values())
-        return any((version.get("VpcConfig") or {}).get("SubnetIds") for version in known)
+        """Whether it, or one of its versions, is in a VPC."""
+        configurations = (self.latest, *self.versions.values())
+        return any((found.get("VpcConfig") or {}).get("SubnetIds") for found in configurations)
 
     @property
     def releases(self) -> dict[int, str | None]:
@@ -70,7 +74,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Api:
-    """The REST API with its resources (id by path), methods (by path and verb), responses, stage and deployments."""
+    """The REST API: ids of resources by path, methods by path and verb, responses, stage, and deployments by id."""
 
     id: str
     description: str
@@ -92,36 +96,27 @@ class Key:
 
 @dataclass(frozen=True)
 class UsagePlan:
-    """A usage plan: what it is called, its stages as `api:stage`, its limits and the ids of its keys."""
+    """A usage plan: its stages as `api:stage`, its limits and the ids of its keys."""
 
     id: str
     name: str
-    description: str
     stages: tuple[str, ...]
     throttle: Mapping[str, float]
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Observed:
-    """Everything of one deployment that stands in the account; None or missing where there is none."""
+class Existing:
+    """Everything in the account that belongs to one deployment, or affects it."""
 
     role: Role | None = None
     functions: Mapping[str, Function] = field(default_factory=dict)
-    others_with_role: tuple[str, ...] = ()
+    other_role_users: tuple[str, ...] = ()
     api: Api | None = None
     key: Key | None = None
     usage_plan: UsagePlan | None = None
     foreign_plan: UsagePlan | None = None
     log_groups: Mapping[str, int | None] = field(default_factory=dict)
     log_group_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    gateway_may_log: bool = False
+    can_log_access: bool = False
     notes: tuple[str, ...] = ()
-
-    def stale_functions(self, deployment: str, wanted: set[str]) -> list[Function]:
-        """Functions that this deployment made once and does not want any more."""
-        return [
-            function
-            for name, function in sorted(self.functions.items())
-            if name not in wanted and is_of(deployment, function.latest.get("Description", ""))
-        ]

@@ -1,74 +1,40 @@
-"""What the person who deploys must be allowed to do, as an IAM policy made from the calls that Gimel makes."""
+"""IAM policies as data: what the person who deploys needs, and what the functions need."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from .names import Account, Names
 
-# The resource of each call: F a function, L a log group, R the role, * where IAM knows no narrower one.
-CALLS: Mapping[str, Mapping[str, str]] = {
-    "lambda": {
-        "ListFunctions": "*",
-        **dict.fromkeys(
-            (
-                "GetFunction",
-                "GetFunctionConfiguration",
-                "ListVersionsByFunction",
-                "ListAliases",
-                "GetPolicy",
-                "CreateFunction",
-                "UpdateFunctionCode",
-                "UpdateFunctionConfiguration",
-                "PublishVersion",
-                "CreateAlias",
-                "UpdateAlias",
-                "AddPermission",
-                "RemovePermission",
-                "PutFunctionConcurrency",
-                "DeleteFunctionConcurrency",
-                "TagResource",
-                "DeleteFunction",
-            ),
-            "F",
-        ),
-    },
-    "logs": {
-        "DescribeLogGroups": "*",
-        **dict.fromkeys(
-            ("ListTagsForResource", "CreateLogGroup", "PutRetentionPolicy", "TagResource", "DeleteLogGroup"), "L"
-        ),
-    },
-    "iam": {
-        **dict.fromkeys(
-            (
-                "GetRole",
-                "ListRolePolicies",
-                "GetRolePolicy",
-                "ListAttachedRolePolicies",
-                "CreateRole",
-                "TagRole",
-                "PutRolePolicy",
-                "DeleteRolePolicy",
-                "DetachRolePolicy",
-                "UpdateAssumeRolePolicy",
-                "DeleteRole",
-            ),
-            "R",
-        ),
-    },
+# The calls that Gimel makes, by service. There is a statement for each key, with the resources that `policy` names.
+CALLS = {
+    "Functions": (
+        "lambda",
+        "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction "
+        "GetFunctionConfiguration GetPolicy ListAliases ListVersionsByFunction PublishVersion PutFunctionConcurrency "
+        "RemovePermission TagResource UpdateAlias UpdateFunctionCode UpdateFunctionConfiguration",
+    ),
+    "Logs": ("logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource"),
+    "Role": (
+        "iam",
+        "CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies "
+        "ListRolePolicies PutRolePolicy TagRole UpdateAssumeRolePolicy",
+    ),
 }
+LIST_CALLS = ["lambda:ListFunctions", "logs:DescribeLogGroups"]
+"""IAM knows no narrower resource for these."""
 
-# What AWS checks besides, without a call of its own.
-IMPLIED = {"lambda": {"ListTags": "F"}}
+IMPLIED = {"Functions": ["lambda:ListTags"]}
+"""What AWS checks in addition, although it is no call of its own."""
+
 PASS_ROLE = "iam:PassRole"
 PASSED_TO = {"iam:PassedToService": "lambda.amazonaws.com"}
 
-# IAM knows API Gateway's calls by their HTTP method and the path they go to.
+# IAM names API Gateway's calls by HTTP method and path.
 GATEWAY = {
     "GET": ("/account", "/apikeys", "/apikeys/*", "/restapis", "/restapis/*", "/usageplans", "/usageplans/*/keys"),
     "POST": ("/restapis", "/restapis/*", "/apikeys", "/usageplans", "/usageplans/*/keys"),
@@ -77,25 +43,39 @@ GATEWAY = {
     "DELETE": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
 }
 
-VPC = ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs")
-ACCESS_LOG = (
-    "logs:CreateLogDelivery",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:PutResourcePolicy",
-)
-ACCESS_LOG_UPDATE = ("logs:DeleteLogDelivery", "logs:ListLogDeliveries", "logs:UpdateLogDelivery")
+VPC = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"]
+ACCESS_LOG = [
+    *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeResourcePolicies", "logs:GetLogDelivery"),
+    *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"),
+]
 
 
 def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) -> dict[str, Any]:
-    """What deploy, rollback and destroy need for one deployment, and nothing else.
+    """Exactly what deploy, rollback and destroy need for one deployment.
 
-    `functions` are the names that the functions have; most fit one pattern, those of extra wiring may not.
+    `functions` are the functions' names. One pattern covers most of them, but not those of extra wiring.
     """
-    strangers = [name for name in sorted(functions) if not name.startswith(f"{names.base}-")]
-    statements = list(_statements(names, strangers))
+    account = names.account
+    others = [name for name in sorted(functions) if not name.startswith(f"{names.base}-")]
+    # Versions, aliases and the contents of a log group follow a colon, which a pattern that ends with * includes.
+    patterns = [f"{names.base}-*", *(pattern for name in others for pattern in (name, f"{name}:*"))]
+    groups = [names.access_log_group, f"{names.access_log_group}:*", *map(names.log_group, patterns)]
+    resources = {
+        "Functions": [names.function_arn(pattern) for pattern in patterns],
+        "Logs": [names.log_group_arn(group) for group in groups],
+        "Role": [names.role_arn],
+    }
+    statements = [_allow(title, _actions(title), arns) for title, arns in resources.items()]
+    statements += [
+        _allow("Look", LIST_CALLS, ["*"]),
+        _allow("PassRole", [PASS_ROLE], [names.role_arn]) | {"Condition": {"StringEquals": PASSED_TO}},
+        _allow("AccessLog", ACCESS_LOG, ["*"]),
+    ]
+    for method, paths in GATEWAY.items():
+        arns = [account.arn("apigateway", path, owned=False) for path in paths]
+        statements.append(_allow(f"Gateway{method.title()}", [f"apigateway:{method}"], arns))
     if in_vpc:
-        statements.append(_allow("Network", list(VPC), ["*"]))
+        statements.append(_allow("Network", VPC, ["*"]))
     return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -104,41 +84,19 @@ def actions(document: Mapping[str, Any]) -> list[str]:
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
-def _statements(names: Names, strangers: list[str]) -> Iterator[dict[str, Any]]:
-    account = names.account
-    # Versions, aliases and what is in a log group stand behind a colon, which the end of the pattern covers.
-    functions = [f"{names.base}-*", *(found for name in strangers for found in (name, f"{name}:*"))]
-    groups = [names.access_log_group, f"{names.access_log_group}:*", *map(names.log_group, functions)]
-    resources = {
-        "F": ("Functions", [account.arn("lambda", f"function:{found}") for found in functions]),
-        "L": ("Logs", [names.log_group_arn(group) for group in groups]),
-        "R": ("Role", [names.role_arn]),
-        "*": ("Look", ["*"]),
-    }
-    for kind, (title, arns) in resources.items():
-        found = [f"{service}:{call}" for service, calls in _all_calls() for call, need in calls.items() if need == kind]
-        yield _allow(title, sorted(set(found)), arns)
-    passing = {"Condition": {"StringEquals": PASSED_TO}}
-    yield _allow("PassRole", [PASS_ROLE], [names.role_arn]) | passing
-    yield _allow("AccessLog", sorted((*ACCESS_LOG, *ACCESS_LOG_UPDATE)), ["*"])
-    for method, paths in GATEWAY.items():
-        arns = [account.arn("apigateway", path, owned=False) for path in paths]
-        yield _allow(f"Gateway{method.title()}", [f"apigateway:{method}"], arns)
-
-
-def _all_calls() -> Iterator[tuple[str, Mapping[str, str]]]:
-    yield from CALLS.items()
-    yield from IMPLIED.items()
+def _actions(title: str) -> list[str]:
+    service, calls = CALLS[title]
+    return sorted([f"{service}:{call}" for call in calls.split()] + IMPLIED.get(title, []))
 
 
 def _allow(title: str, allowed: list[str], resources: list[str]) -> dict[str, Any]:
     return {"Sid": title, "Effect": "Allow", "Action": allowed, "Resource": resources}
 
 
-def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> list[str]:
-    """The actions of a policy that IAM's simulator denies this principal. Raises ClientError where it may not be asked.
+def missing(iam: Any, arn: str, account: Account, needed: Mapping[str, Any]) -> list[str]:
+    """The actions of a policy that IAM's simulator denies this principal. Raises ClientError if it cannot be used.
 
-    An assumed role is asked about as the role it is.
+    For a session of an assumed role, it simulates the role.
     """
     if ":assumed-role/" in arn:
         arn = _role_behind(iam, arn.split("/")[1], account)
@@ -147,7 +105,7 @@ def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> 
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in PASSED_TO.items()
     ]
-    for statement in wanted["Statement"]:
+    for statement in needed["Statement"]:
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=arn,
             ActionNames=statement["Action"],
@@ -160,7 +118,7 @@ def missing(iam: Any, arn: str, account: Account, wanted: Mapping[str, Any]) -> 
 
 
 def _role_behind(iam: Any, name: str, account: Account) -> str:
-    """The ARN of a role whose session this is. The session's ARN lacks the role's path, which those of SSO have."""
+    """The ARN of a session's role. The session's ARN lacks the role's path, which roles of SSO have."""
     try:
         return str(iam.get_role(RoleName=name)["Role"]["Arn"])
     except ClientError:
@@ -172,47 +130,34 @@ TRUST = {
     "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}],
 }
 
-# Those of AWS' own policy AWSLambdaVPCAccessExecutionRole, version 3.
-NETWORK_ACTIONS = [
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:CreateNetworkInterface",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:UnassignPrivateIpAddresses",
-]
+NETWORK_ACTIONS: tuple[str, ...] = (
+    *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
+    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
+)
+"""Those of AWS' managed policy AWSLambdaVPCAccessExecutionRole, version 3."""
 
 
-def role_policy(
-    log_groups: Iterable[str],
-    parameter: str | None = None,
-    secret: str | None = None,
-    key: str | None = None,
-    in_vpc: Sequence[str] = (),
-) -> dict[str, Any]:
-    """What the functions may do: write their own logs; read one parameter or secret; with `in_vpc` (function ARNs),
-    have network interfaces. All arguments are ARNs.
+def role_policy(log_groups: Iterable[str], readable: Mapping[str, str], in_vpc: Sequence[str] = ()) -> dict[str, Any]:
+    """What the functions need: to write logs, to read a password, and to be in a VPC.
+
+    `readable` has an ARN for each action that reads; `in_vpc` are ARNs of functions.
     """
-    logs = [f"{group}:*" for group in log_groups]
-    statements: list[dict[str, Any]] = [_statement(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
-    if parameter:
-        statements.append(_statement(["ssm:GetParameter"], [parameter]))
-    if secret:
-        statements.append(_statement(["secretsmanager:GetSecretValue"], [secret]))
-    if key:
-        statements.append(_statement(["kms:Decrypt"], [key]))
+    allowed: dict[tuple[str, ...], list[str]] = {
+        ("logs:CreateLogStream", "logs:PutLogEvents"): [f"{group}:*" for group in log_groups],
+        **{(action,): [arn] for action, arn in readable.items()},
+    }
     if in_vpc:
-        # Lambda itself needs these, and EC2 takes no narrower resource; the code of the functions is denied them.
-        statements.append(_statement(NETWORK_ACTIONS, ["*"]))
+        # Lambda itself needs these, and EC2 takes no narrower resource; the functions' code is denied them below.
+        allowed[NETWORK_ACTIONS] = ["*"]
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in allowed.items()
+    ]
+    if in_vpc:
         own = {"ArnLike": {"lambda:SourceFunctionArn": list(in_vpc)}}
         statements.append({"Effect": "Deny", "Action": NETWORK_ACTIONS, "Resource": ["*"], "Condition": own})
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _statement(actions: list[str], resources: list[str]) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": actions, "Resource": resources}
-
-
 def as_text(document: object) -> str:
-    """A policy or other document as JSON, always the same."""
+    """A policy or other document as canonical JSON."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"))

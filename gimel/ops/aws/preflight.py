@@ -1,4 +1,4 @@
-"""Looks, before anything is changed, at what would go wrong: credentials, rights, Redis and its settings."""
+"""Checks what could go wrong before anything is changed: credentials, permissions, Redis and its settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .deployment import Deployment
 OLDEST_REDIS = (2, 8, 9)
 """The first with HyperLogLogs."""
 
+OLDEST_REDIS_WITH_USERS = (6, 0, 0)
+
 ALMOST_FULL = 0.9
 """Of maxmemory."""
 
-NOT_THERE = ("ParameterNotFound", "ResourceNotFoundException")
-
-OLDEST_REDIS_WITH_USERS = (6, 0, 0)
+NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
 
 
 class Level(Enum):
-    """How a finding is to be taken."""
+    """How serious a finding is."""
 
     GOOD = "ok"
     UNKNOWN = "unknown"
@@ -40,149 +40,150 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at, and what to do about it."""
+    """The result of one check, and what to do about it."""
 
     level: Level
-    what: str
-    cure: str = ""
+    message: str
+    hint: str = ""
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:
-    """Everything that can be looked at from here, in the order in which it matters."""
+    """All checks that are possible from here, the most important first."""
     yield from check_account(deployment)
     yield from check_redis(deployment.config, bool(deployment.settings.subnet_ids))
 
 
 def check_account(deployment: Deployment) -> Iterator[Finding]:
-    """Credentials and region, then rights as far as IAM tells."""
+    """Credentials and region, then permissions as far as IAM can tell."""
     try:
         account = deployment.aws.account
     except GimelError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
-    yield Finding(Level.GOOD, f"credentials of account {account.id}, region {account.region}")
+    yield Finding(Level.GOOD, f"credentials are valid: account {account.id}, region {account.region}")
     try:
         arn = deployment.aws.client("sts").get_caller_identity()["Arn"]
-        wanted = deployment.permissions
-        denied = policies.missing(deployment.aws.client("iam"), arn, account, wanted)
+        denied = policies.missing(deployment.aws.client("iam"), arn, account, deployment.permissions)
     except (ClientError, BotoCoreError, NotImplementedError):
-        yield Finding(Level.UNKNOWN, "IAM does not tell whether your rights suffice", "`gimel permissions` lists them")
+        hint = "`gimel permissions` lists what you need"
+        yield Finding(Level.UNKNOWN, "could not check IAM permissions", hint)
         return
     if denied:
-        # Only a warning: the simulator knows neither every kind of policy nor every server's idea of rights.
+        # Only a warning: the simulator does not know every kind of policy, and emulators differ.
         some = ", ".join(denied[:5]) + (f" and {len(denied) - 5} more" if len(denied) > 5 else "")
-        cure = "if deploying fails, `gimel permissions` prints a policy that has them"
-        yield Finding(Level.WARNING, f"IAM's simulator says that you may not {some}", cure)
+        hint = "if the deploy fails, add the policy that `gimel permissions` prints"
+        yield Finding(Level.WARNING, f"IAM permissions seem to be missing: {some}", hint)
     else:
-        yield Finding(Level.GOOD, "your rights suffice, as far as IAM's simulator knows")
+        yield Finding(Level.GOOD, "IAM permissions are sufficient, according to the IAM policy simulator")
 
 
 def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
-    """Whether Redis answers, and whether it keeps what it is given."""
+    """Whether Redis responds, and whether it keeps its data."""
     try:
         client = connection.connect(loaded.redis)
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
     if passwords.is_reference(loaded.redis.password):
-        # Redis itself asks for it only once it is reached, which a private one cannot be from here.
+        # redis-py looks it up only when it has reached Redis, and a private Redis cannot be reached from here.
         try:
             passwords.AwsCredentialProvider(str(loaded.redis.password)).get_credentials()
         except passwords.PasswordLookupError as error:
-            yield _no_password(error)
+            yield _password_lookup(error)
             return
     try:
         info: dict[str, Any] = dict(client.info())
     except redis.AuthenticationError as error:
-        yield Finding(Level.ERROR, f"Redis refuses the password: {error}", "mend redis.username and redis.password")
+        hint = "check redis.username and redis.password"
+        yield Finding(Level.ERROR, f"Redis rejected the credentials: {error}", hint)
         return
     except redis.ResponseError as error:
-        yield _no_information(client, error)
+        yield _info_failed(client, error)
         return
     except (redis.RedisError, OSError) as error:
-        cure = "expected for a private one, which can only be reached from its VPC"
+        hint = "this is expected of a private Redis, which can be reached only from its VPC"
         if not in_vpc:
-            cure = "check its host, port and TLS; for a private one, which cannot be reached from here, set aws.vpc too"
-        yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, f"Redis cannot be reached from here: {error}", cure)
+            hint = "check its host, port and TLS settings; if it is private, set aws.vpc"
+        yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, f"could not reach Redis from here: {error}", hint)
         return
     finally:
         client.close()
-    yield from _dangers(client, info, loaded.redis)
+    yield from _risks(client, info, loaded.redis)
 
 
-def _no_password(error: passwords.PasswordLookupError) -> Finding:
+def _password_lookup(error: passwords.PasswordLookupError) -> Finding:
     cause = error.__cause__
-    if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in NOT_THERE:
-        return Finding(Level.ERROR, str(error), "create it in this account and region, or mend redis.password")
-    return Finding(Level.UNKNOWN, str(error), "the functions read it with their own role; you need not be able to")
+    if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in NOT_FOUND:
+        return Finding(Level.ERROR, str(error), "create it in this account and region, or correct redis.password")
+    return Finding(Level.UNKNOWN, str(error), "the functions read it with their own role, so you do not need access")
 
 
-def _no_information(client: Any, error: redis.ResponseError) -> Finding:
-    """Whether Redis only does not tell about itself, or takes no command at all, as where the database is unknown."""
+def _info_failed(client: Any, error: redis.ResponseError) -> Finding:
+    """Whether only INFO is forbidden or every command fails, such as when the database number is out of range."""
     try:
         client.ping()
     except redis.exceptions.NoPermissionError:
         pass
     except redis.ResponseError as refusal:
-        return Finding(Level.ERROR, f"Redis refuses: {refusal}", "mend the section redis")
+        return Finding(Level.ERROR, f"Redis returned an error: {refusal}", "check the redis section of config.json")
     except redis.RedisError:
         pass
-    return Finding(Level.UNKNOWN, f"Redis answers, but not about itself: {error}", "look at its settings yourself")
+    return Finding(Level.UNKNOWN, f"could not check the settings of Redis: {error}", "check them yourself")
 
 
-def _dangers(client: Any, info: dict[str, Any], settings: config.RedisSettings) -> Iterator[Finding]:
+def _risks(client: Any, info: dict[str, Any], settings: config.RedisSettings) -> Iterator[Finding]:
     yield _version(str(info.get("redis_version", "0")), settings)
     if info.get("role") == "slave":
-        yield Finding(Level.ERROR, "this Redis is a replica, which takes no events", "name the primary one")
+        yield Finding(Level.ERROR, "Redis is a read-only replica", "use the host of its primary")
     elif info.get("rdb_last_bgsave_status") == "err" and _setting(client, "stop-writes-on-bgsave-error") != "no":
-        cure = "its log says why; often the disk is full"
-        yield Finding(Level.WARNING, "Redis takes no events now, for it cannot write its snapshots", cure)
+        hint = "see its log for the reason; often the disk is full"
+        yield Finding(Level.WARNING, "Redis rejects writes because it cannot save snapshots", hint)
     if 0 < int(info.get("maxmemory") or 0) * ALMOST_FULL < int(info.get("used_memory") or 0):
-        yield Finding(Level.WARNING, "Redis' memory is all but full", "give it more, or a larger maxmemory")
+        yield Finding(Level.WARNING, "Redis is almost out of memory", "add memory, or raise maxmemory")
     yield _eviction(str(info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or ""))
     yield _persistence(info, _setting(client, "save"))
     if int(info.get("cluster_enabled", 0)):
-        yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not speak", "use one node, or a proxy")
+        hint = "use a single node, or a proxy"
+        yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not support", hint)
     host = urlsplit(settings.url).hostname or "localhost" if settings.url else settings.host
     if is_loopback(host):
-        yield Finding(Level.WARNING, f"{host} is, on Lambda, the function itself", "name the host of Redis")
+        hint = "use a host that the functions can reach"
+        yield Finding(Level.WARNING, f"{host} is a loopback address on Lambda", hint)
 
 
 def _version(text: str, settings: config.RedisSettings) -> Finding:
     found = tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
-    least = OLDEST_REDIS_WITH_USERS if settings.username else OLDEST_REDIS
-    if found < least:
-        named = ".".join(map(str, least))
-        return Finding(Level.ERROR, f"Redis {text} lacks what Gimel uses", f"upgrade it to {named} or later")
-    return Finding(Level.GOOD, f"Redis {text} answers, and has all that Gimel uses")
+    oldest = OLDEST_REDIS_WITH_USERS if settings.username else OLDEST_REDIS
+    if found < oldest:
+        return Finding(Level.ERROR, f"Redis {text} is too old", f"upgrade to {'.'.join(map(str, oldest))} or later")
+    return Finding(Level.GOOD, f"Redis {text} responds and supports what Gimel needs")
 
 
 def _eviction(policy: str) -> Finding:
     if not policy:
-        return Finding(Level.UNKNOWN, "Redis does not tell its eviction policy", "make sure that it is noeviction")
+        return Finding(Level.UNKNOWN, "could not read Redis' eviction policy", "make sure that it is noeviction")
     if policy.startswith("allkeys"):
-        cure = "set maxmemory-policy to noeviction"
-        return Finding(Level.WARNING, f"Redis may drop counts when memory is short ({policy})", cure)
+        message = f"Redis may evict counts when it runs out of memory (eviction policy {policy})"
+        return Finding(Level.WARNING, message, "set maxmemory-policy to noeviction")
     if policy.startswith("volatile"):
-        return Finding(Level.GOOD, f"eviction policy {policy} spares counts, for they never expire")
+        return Finding(Level.GOOD, f"eviction policy {policy} keeps counts, which never expire")
     return Finding(Level.GOOD, f"eviction policy {policy}")
 
 
 def _persistence(info: dict[str, Any], save: str | None) -> Finding:
     if int(info.get("aof_enabled", 0)):
-        return Finding(Level.GOOD, "Redis keeps an append-only file")
-    if save:
-        cure = "set appendonly to yes"
-        what = f"Redis writes to disk only now and then (save {save}); a crash loses the counts since"
-        return Finding(Level.WARNING, what, cure)
+        return Finding(Level.GOOD, "Redis writes an append-only file")
     if save is None:
-        cure = "make sure that it has backups or an append-only file"
-        return Finding(Level.UNKNOWN, "Redis does not tell whether it keeps its data", cure)
-    return Finding(Level.WARNING, "Redis keeps nothing: a restart loses all counts", "set appendonly to yes")
+        hint = "make sure that it has backups or an append-only file"
+        return Finding(Level.UNKNOWN, "could not check whether Redis persists its data", hint)
+    message = "Redis does not persist its data, so a restart loses all counts"
+    if save:
+        message = f"Redis only saves snapshots (save {save}), so a crash loses all counts since the last one"
+    return Finding(Level.WARNING, message, "set appendonly to yes")
 
 
 def _setting(client: Any, name: str) -> str | None:
-    """A setting of Redis; None where it is not told, as on ElastiCache."""
+    """A setting of Redis; None if it cannot be read, as on ElastiCache."""
     try:
         found = client.config_get(name)
     except redis.RedisError:

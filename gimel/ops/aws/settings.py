@@ -1,10 +1,10 @@
-"""The `aws` section of config.json: how the functions and the API are to be. Only the laptop reads it."""
+"""The `aws` section of config.json. Only deployment commands read it; it is not in the zip."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,49 +15,35 @@ from gimel.validation import Section, flag, json_object, list_of, positive, text
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
-"""API Gateway gives up after 29 seconds, so no function may take as long."""
+"""Less than the 29 seconds after which API Gateway times out."""
 
-MOST_TAGS = 49
-"""Of those that a thing may have, one is Gimel's own."""
+MAX_TAGS = 49
+"""AWS allows 50, and Gimel adds one."""
 
 TAG_SIGNS = "_.:/=+-@"
-"""What AWS' services all take in tags, besides letters, digits and spaces."""
+"""Allowed by all AWS services in tags, besides letters, digits and spaces."""
+
+NAME_FORMAT = "lowercase letters, digits and hyphens, at most 24 characters, not ending in delete"
+TAGS_FORMAT = (
+    f"an object of at most {MAX_TAGS} texts, of letters, digits, spaces and {TAG_SIGNS}; keys have 1 to 128 characters "
+    "and values up to 256; no key may begin with aws: or differ from another only in case"
+)
 
 RETENTIONS_DAYS = (
-    1,
-    3,
-    5,
-    7,
-    14,
-    30,
-    60,
-    90,
-    120,
-    150,
-    180,
-    365,
-    400,
-    545,
-    731,
-    1096,
-    1827,
-    2192,
-    2557,
-    2922,
-    3288,
-    3653,
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 
 
 def default_runtime() -> str:
-    """Lambda's runtime of this Python's minor version, else the newest one there is."""
+    """Lambda's runtime for this version of Python, or else the newest one."""
     local = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return local if local in RUNTIMES else RUNTIMES[-1]
 
 
 @dataclass(frozen=True)
 class FunctionSettings:
-    """Of one function, or of all: memory (MB), longest run (seconds), and concurrency kept for it alone."""
+    """Settings of one function, or the default for all."""
 
     memory_mb: int = 256
     timeout_s: int = 10
@@ -66,7 +52,7 @@ class FunctionSettings:
 
 @dataclass(frozen=True)
 class Throttle:
-    """Requests per second, and how many may come at once."""
+    """Requests per second, and how many may arrive at once."""
 
     rate: float
     burst: int
@@ -92,58 +78,41 @@ class AwsSettings:
     tags: dict[str, str] = field(default_factory=dict)
 
     def function(self, name: str) -> FunctionSettings:
-        """The settings of the function that has this name in a deployment named `gimel`."""
+        """The settings of the function with this name in the endpoint table."""
         return self.functions.get(name, self.common)
 
 
-KEYS = {
-    "name",
-    "runtime",
-    "architecture",
-    "memory_mb",
-    "timeout_s",
-    "reserved_concurrency",
-    "functions",
-    "vpc",
-    "snap_start",
-    "throttle",
-    "key_throttle",
-    "log_retention_days",
-    "access_log",
-    "kms_key_arn",
-    "tags",
-}
+FUNCTION_KEYS = set(FunctionSettings.__dataclass_fields__)
+VPC_KEYS = {"subnet_ids", "security_group_ids"}
+KEYS = set(AwsSettings.__dataclass_fields__) - {"common", *VPC_KEYS} | FUNCTION_KEYS | {"vpc"}
 
 
-def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, dict[str, Any]]:
-    """The checked configuration, its checked `aws` section, and the file as it is.
+def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, Mapping[str, Any]]:
+    """The checked configuration, its checked `aws` section, and the content of config.json.
 
-    Raises ConfigError, naming everything that is wrong.
+    Raises ConfigError, which lists every problem.
     """
     file = config.read(path)
     problems: list[str] = []
     settings = read(json_object(file.content.get("aws")) or {}, problems)
-    return config.check(file, problems=problems), settings, dict(file.content)
+    return config.check(file, problems=problems), settings, file.content
 
 
 def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
-    """An `aws` section. What is wrong with it is added to `problems`, and left out."""
-    section = Section(raw, KEYS, "aws.", problems)
-    take, wrong = section.take, section.problems
+    """An `aws` section. Problems are added to `problems`, and defaults used instead."""
+    section, default = Section(raw, KEYS, "aws.", problems), AwsSettings()
+    take = section.take
     common = _function(section, FunctionSettings())
     functions: dict[str, FunctionSettings] = {}
     for name, own in take("functions", "an object of functions, such as gimel-track", json_object, {}).items():
-        if not isinstance(own, dict):
-            wrong.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
+        if isinstance(own, dict):
+            functions[name] = _function(Section(own, FUNCTION_KEYS, f"aws.functions.{name}.", problems), common)
         else:
-            known = {"memory_mb", "timeout_s", "reserved_concurrency"}
-            functions[name] = _function(Section(own, known, f"aws.functions.{name}.", wrong), common)
-    vpc = Section(take("vpc", "an object", json_object, {}), {"subnet_ids", "security_group_ids"}, "aws.vpc.", wrong)
-    default = AwsSettings()
+            problems.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
+    vpc = Section(take("vpc", "an object", json_object, {}), VPC_KEYS, "aws.vpc.", problems)
+    retentions = f"one of {', '.join(map(str, RETENTIONS_DAYS))}"
     settings = AwsSettings(
-        name=take(
-            "name", "lowercase letters, digits and hyphens, at most 24, not ending in delete", _name, default.name
-        ),
+        name=take("name", NAME_FORMAT, _name, default.name),
         runtime=take("runtime", f"one of {', '.join(RUNTIMES)}", _one_of(*RUNTIMES), default.runtime),
         architecture=take("architecture", "arm64 or x86_64", _one_of("arm64", "x86_64"), default.architecture),
         common=common,
@@ -154,30 +123,22 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         throttle=_throttle(section, "throttle", default.throttle),
         key_throttle=_throttle(section, "key_throttle", default.key_throttle),
         log_retention_days=take(
-            "log_retention_days",
-            f"one of {', '.join(map(str, RETENTIONS_DAYS))}",
-            _one_of(*RETENTIONS_DAYS),
-            default.log_retention_days,
+            "log_retention_days", retentions, _one_of(*RETENTIONS_DAYS), default.log_retention_days
         ),
         access_log=take("access_log", "true or false", flag, default.access_log),
         kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
-        tags=take(
-            "tags",
-            f"an object of at most {MOST_TAGS} texts, of letters, digits, spaces and {TAG_SIGNS}, with keys of 1 to "
-            "128 and values of up to 256 characters; no key begins with aws: or differs from another only in case",
-            _tags,
-            {},
-        ),
+        tags=take("tags", TAGS_FORMAT, _tags, {}),
     )
     if bool(settings.subnet_ids) != bool(settings.security_group_ids):
-        wrong.append("aws.vpc: needs both subnet_ids and security_group_ids")
+        problems.append("aws.vpc: needs both subnet_ids and security_group_ids")
     if settings.snap_start and settings.runtime not in SNAP_START_RUNTIMES:
-        wrong.append(f"aws.snap_start: needs a runtime of {SNAP_START_RUNTIMES[0]} or later, not {settings.runtime}")
+        oldest = SNAP_START_RUNTIMES[0]
+        problems.append(f"aws.snap_start: needs a runtime of {oldest} or later, not {settings.runtime}")
     return settings
 
 
 def _function(section: Section, default: FunctionSettings) -> FunctionSettings:
-    timeout = f"whole seconds from 1 to {MAX_TIMEOUT_S} (API Gateway gives up after 29)"
+    timeout = f"whole seconds from 1 to {MAX_TIMEOUT_S} (API Gateway times out after 29)"
     return replace(
         default,
         memory_mb=section.take("memory_mb", "a whole number from 128 to 10240", whole(128, 10240), default.memory_mb),
@@ -213,7 +174,7 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _tags(value: object) -> dict[str, str] | None:
-    if not isinstance(value, dict) or len(value) > MOST_TAGS:
+    if not isinstance(value, dict) or len(value) > MAX_TAGS:
         return None
     fits = all(
         isinstance(text, str)
@@ -222,6 +183,6 @@ def _tags(value: object) -> dict[str, str] | None:
         and all(sign.isalnum() or sign in TAG_SIGNS + " " for sign in key + text)
         for key, text in value.items()
     )
-    # IAM does not tell keys apart by case.
+    # IAM ignores case in keys.
     keys = {key.lower() for key in value}
     return value if fits and len(keys) == len(value) and not any(key.startswith("aws:") for key in keys) else None

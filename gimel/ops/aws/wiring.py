@@ -1,10 +1,10 @@
-"""The endpoints: one table, read by the local server and by deploy; and the policy of the functions behind it."""
+"""What a deployment serves: the endpoint table, and the `extra_wiring` of config.json."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gimel.errors import ConfigError
@@ -15,7 +15,7 @@ from .settings import MAX_TIMEOUT_S
 
 @dataclass(frozen=True)
 class Route:
-    """A method of a path of the API, and the function that answers it."""
+    """A method of a path of the API, and the function that handles it."""
 
     path: str
     method: str
@@ -25,7 +25,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Function:
-    """A function under the name it has in a deployment named `gimel`. None: as the `aws` section says."""
+    """A function and its name in a deployment named `gimel`. None means the value of the `aws` section."""
 
     name: str
     handler: str
@@ -35,17 +35,17 @@ class Function:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Everything that one deployment offers."""
+    """All functions and routes of one deployment."""
 
     functions: tuple[Function, ...]
     routes: tuple[Route, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
-    """The table above, with the `extra_wiring` of Gimel 1.x's configuration files.
+    """The endpoint table with the `extra_wiring` of config.json, in the format of Gimel 1.x.
 
-    Raises ConfigError, naming the entry that is wrong.
+    Raises ConfigError, which names the wrong entry.
     """
     functions = {endpoint.function: Function(endpoint.function, endpoint.handler) for endpoint in ENDPOINTS}
     routes: dict[tuple[str, str], Route] = {}
@@ -58,7 +58,7 @@ def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
         function, route = _extra(entry, where, notes)
         known = functions.get(function.name)
         if known and known.handler != function.handler:
-            raise ConfigError(f"{where}: {function.name} runs {known.handler}", "give the function another name")
+            raise ConfigError(f"{where}: {function.name} already runs {known.handler}", "use another FunctionName")
         functions.setdefault(function.name, function)
         _add(routes, route, where)
     for route in list(routes.values()):
@@ -70,9 +70,9 @@ def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
 def _add(routes: dict[tuple[str, str], Route], route: Route, where: str) -> None:
     others = [other for other in routes.values() if other.path == route.path]
     if any(other.function != route.function for other in others):
-        raise ConfigError(f"{where}: {route.path} is taken by {others[0].function}", "give it another pathPart")
+        raise ConfigError(f"{where}: {route.path} already belongs to {others[0].function}", "use another pathPart")
     if routes.get((route.path, route.method), route) != route:
-        raise ConfigError(f"{where}: {route.method} {route.path} is there already", "leave this entry out")
+        raise ConfigError(f"{where}: {route.method} {route.path} is already defined", "remove this entry")
     routes[route.path, route.method] = route
 
 
@@ -84,16 +84,16 @@ def _extra(entry: dict[str, Any], where: str, notes: list[str]) -> tuple[Functio
         memory, timeout = int(entry["lambda"].get("MemorySize", 128)), int(entry["lambda"].get("Timeout", 3))
     except (KeyError, TypeError, ValueError, AttributeError):
         hint = "it needs lambda.FunctionName, lambda.Handler, api_gateway.pathPart and api_gateway.method.httpMethod"
-        raise ConfigError(f"{where} is not right", hint) from None
-    answered = {endpoint.handler: endpoint.methods for endpoint in ENDPOINTS}
-    if handler not in answered:
-        raise ConfigError(f"{where}: there is no handler {handler}", f"use one of {', '.join(answered)}")
-    if verb not in answered[handler]:
-        raise ConfigError(f"{where}: {handler} does not answer {verb}", f"use {' or '.join(answered[handler])}")
+        raise ConfigError(f"{where} is incomplete or invalid", hint) from None
+    methods = {endpoint.handler: endpoint.methods for endpoint in ENDPOINTS}
+    if handler not in methods:
+        raise ConfigError(f"{where}: unknown handler {handler}", f"use one of {', '.join(methods)}")
+    if verb not in methods[handler]:
+        raise ConfigError(f"{where}: {handler} does not support {verb}", f"use {' or '.join(methods[handler])}")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", part):
-        raise ConfigError(f"{where}: pathPart {part!r} is no single part of a path", "use letters, digits and . _ -")
+        raise ConfigError(f"{where}: pathPart {part!r} is not a single path segment", "use letters, digits and . _ -")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise ConfigError(f"{where}: {name!r} is no function's name", "use at most 64 letters, digits, _ and -")
+        raise ConfigError(f"{where}: {name!r} is not a valid function name", "use at most 64 letters, digits, _ and -")
     if timeout > MAX_TIMEOUT_S:
-        notes.append(f"{where}: {timeout} s is longer than API Gateway waits, so {name} gets {MAX_TIMEOUT_S} s")
+        notes.append(f"{where}: {name} gets a timeout of {MAX_TIMEOUT_S} s, as API Gateway does not wait {timeout} s")
     return Function(name, handler, memory, min(timeout, MAX_TIMEOUT_S)), Route(f"/{part}", verb, name, needs_key)

@@ -1,4 +1,4 @@
-"""The commands that deal with AWS. Progress goes to stderr, results to stdout."""
+"""The commands that use AWS. Results go to stdout, progress and questions to stderr."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from gimel.errors import GimelError
 from gimel.ops.aws import preflight
 from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan, Step
 from gimel.ops.aws.preflight import Finding, Level
@@ -24,10 +23,15 @@ from gimel.ops.snippet import snippet
 
 from .console import config_option, err, out
 
-yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
-dry_option = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+dry_option = click.option("--dry-run", is_flag=True, help="Show the plan without applying it.")
 format_option = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the plan."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the plan.",
 )
 
 MARKS = {
@@ -44,27 +48,27 @@ MARKS = {
 @format_option
 @yes_option
 def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> None:
-    """Bring AWS to the state that the configuration describes; do it again at any time."""
+    """Create or update the deployment on AWS, to match the configuration. Safe to rerun at any time."""
     deployment = Deployment.load(config_file)
-    _require_sound(deployment)
-    with err.status("Looking at what is there …"):
+    _run_preflight(deployment)
+    with err.status("Reading the current deployment …"):
         plan = deployment.plan()
-    account, bundle = deployment.aws.account, deployment.wanted.bundle
+    account, bundle = deployment.aws.account, deployment.desired.bundle
     size = f"{len(bundle.data) / 1e6:.2f} MB, {'compiled for' if bundle.compiled else 'sources for'}"
-    what = f"{deployment.names.base} in {account.region} (account {account.id}); {size} {deployment.settings.runtime}"
-    if not _carry_out(deployment, plan, what, dry_run, form, yes) or form == "json":
+    title = f"{deployment.names.base} in {account.region} (account {account.id}); {size} {deployment.settings.runtime}"
+    if not _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes)) or form == "json":
         return
     url, key = deployment.require_api()
-    own = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
+    print_key = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
     out.print()
-    for title, value in (
+    for label, value in (
         ("Track URL:", f"{url}/track"),
         ("Report URL:", f"{url}/experiments"),
-        ("API key:", own),
+        ("API key:", print_key),
         ("or:", f"aws apigateway get-api-key --api-key {key} --include-value --query value --output text"),
-        ("Report:", f"gimel report --url {url} --api-key $({own})"),
+        ("Report:", f"gimel report --url {url} --api-key $({print_key})"),
     ):
-        out.print(f"{title:<12}{escape(value)}", soft_wrap=True)
+        out.print(f"{label:<12}{escape(value)}", soft_wrap=True)
     out.print("\nFor your page:\n")
     click.echo(snippet(f"{url}/track"))
 
@@ -72,50 +76,40 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
 @click.command()
 @config_option
 @click.option(
-    "--to", "release", help="A release, as `aws lambda list-versions-by-function` shows; default: the one before."
+    "--to", "release", help="Release, as shown by `aws lambda list-versions-by-function`; default: the previous one."
 )
 @dry_option
 @format_option
 @yes_option
 def rollback(config_file: Path | None, release: str | None, dry_run: bool, form: str, yes: bool) -> None:
-    """Move every function back to the version before."""
+    """Roll all functions back to the previous release."""
     deployment = Deployment.load(config_file)
     plan = deployment.plan_rollback(release)
-    _carry_out(
-        deployment, plan, f"roll {deployment.names.base} back in {deployment.aws.account.region}", dry_run, form, yes
-    )
+    title = f"roll back {deployment.names.base} in {deployment.aws.account.region}"
+    _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
 
 
 @click.command()
 @config_option
-@click.option("--name", help="The name of the deployment, instead of being asked for it.")
+@click.option("--name", help="Name of the deployment, instead of typing it to confirm.")
 @dry_option
 @format_option
 def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str) -> None:
-    """Remove from AWS what deploy made. Redis keeps its data."""
+    """Delete everything that deploy created on AWS. Redis keeps its data."""
     deployment = Deployment.load(config_file)
-    plan = deployment.plan_removal()
-    title = f"remove {deployment.names.base} from {deployment.aws.account.region}"
-    if not plan.steps:
-        out.print(f"{escape(title)}: nothing of it is there")
-        return
-    if not dry_run:
-        _show(plan, title, "text", err)
-        own = deployment.settings.name
-        if name is None:
-            question = f"This cannot be undone. Type the name of the deployment ({own})"
-            name = _answer(lambda: click.prompt(question, err=True), "removed", "give it with --name")
-        if name != own:
-            raise GimelError(f"{name} is not the name of this deployment, so nothing was removed", f"type {own}")
-    _carry_out(deployment, plan, title, dry_run, form, yes=True, shown=not dry_run)
-    if not dry_run:
+    plan, base, region = deployment.plan_removal(), deployment.names.base, deployment.aws.account.region
+    title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} exists in {region}"
+    applied = _confirm_and_apply(
+        deployment, plan, title, dry_run, form, lambda: _confirm_name(deployment.settings.name, name)
+    )
+    if applied and plan.steps:
         err.print("Redis keeps its data.")
 
 
 @click.command("preflight")
 @config_option
 def preflight_command(config_file: Path | None) -> None:
-    """Check credentials, rights, Redis and its settings, and change nothing."""
+    """Check credentials, permissions and Redis, without changing anything."""
     findings = list(preflight.check(Deployment.load(config_file)))
     for finding in findings:
         out.print(_line(finding), soft_wrap=True)
@@ -126,7 +120,7 @@ def preflight_command(config_file: Path | None) -> None:
 @click.command("api-key")
 @config_option
 def api_key(config_file: Path | None) -> None:
-    """Print the API key that reports and delete need."""
+    """Print the API key, which reports and deleting require."""
     deployment = Deployment.load(config_file)
     _, key = deployment.require_api()
     click.echo(deployment.key_value(key))
@@ -135,72 +129,83 @@ def api_key(config_file: Path | None) -> None:
 @click.command("permissions")
 @config_option
 def permissions_command(config_file: Path | None) -> None:
-    """Print the policy of what you must be allowed to do."""
+    """Print the IAM policy that you need to deploy."""
     click.echo(json.dumps(Deployment.load(config_file).permissions, indent=2))
 
 
 COMMANDS = (deploy, rollback, destroy, preflight_command, api_key, permissions_command)
 
 
-def _require_sound(deployment: Deployment) -> None:
-    """Show what preflight finds. Raises GimelError where deploying cannot work."""
-    sound = True
-    # Without a spinner, which would wipe away botocore's question for a code of MFA.
+def _run_preflight(deployment: Deployment) -> None:
+    """Show the findings of preflight. Raises PreflightFailed."""
+    failed = False
+    # Without a spinner, which would erase botocore's prompt for an MFA code.
     for finding in preflight.check(deployment):
         err.print(_line(finding), soft_wrap=True)
-        sound &= finding.level is not Level.ERROR
-    if not sound:
-        raise GimelError("nothing was changed, because of the above", "mend it and run the same command again")
+        failed |= finding.level is Level.ERROR
+    if failed:
+        raise PreflightFailed("preflight failed", "fix the errors above and retry; nothing was changed")
 
 
 def _line(finding: Finding) -> str:
-    # No arrow: not every terminal's encoding has one.
-    cure = f" [dim]-> {escape(finding.cure)}[/]" if finding.cure else ""
-    return f"{MARKS[finding.level]} {escape(finding.what)}{cure}"
+    # ASCII only: not every terminal's encoding has an arrow.
+    hint = f" [dim]-> {escape(finding.hint)}[/]" if finding.hint else ""
+    return f"{MARKS[finding.level]} {escape(finding.message)}{hint}"
 
 
-def _carry_out(
-    deployment: Deployment, plan: Plan, what: str, dry_run: bool, form: str, yes: bool, shown: bool = False
+def _confirm_and_apply(
+    deployment: Deployment, plan: Plan, title: str, dry_run: bool, form: str, confirm: Callable[[], bool]
 ) -> bool:
-    """Show the plan and, unless this is a dry run or there is nothing to do, ask and do it. Whether it stands now."""
-    console = err if form == "json" and not dry_run else out
-    if not shown:
-        _show(plan, what, form if dry_run or form == "json" else "text", out if form == "json" else console)
+    """Show the plan and, unless this is a dry run, confirm and apply it. Returns whether AWS now matches it."""
+    _show(plan, title, form)
     if dry_run:
         return False
-    if not plan.steps:
-        return True
-    if not yes and not _answer(lambda: click.confirm("Do this?", err=True), "changed", "answer y, or use --yes"):
+    if plan.steps and not confirm():
         err.print("Nothing was changed.")
         return False
-    apply(deployment, plan)
+    if plan.steps:
+        apply(deployment, plan)
     return True
 
 
-def _answer(ask: Callable[[], Any], done: str, hint: str) -> Any:
-    """What a person answers. Raises GimelError where nobody does."""
-    try:
-        return ask()
-    except click.Abort:
-        err.print()
-        raise GimelError(f"there was no answer, so nothing was {done}", hint) from None
-
-
-def _show(plan: Plan, what: str, form: str, console: Console) -> None:
+def _show(plan: Plan, title: str, form: str) -> None:
     if form == "json":
         click.echo(steps.as_json(plan))
         return
-    told = steps.rehearse(plan)
-    title = f"{len(told)} steps" if len(told) > 1 else f"{len(told)} step" if told else "no changes"
-    console.print(f"{escape(what)}: {title}", soft_wrap=True)
-    for step in told:
-        console.print(f"{step['step']:>4}  {escape(step['does'])}", soft_wrap=True)
+    rows = steps.dry_run(plan)
+    count = f"{len(rows)} steps" if len(rows) > 1 else f"{len(rows)} step" if rows else "no changes"
+    out.print(f"{escape(title)}: {count}", soft_wrap=True)
+    for row in rows:
+        out.print(f"{row['step']:>4}  {escape(row['description'])}", soft_wrap=True)
     for note in plan.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def _confirm(yes: bool) -> bool:
+    return yes or bool(_ask(lambda: click.confirm("Apply this plan?", err=True), "answer y, or use --yes"))
+
+
+def _confirm_name(own: str, name: str | None) -> bool:
+    """Whether the deployment's name was given. Raises NotConfirmed."""
+    if name is None:
+        question = f"This cannot be undone. To confirm, type the name of the deployment ({own})"
+        name = _ask(lambda: click.prompt(question, err=True), "type the name, or use --name")
+    if name != own:
+        raise NotConfirmed(f"{name} is not the name of this deployment, so nothing was changed", f"type {own}")
+    return True
+
+
+def _ask(question: Callable[[], Any], hint: str) -> Any:
+    """The answer to a question. Raises NotConfirmed if there is none."""
+    try:
+        return question()
+    except click.Abort:
+        err.print()
+        raise NotConfirmed("no answer was given, so nothing was changed", hint) from None
 
 
 def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
-    """Do every step of a plan, showing how far it is. Raises GimelError, also where it is interrupted."""
+    """Perform every step of a plan and show the progress. Raises StepFailed and Interrupted."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -212,15 +217,16 @@ def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
         task = progress.add_task("", total=len(plan.steps))
 
         def perform(number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
-            progress.update(task, description=escape(step.does))
+            progress.update(task, description=escape(step.description))
             try:
-                answer = deployment.aws.perform(number, step, params)
+                response = deployment.aws.perform(number, step, params)
             except KeyboardInterrupt:
-                where = f"interrupted in step {number} of {len(plan.steps)}, {step.does}"
-                raise GimelError(where, "run the same command again: it goes on from there") from None
+                message = f"interrupted during step {number} of {len(plan.steps)}: {step.description}"
+                hint = "rerun the command; it resumes where it stopped"
+                raise Interrupted(message, hint, number, step.description) from None
             progress.advance(task)
-            return answer
+            return response
 
-        known = steps.execute(plan, perform)
+        values = steps.execute(plan, perform)
         progress.update(task, description="done")
-    return known
+    return values

@@ -3,58 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from gimel.ops.aws.desired import Wanted
-from gimel.ops.aws.existing import Observed
+from gimel.ops.aws.desired import Desired
+from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import STAGE, marker
 
-from .steps import Late, Step
+from .gateway import API, GATEWAY
+from .steps import Ref, Step, Target, patch
+
+KEY = Ref("API key")
+USAGE_PLAN = Ref("usage plan")
 
 
-def key(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """The API key, and the usage plan without which it opens nothing."""
-    text, found = marker(wanted.settings.name), observed.key
+def values(existing: Existing) -> dict[str, str]:
+    """The ids that are known already."""
+    found = {KEY.name: existing.key, USAGE_PLAN.name: existing.usage_plan}
+    return {name: thing.id for name, thing in found.items() if thing}
+
+
+def key(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """The API key, and the usage plan without which it has no effect."""
+    text, base, found = marker(desired.settings.name), desired.names.base, existing.key
     if found is None:
-        params = {"name": wanted.names.base, "description": text, "enabled": True, "tags": wanted.tags}
-        does = f"create API key {wanted.names.base}"
-        yield Step(does, "apigateway", "create_api_key", params, {"key": "id"})
+        params = {"name": base, "description": text, "enabled": True, "tags": desired.tags}
+        yield GATEWAY.step("create_api_key", f"create API key {base}", params, outputs={KEY.name: "id"})
     else:
         patches = []
         if found.description != text:
-            patches.append({"op": "replace", "path": "/description", "value": text})
+            patches.append(patch("replace", "/description", text))
         if not found.enabled:
-            patches.append({"op": "replace", "path": "/enabled", "value": "true"})
+            patches.append(patch("replace", "/enabled", "true"))
         if patches:
-            params = {"apiKey": found.id, "patchOperations": patches}
-            yield Step("mark and enable the API key", "apigateway", "update_api_key", params)
-    if not observed.foreign_plan:
-        yield from _usage_plan(wanted, observed)
+            changed = ", ".join(one["path"].strip("/") for one in patches)
+            target = Target("apigateway", {"apiKey": found.id})
+            yield target.step("update_api_key", f"update API key {base}: {changed}", {"patchOperations": patches})
+    if not existing.foreign_plan:
+        yield from _usage_plan(desired, existing)
 
 
-def _usage_plan(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    plan, text = observed.usage_plan, marker(wanted.settings.name)
-    throttle = wanted.settings.key_throttle
-    if plan is None:
-        params = {
-            "name": wanted.names.base,
-            "description": text,
-            "apiStages": [{"apiId": Late("${api}"), "stage": STAGE}],
-            "throttle": {"rateLimit": throttle.rate, "burstLimit": throttle.burst},
-            "tags": wanted.tags,
-        }
-        does = f"create usage plan {wanted.names.base}"
-        yield Step(does, "apigateway", "create_usage_plan", params, {"usage plan": "id"})
+def _usage_plan(desired: Desired, existing: Existing) -> Iterator[Step]:
+    found, base, throttle = existing.usage_plan, desired.names.base, desired.settings.key_throttle
+    limits = {"rateLimit": throttle.rate, "burstLimit": throttle.burst}
+    if found is None:
+        yield GATEWAY.step(
+            "create_usage_plan",
+            f"create usage plan {base}",
+            {
+                "name": base,
+                "description": marker(desired.settings.name),
+                "apiStages": [{"apiId": API, "stage": STAGE}],
+                "throttle": limits,
+                "tags": desired.tags,
+            },
+            outputs={USAGE_PLAN.name: "id"},
+        )
     else:
-        patches: list[dict[str, Any]] = []
-        for name, value in (("rateLimit", throttle.rate), ("burstLimit", throttle.burst)):
-            if plan.throttle.get(name) != value:
-                patches.append({"op": "replace", "path": f"/throttle/{name}", "value": f"{value:.15g}"})
-        if not observed.api or f"{observed.api.id}:{STAGE}" not in plan.stages:
-            patches.append({"op": "add", "path": "/apiStages", "value": Late(f"${{api}}:{STAGE}")})
+        patches = [
+            patch("replace", f"/throttle/{name}", f"{value:.15g}")
+            for name, value in limits.items()
+            if found.throttle.get(name) != value
+        ]
+        if not existing.api or f"{existing.api.id}:{STAGE}" not in found.stages:
+            patches.append(patch("add", "/apiStages", Ref(API.name, f"{{}}:{STAGE}")))
         if patches:
-            params = {"usagePlanId": plan.id, "patchOperations": patches}
-            yield Step("set up the usage plan", "apigateway", "update_usage_plan", params)
-    if not plan or not observed.key or observed.key.id not in plan.keys:
-        joined = {"usagePlanId": Late("${usage plan}"), "keyId": Late("${key}"), "keyType": "API_KEY"}
-        yield Step("put the API key into the usage plan", "apigateway", "create_usage_plan_key", joined)
+            target = Target("apigateway", {"usagePlanId": found.id})
+            yield target.step("update_usage_plan", f"update usage plan {base}", {"patchOperations": patches})
+    if not found or not existing.key or existing.key.id not in found.keys:
+        params = {"usagePlanId": USAGE_PLAN, "keyId": KEY, "keyType": "API_KEY"}
+        yield GATEWAY.step("create_usage_plan_key", "add the API key to the usage plan", params)

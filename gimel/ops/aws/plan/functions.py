@@ -5,111 +5,108 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gimel.ops.aws.desired import KEPT_VERSIONS, Wanted, WantedFunction
-from gimel.ops.aws.existing import Function, Observed
+from gimel.ops.aws.desired import KEPT_VERSIONS, Desired, DesiredFunction
+from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.names import LIVE
 
-from .steps import MISSING, Late, Step
+from .steps import MISSING, Ref, Step, Target
 
 
-def log_groups(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """A log group for each function and for the API's accesses, kept as long as configured."""
-    days = wanted.settings.log_retention_days
-    groups = [wanted.names.log_group(function.name) for function in wanted.functions]
-    if logs_access(wanted, observed):
-        groups.append(wanted.names.access_log_group)
-    for group in groups:
-        params = {"logGroupName": group}
-        if group not in observed.log_groups:
-            made = {**params, "tags": wanted.tags}
+def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """A log group for each function and for the access log, with the configured retention."""
+    days, tags = desired.settings.log_retention_days, {"tags": desired.tags}
+    names = [desired.names.log_group(function.name) for function in desired.functions]
+    if logs_access(desired, existing):
+        names.append(desired.names.access_log_group)
+    for name in names:
+        group = _log_group(name)
+        if name not in existing.log_groups:
             exists = ("ResourceAlreadyExistsException",)
-            yield Step(f"create log group {group}", "logs", "create_log_group", made, tolerates=exists)
-        elif not wanted.is_tagged(observed.log_group_tags.get(group, {})):
-            tagged = {"resourceArn": wanted.names.log_group_arn(group), "tags": wanted.tags}
-            yield Step(f"tag log group {group}", "logs", "tag_resource", tagged)
-        before = observed.log_groups.get(group)
+            yield group.step("create_log_group", f"create log group {name}", tags, tolerates=exists)
+        elif not desired.is_tagged(existing.log_group_tags.get(name, {})):
+            tagged = Target("logs", {"resourceArn": desired.names.log_group_arn(name)})
+            yield tagged.step("tag_resource", f"tag log group {name}", tags)
+        before = existing.log_groups.get(name)
         if before != days:
-            shortened = group in observed.log_groups and (before is None or before > days)
-            does = f"keep log group {group} for {days} days" + (": older lines are deleted" if shortened else "")
-            yield Step(does, "logs", "put_retention_policy", {**params, "retentionInDays": days})
+            shortened = name in existing.log_groups and (before is None or before > days)
+            description = f"set retention of log group {name} to {days} days"
+            description += "; older entries are deleted" if shortened else ""
+            yield group.step("put_retention_policy", description, {"retentionInDays": days})
 
 
-def logs_access(wanted: Wanted, observed: Observed) -> bool:
-    """Whether the API's accesses are to be logged, and can be."""
-    return wanted.settings.access_log and observed.gateway_may_log
+def logs_access(desired: Desired, existing: Existing) -> bool:
+    """Whether API Gateway is to log requests, and can."""
+    return desired.settings.access_log and existing.can_log_access
 
 
-def functions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """Create or change what is not as wanted; then a version of each; and only then move every alias."""
-    targets = {}
-    for function in wanted.functions:
-        found = observed.functions.get(function.name)
+def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """Create or update each function; then publish a version of each; only then move every alias."""
+    for function in desired.functions:
+        found = existing.functions.get(function.name)
         if found and found.never_worked:
-            name = {"FunctionName": function.name}
-            does = f"delete function {function.name}, which Lambda could not make ready"
-            yield Step(does, "lambda", "delete_function", name, tolerates=MISSING)
+            description = f"delete function {function.name}, which failed to become active"
+            yield target(function.name).step("delete_function", description, tolerates=MISSING)
             found = None
-        if found is None:
-            yield _create(wanted, function)
-        else:
-            yield from _update(wanted, function, found)
-        yield from _around(wanted, function, found)
-    for function in wanted.functions:
-        number = version_as_wanted(wanted, function, observed.functions.get(function.name))
-        targets[function.name] = str(number) if number else Late(f"${{version of {function.name}}}")
+        yield from _update(desired, function, found) if found else [_create(desired, function)]
+        yield from _tags_and_concurrency(desired, function, found)
+    versions: dict[str, str | Ref] = {}
+    for function in desired.functions:
+        number = matching_version(desired, function, existing.functions.get(function.name))
+        versions[function.name] = str(number) if number else Ref(f"version of {function.name}")
         if number is None:
-            yield _publish(wanted, function)
-    for function in wanted.functions:
-        yield from _alias(function.name, observed.functions.get(function.name), targets[function.name])
+            yield _publish(function)
+    for name, version in versions.items():
+        yield from _alias(name, existing.functions.get(name), version)
 
 
-def _create(wanted: Wanted, function: WantedFunction) -> Step:
-    params: dict[str, Any] = {
-        "FunctionName": function.name,
-        **_sendable(function.configuration, {}),
+def target(name: str) -> Target:
+    """A function, as the target of steps."""
+    return Target("lambda", {"FunctionName": name})
+
+
+def _log_group(name: str) -> Target:
+    return Target("logs", {"logGroupName": name})
+
+
+def _create(desired: Desired, function: DesiredFunction) -> Step:
+    params = {
+        **_without_unused(function.configuration, {}),
         "Architectures": function.configuration["Architectures"],
-        "Code": {"ZipFile": wanted.bundle.data},
-        "Tags": wanted.tags,
+        "Code": {"ZipFile": desired.bundle.data},
+        "Tags": desired.tags,
     }
-    name = {"FunctionName": function.name}
     size = f"{params['Runtime']}, {params['Architectures'][0]}, {params['MemorySize']} MB, {params['Timeout']} s"
-    does = f"create function {function.name} ({size})"
-    return Step(does, "lambda", "create_function", params, {}, "function_active_v2", name)
+    description = f"create function {function.name} ({size})"
+    return target(function.name).step("create_function", description, params, waiter="function_active_v2")
 
 
-def _update(wanted: Wanted, function: WantedFunction, found: Function) -> Iterator[Step]:
-    name = {"FunctionName": function.name}
-    updated = ("function_updated_v2", name)
-    changed = differences(function.configuration, found.latest)
-    new_code = found.latest.get("CodeSha256") != wanted.bundle.sha256 or "Architectures" in changed
+def _update(desired: Desired, function: DesiredFunction, found: Function) -> Iterator[Step]:
+    name, waiter = function.name, "function_updated_v2"
+    changed = changes(function.configuration, found.latest)
+    new_code = found.latest.get("CodeSha256") != desired.bundle.sha256 or "Architectures" in changed
     changed.discard("Architectures")
-    failed = found.latest.get("LastUpdateStatus") == "Failed"
-    if changed or failed:
-        # First, since AWS takes no new code for a function whose runtime it has retired.
-        params = {**name, **_sendable(function.configuration, found.latest)}
-        told = _told(function.configuration, found.latest, changed)
-        does = f"update {function.name}: {told if changed else 'again, since the last update failed'}"
-        yield Step(does, "lambda", "update_function_configuration", params, {}, *updated)
+    if changed or found.latest.get("LastUpdateStatus") == "Failed":
+        # First, because AWS accepts no new code for a function whose runtime it has retired.
+        summary = _summary(function.configuration, found.latest, changed) if changed else "retry the failed update"
+        params = _without_unused(function.configuration, found.latest)
+        yield target(name).step("update_function_configuration", f"update {name}: {summary}", params, waiter=waiter)
     if new_code:
-        code = {**name, "ZipFile": wanted.bundle.data, "Architectures": function.configuration["Architectures"]}
-        yield Step(f"update code of {function.name}", "lambda", "update_function_code", code, {}, *updated)
+        code = {"ZipFile": desired.bundle.data, "Architectures": function.configuration["Architectures"]}
+        yield target(name).step("update_function_code", f"update code of {name}", code, waiter=waiter)
 
 
-def _sendable(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is off and was never on: not every region knows VPCs' and SnapStart's settings."""
+def _without_unused(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without VPC and SnapStart settings that are off already: not every region supports them."""
     params = {key: value for key, value in configuration.items() if key != "Architectures"}
     for key in ("VpcConfig", "SnapStart"):
-        if _is_off(configuration[key]) and _normal(key, found.get(key)) == _normal(key, configuration[key]):
+        is_off = not any(item and item != "None" for item in configuration[key].values())
+        if is_off and _normal(key, found.get(key)) == _normal(key, configuration[key]):
             del params[key]
     return params
 
 
-def _is_off(value: Mapping[str, Any]) -> bool:
-    return not any(item and item != "None" for item in value.values())
-
-
-def differences(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
-    """The settings in which what is found is not as wanted."""
+def changes(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    """The settings whose values differ from the desired ones."""
     return {key for key, value in configuration.items() if _normal(key, found.get(key)) != _normal(key, value)}
 
 
@@ -124,95 +121,91 @@ def _normal(key: str, value: Any) -> Any:
     return value or (["x86_64"] if key == "Architectures" else value)
 
 
-def _told(wanted: Mapping[str, Any], found: Mapping[str, Any], changed: set[str]) -> str:
+def _summary(configuration: Mapping[str, Any], found: Mapping[str, Any], changed: set[str]) -> str:
     plain = [key for key in ("Runtime", "Handler", "MemorySize", "Timeout") if key in changed]
-    told = [f"{key} {found.get(key)} -> {wanted[key]}" for key in plain]
-    return ", ".join(told + sorted(changed - set(plain) - {"Description"})) or "release"
+    values = [f"{key} {found.get(key)} -> {configuration[key]}" for key in plain]
+    return ", ".join(values + sorted(changed - set(plain) - {"Description"})) or "release"
 
 
-def _around(wanted: Wanted, function: WantedFunction, found: Function | None) -> Iterator[Step]:
-    name = {"FunctionName": function.name}
-    if found and not wanted.is_tagged(found.tags):
-        arn = wanted.account.arn("lambda", f"function:{function.name}")
-        yield Step(f"tag {function.name}", "lambda", "tag_resource", {"Resource": arn, "Tags": wanted.tags})
-    reserved = found.reserved_concurrency if found else None
-    if reserved == function.reserved_concurrency:
+def _tags_and_concurrency(desired: Desired, function: DesiredFunction, found: Function | None) -> Iterator[Step]:
+    name, reserved = function.name, function.reserved_concurrency
+    if found and not desired.is_tagged(found.tags):
+        tagged = Target("lambda", {"Resource": desired.names.function_arn(name)})
+        yield tagged.step("tag_resource", f"tag {name}", {"Tags": desired.tags})
+    if reserved == (found.reserved_concurrency if found else None):
         return
-    if function.reserved_concurrency is None:
-        does = f"reserve no concurrency for {function.name}"
-        yield Step(does, "lambda", "delete_function_concurrency", name)
+    if reserved is None:
+        yield target(name).step("delete_function_concurrency", f"remove reserved concurrency of {name}")
     else:
-        params = {**name, "ReservedConcurrentExecutions": function.reserved_concurrency}
-        does = f"reserve {function.reserved_concurrency} concurrent runs for {function.name}"
-        yield Step(does, "lambda", "put_function_concurrency", params)
+        description = f"reserve {reserved} concurrent executions for {name}"
+        yield target(name).step("put_function_concurrency", description, {"ReservedConcurrentExecutions": reserved})
 
 
-def version_as_wanted(wanted: Wanted, function: WantedFunction, found: Function | None) -> int | None:
-    """The newest published version that is just as wanted; None where there is none."""
-    if found is None:
-        return None
-    fitting = [
+def matching_version(desired: Desired, function: DesiredFunction, found: Function | None) -> int | None:
+    """The newest published version with the desired code and configuration; None if there is none."""
+    versions = found.versions if found else {}
+    matching = [
         number
-        for number, version in found.versions.items()
-        if version.get("CodeSha256") == wanted.bundle.sha256 and not differences(function.configuration, version)
+        for number, version in versions.items()
+        if version.get("CodeSha256") == desired.bundle.sha256 and not changes(function.configuration, version)
     ]
-    return max(fitting, default=None)
+    return max(matching, default=None)
 
 
-def _publish(wanted: Wanted, function: WantedFunction) -> Step:
-    name = {"FunctionName": function.name}
-    version = f"version of {function.name}"
-    # The description is repeated, for without it some servers give the version none.
-    params = {**name, "Description": function.configuration["Description"]}
-    does = f"publish a version of {function.name}"
-    return Step(does, "lambda", "publish_version", params, {version: "Version"}, "published_version_active", name)
+def _publish(function: DesiredFunction) -> Step:
+    return target(function.name).step(
+        "publish_version",
+        f"publish a new version of {function.name}",
+        # Without it, some emulators publish versions that have no description.
+        {"Description": function.configuration["Description"]},
+        outputs={f"version of {function.name}": "Version"},
+        waiter="published_version_active",
+    )
 
 
-def _alias(name: str, found: Function | None, version: str | Late) -> Iterator[Step]:
-    params = {"FunctionName": name, "Name": LIVE, "FunctionVersion": version}
-    shown = version if isinstance(version, str) else "the new version"
+def _alias(name: str, found: Function | None, version: str | Ref) -> Iterator[Step]:
     alias = found.aliases.get(LIVE) if found else None
+    shown = "the new version" if isinstance(version, Ref) else f"version {version}"
     if alias is None:
-        yield Step(f"point {LIVE} of {name} at {shown}", "lambda", "create_alias", params)
+        description = f"create alias {LIVE} of {name}, pointing to {shown}"
+        yield target(name).step("create_alias", description, {"Name": LIVE, "FunctionVersion": version})
     elif alias.version != version:
-        yield move_alias(name, version, f"move {LIVE} of {name} from {alias.version} to {shown}")
+        yield move_alias(name, version, f"point alias {LIVE} of {name} to {shown} (now {alias.version})")
     elif alias.others:
-        yield move_alias(name, version, f"send all of {name} to {shown}, and none to {', '.join(alias.others)}")
+        others = ", ".join(alias.others)
+        yield move_alias(name, version, f"route all requests for {name} to {shown} (now shared with {others})")
 
 
-def move_alias(name: str, version: str | Late, does: str) -> Step:
-    """Point `live` of a function at one version, which takes all requests."""
-    whole: dict[str, Any] = {"AdditionalVersionWeights": {}}
-    params = {"FunctionName": name, "Name": LIVE, "FunctionVersion": version, "RoutingConfig": whole}
-    return Step(does, "lambda", "update_alias", params)
+def move_alias(name: str, version: str | Ref, description: str) -> Step:
+    """Point `live` of a function to one version, which then gets all requests."""
+    routing: dict[str, Any] = {"AdditionalVersionWeights": {}}
+    params = {"Name": LIVE, "FunctionVersion": version, "RoutingConfig": routing}
+    return target(name).step("update_alias", description, params)
 
 
-def prune(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """Delete all but the newest versions, and never one that an alias points at, or is about to."""
-    for function in wanted.functions:
-        found = observed.functions.get(function.name)
+def prune(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """Delete all but the newest versions, and never one that an alias points to, or is about to."""
+    for function in desired.functions:
+        found = existing.functions.get(function.name)
         if found is None:
             continue
-        target = version_as_wanted(wanted, function, found)
-        spared = found.aliased | {target}
+        live = matching_version(desired, function, found)
         numbers = sorted(found.versions)
-        too_many = max(0, len(numbers) + (target is None) - KEPT_VERSIONS)
-        for number in numbers[:too_many]:
-            if number not in spared:
-                params = {"FunctionName": function.name, "Qualifier": str(number)}
-                does = f"delete version {number} of {function.name}"
-                yield Step(does, "lambda", "delete_function", params, tolerates=MISSING)
+        excess = max(0, len(numbers) + (live is None) - KEPT_VERSIONS)
+        for number in numbers[:excess]:
+            if number not in found.aliased | {live}:
+                version = Target("lambda", {"FunctionName": function.name, "Qualifier": str(number)})
+                description = f"delete version {number} of {function.name}"
+                yield version.step("delete_function", description, tolerates=MISSING)
 
 
-def remove(name: str, group: str, observed: Observed) -> Iterator[Step]:
-    """Delete a function and its log group; that first, so that a run broken off leaves no group without an owner."""
-    yield from remove_log_group(group, observed)
-    params = {"FunctionName": name}
-    yield Step(f"delete function {name}", "lambda", "delete_function", params, tolerates=MISSING)
+def delete(name: str, log_group: str, existing: Existing) -> Iterator[Step]:
+    """Delete a function and its log group; the group first, so that an interrupted run leaves no orphaned group."""
+    yield from delete_log_group(log_group, existing)
+    yield target(name).step("delete_function", f"delete function {name}", tolerates=MISSING)
 
 
-def remove_log_group(group: str, observed: Observed) -> Iterator[Step]:
-    """Delete a log group."""
-    if group in observed.log_groups:
-        gone = {"logGroupName": group}
-        yield Step(f"delete log group {group}", "logs", "delete_log_group", gone, tolerates=MISSING)
+def delete_log_group(name: str, existing: Existing) -> Iterator[Step]:
+    """Delete a log group, if it exists."""
+    if name in existing.log_groups:
+        yield _log_group(name).step("delete_log_group", f"delete log group {name}", tolerates=MISSING)

@@ -1,4 +1,4 @@
-"""Steps for the API, its stage and who may call the functions."""
+"""Steps for the API, its stage, and permission for it to invoke the functions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, Wanted
-from gimel.ops.aws.existing import Observed
+from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, Desired
+from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import LIVE, STAGE, marker
 from gimel.ops.aws.wiring import Route
 
 from . import functions
-from .steps import MISSING, Late, Step
+from .steps import MISSING, Ref, Step, Target, patch
 
-API = Late("${api}")
-DEPLOYMENT = "deployment"
+API = Ref("API")
+DEPLOYMENT = Ref("API deployment")
+
+GATEWAY = Target("apigateway")
+ON_API = Target("apigateway", {"restApiId": API})
 
 INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET", "responseTransferMode": "BUFFERED"}
 """What API Gateway itself fills in."""
@@ -24,96 +27,63 @@ INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET",
 ALL_METHODS = "*/*"
 
 
-def known(observed: Observed) -> dict[str, str]:
-    """The ids that later steps use and that are known already."""
-    names: dict[str, str] = {}
-    if observed.api:
-        names["api"] = observed.api.id
-        names.update({_resource(path): found for path, found in observed.api.resources.items()})
-    if observed.key:
-        names["key"] = observed.key.id
-    if observed.usage_plan:
-        names["usage plan"] = observed.usage_plan.id
-    return names
+def values(existing: Existing) -> dict[str, str]:
+    """The ids that are known already."""
+    if not existing.api:
+        return {}
+    return {API.name: existing.api.id} | {_resource(path).name: id for path, id in existing.api.resources.items()}
 
 
-def api(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """The API, its resources and methods, and nothing beside them. The public sees nothing of it before `release`."""
-    text, found = marker(wanted.settings.name), observed.api
+def api(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """The API with the desired paths and methods, and no others. None of it is public before `release`."""
+    text, base, found = marker(desired.settings.name), desired.names.base, existing.api
     if found is None:
-        params = {
-            "name": wanted.names.base,
-            "description": text,
-            "endpointConfiguration": {"types": ["REGIONAL"]},
-            "tags": wanted.tags,
-        }
-        learned = {"api": "id", _resource("/"): "rootResourceId"}
-        yield Step(f"create API {wanted.names.base}", "apigateway", "create_rest_api", params, learned)
+        params: dict[str, Any] = {"name": base, "description": text, "tags": desired.tags}
+        params["endpointConfiguration"] = {"types": ["REGIONAL"]}
+        outputs = {API.name: "id", _resource("/").name: "rootResourceId"}
+        yield GATEWAY.step("create_rest_api", f"create API {base}", params, outputs=outputs)
     elif found.description != text:
-        patch = [{"op": "replace", "path": "/description", "value": text}]
-        yield _call("mark the API as this deployment's", "update_rest_api", patchOperations=patch)
-    yield from _remove_stale(wanted, observed)
-    resources = found.resources if found else {}
-    paths = dict.fromkeys(route.path for route in wanted.wiring.routes)
-    for path in paths:
-        if path not in resources:
-            yield _call(
-                f"create path {path}",
-                "create_resource",
-                {_resource(path): "id"},
-                parentId=Late(f"${{{_resource('/')}}}"),
-                pathPart=path.lstrip("/"),
-            )
-    for route in wanted.wiring.routes:
-        yield from _method(wanted, observed, route)
+        patches = {"patchOperations": [patch("replace", "/description", text)]}
+        yield ON_API.step("update_rest_api", f"set description of API {base}", patches)
+    yield from _delete_stale(desired, existing)
+    for path in dict.fromkeys(route.path for route in desired.wiring.routes):
+        if not found or path not in found.resources:
+            params = {"parentId": _resource("/"), "pathPart": path.lstrip("/")}
+            outputs = {_resource(path).name: "id"}
+            yield ON_API.step("create_resource", f"create path {path}", params, outputs=outputs)
+    for route in desired.wiring.routes:
+        yield from _method(desired, existing, route)
     for name, parameters in GATEWAY_RESPONSES.items():
         if not found or found.responses.get(name) != parameters:
-            does = f"let pages read the gateway's own errors ({name})"
-            yield _call(does, "put_gateway_response", responseType=name, responseParameters=parameters)
+            description = f"add CORS header to gateway response {name}"
+            params = {"responseType": name, "responseParameters": parameters}
+            yield ON_API.step("put_gateway_response", description, params)
 
 
-def _call(does: str, call: str, learns: Mapping[str, str] | None = None, **params: Any) -> Step:
-    tolerates = MISSING if call.startswith("delete_") else ()
-    return Step(does, "apigateway", call, {"restApiId": API, **params}, learns or {}, tolerates=tolerates)
+def _resource(path: str) -> Ref:
+    return Ref(f"path {path}")
 
 
-def _resource(path: str) -> str:
-    return f"resource {path}"
-
-
-def _on(route: Route) -> dict[str, Any]:
-    return {"resourceId": Late(f"${{{_resource(route.path)}}}"), "httpMethod": route.method}
-
-
-def _method(wanted: Wanted, observed: Observed, route: Route) -> Iterator[Step]:
-    found = observed.api.methods.get((route.path, route.method)) if observed.api else None
-    uri = wanted.names.invocation_uri(wanted.names.function(route.function))
+def _method(desired: Desired, existing: Existing, route: Route) -> Iterator[Step]:
+    found = existing.api.methods.get((route.path, route.method)) if existing.api else None
+    function = desired.names.function(route.function)
+    uri = desired.names.invocation_uri(function)
     title = f"{route.method} {route.path}"
-    kept = found is not None and _is_plain(found, route.needs_key)
-    if found and not kept:
-        # No call replaces a method. The stage goes on with what was deployed.
-        yield _call(f"take away {title} as it is", "delete_method", **_on(route))
-    if not kept:
-        yield _call(
-            f"offer {title}" + (" with the API key" if route.needs_key else ""),
-            "put_method",
-            **_on(route),
-            authorizationType="NONE",
-            apiKeyRequired=route.needs_key,
-        )
-    if not kept or not found or not _is_proxy(found.get("methodIntegration") or {}, uri):
-        yield _call(
-            f"answer {title} with {LIVE} of {wanted.names.function(route.function)}",
-            "put_integration",
-            **_on(route),
-            type="AWS_PROXY",
-            integrationHttpMethod="POST",
-            uri=uri,
-        )
+    method = Target("apigateway", {**ON_API.params, "resourceId": _resource(route.path), "httpMethod": route.method})
+    keep = found is not None and _is_plain(found, route.needs_key)
+    if found and not keep:
+        # No call replaces a method. The stage keeps serving the old one until `release`.
+        yield method.step("delete_method", f"delete method {title}", tolerates=MISSING)
+    if not keep:
+        description = f"create method {title}" + (" (requires the API key)" if route.needs_key else "")
+        yield method.step("put_method", description, {"authorizationType": "NONE", "apiKeyRequired": route.needs_key})
+    if not keep or not found or not _is_proxy(found.get("methodIntegration") or {}, uri):
+        params = {"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": uri}
+        yield method.step("put_integration", f"connect {title} to alias {LIVE} of {function}", params)
 
 
 def _is_plain(method: Mapping[str, Any], needs_key: bool) -> bool:
-    """Whether a method is just as ours are, whatever answers it."""
+    """Whether a method is exactly as desired, apart from its integration."""
     extras = ("requestParameters", "requestModels", "methodResponses", "requestValidatorId", "authorizerId")
     return (
         method.get("authorizationType") == "NONE"
@@ -123,136 +93,128 @@ def _is_plain(method: Mapping[str, Any], needs_key: bool) -> bool:
 
 
 def _is_proxy(integration: Mapping[str, Any], uri: str) -> bool:
-    wanted = {"type": "AWS_PROXY", "httpMethod": "POST", "uri": uri}
+    desired = {"type": "AWS_PROXY", "httpMethod": "POST", "uri": uri}
     extras = ("credentials", "requestParameters", "requestTemplates", "cacheKeyParameters", "contentHandling")
     return (
-        wanted.items() <= dict(integration).items()
+        desired.items() <= dict(integration).items()
         and not any(integration.get(extra) for extra in extras)
         and all(integration.get(key) in (None, value) for key, value in INTEGRATION_DEFAULTS.items())
     )
 
 
-def _remove_stale(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    if not observed.api:
+def _delete_stale(desired: Desired, existing: Existing) -> Iterator[Step]:
+    if not existing.api:
         return
-    paths = {route.path for route in wanted.wiring.routes} | {"/"}
-    # The longest first: a path goes before the one it hangs on.
-    for path in sorted(set(observed.api.resources) - paths, key=len, reverse=True):
-        resource = observed.api.resources[path]
-        yield _call(f"remove path {path}", "delete_resource", resourceId=resource)
-    routes = {(route.path, route.method) for route in wanted.wiring.routes}
-    for path, verb in sorted(observed.api.methods):
+    resources = existing.api.resources
+    paths = {route.path for route in desired.wiring.routes} | {"/"}
+    # The longest first, so that a path is deleted before its parent.
+    for path in sorted(set(resources) - paths, key=len, reverse=True):
+        resource = {"resourceId": resources[path]}
+        yield ON_API.step("delete_resource", f"delete path {path}", resource, tolerates=MISSING)
+    routes = {(route.path, route.method) for route in desired.wiring.routes}
+    for path, verb in sorted(existing.api.methods):
         if path in paths and (path, verb) not in routes:
-            resource = observed.api.resources[path]
-            does = f"remove {verb} {path}"
-            yield _call(does, "delete_method", resourceId=resource, httpMethod=verb)
+            method = {"resourceId": resources[path], "httpMethod": verb}
+            yield ON_API.step("delete_method", f"delete method {verb} {path}", method, tolerates=MISSING)
 
 
-def permissions(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """API Gateway may call each function through its alias, for its own paths alone."""
-    routes: dict[str, dict[str, str]] = {}
-    for route in wanted.wiring.routes:
-        name = wanted.names.function(route.function)
-        routes.setdefault(name, {})[_statement(route.path)] = wanted.account.arn(
-            "execute-api", f"${{api}}/{STAGE}/*{route.path}"
-        )
-    for name, sources in sorted(routes.items()):
-        found = observed.functions.get(name)
+def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """API Gateway may invoke each function through its alias, and only for the function's own paths."""
+    paths: dict[str, dict[str, str]] = {}
+    for route in desired.wiring.routes:
+        paths.setdefault(desired.names.function(route.function), {})[_statement_id(route.path)] = route.path
+    for name, own in sorted(paths.items()):
+        found = existing.functions.get(name)
         granted = dict(found.permissions) if found else {}
-        for sid, source in sorted(sources.items()):
-            right = observed.api and granted.get(sid) == source.replace("${api}", observed.api.id)
-            if sid in granted and not right:
-                yield _revoke(name, sid)
-            if not right:
-                yield _grant(name, sid, source)
-        for sid in sorted(granted):
-            if sid.startswith("gimel-") and sid not in sources:
-                yield _revoke(name, sid)
+        for statement, path in sorted(own.items()):
+            source = Ref(API.name, desired.account.arn("execute-api", f"{{}}/{STAGE}/*{path}"))
+            correct = existing.api and granted.get(statement) == source.fill(existing.api.id)
+            if statement in granted and not correct:
+                yield _remove_permission(name, statement)
+            if not correct:
+                yield _add_permission(name, statement, path, source)
+        for statement in sorted(granted):
+            if statement.startswith("gimel-") and statement not in own:
+                yield _remove_permission(name, statement)
 
 
-def _statement(path: str) -> str:
-    """The id of the statement that lets API Gateway call a function for this path."""
+def _statement_id(path: str) -> str:
+    """The id of the policy statement that lets API Gateway invoke a function for this path."""
     part = path.lstrip("/")
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", part):
         return f"gimel-{part}"
-    # Statements take no dots and 100 characters, and no two paths may end up with the same one.
+    # Ids take no dots and at most 100 characters, and no two paths may end up with the same one.
     return f"gimel-{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
-def _grant(name: str, sid: str, source: str) -> Step:
-    params = {
-        "FunctionName": name,
-        "Qualifier": LIVE,
-        "StatementId": sid,
-        "Action": "lambda:InvokeFunction",
-        "Principal": "apigateway.amazonaws.com",
-        "SourceArn": Late(source),
-    }
-    return Step(f"let API Gateway call {name} ({sid})", "lambda", "add_permission", params)
+def _permission(name: str, statement: str) -> Target:
+    return Target("lambda", {"FunctionName": name, "Qualifier": LIVE, "StatementId": statement})
 
 
-def _revoke(name: str, sid: str) -> Step:
-    params = {"FunctionName": name, "Qualifier": LIVE, "StatementId": sid}
-    does = f"stop API Gateway from calling {name} ({sid})"
-    return Step(does, "lambda", "remove_permission", params, tolerates=MISSING)
+def _add_permission(name: str, statement: str, path: str, source: Ref) -> Step:
+    description = f"add permission: API Gateway may invoke {name} for {path}"
+    params = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source}
+    return _permission(name, statement).step("add_permission", description, params)
 
 
-def release(wanted: Wanted, observed: Observed, api_changes: bool) -> Iterator[Step]:
-    """Deploy the API as it is now, and point the stage at that; where it already is, leave it."""
-    stage = observed.api.stage if observed.api else None
-    deployments = observed.api.deployments if observed.api else {}
-    digest = wanted.api_digest
-    deployed: str | Late | None = stage.get("deploymentId") if stage else None
+def _remove_permission(name: str, statement: str) -> Step:
+    description = f"remove permission {statement} of {name}"
+    return _permission(name, statement).step("remove_permission", description, tolerates=MISSING)
+
+
+def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator[Step]:
+    """Deploy the API and point the stage to that deployment, unless it points there already."""
+    stage = existing.api.stage if existing.api else None
+    deployments = existing.api.deployments if existing.api else {}
+    digest = desired.api_digest
+    deployed: str | Ref | None = stage.get("deploymentId") if stage else None
     if not stage or deployments.get(str(deployed)) != digest:
-        # Left over where an earlier run broke off between this step and the next.
+        # Left by an earlier run that was interrupted between this step and the next.
         left = [found for found, text in deployments.items() if text == digest]
         if left and not api_changes:
             deployed = left[-1]
         else:
-            deployed = Late(f"${{{DEPLOYMENT}}}")
-            yield _call("deploy the API", "create_deployment", {DEPLOYMENT: "id"}, description=digest)
-    text = marker(wanted.settings.name)
-    name: dict[str, Any] = {"stageName": STAGE}
+            deployed, outputs = DEPLOYMENT, {DEPLOYMENT.name: "id"}
+            yield ON_API.step("create_deployment", "deploy the API", {"description": digest}, outputs=outputs)
+    on_stage = Target("apigateway", {**ON_API.params, "stageName": STAGE})
     if not stage:
-        params: dict[str, Any] = {**name, "deploymentId": deployed, "description": text, "tags": wanted.tags}
-        yield _call(f"create stage {STAGE}", "create_stage", **params)
-    patches = list(_stage_patches(wanted, observed, stage))
+        params = {"deploymentId": deployed, "description": marker(desired.settings.name), "tags": desired.tags}
+        yield on_stage.step("create_stage", f"create stage {STAGE}", params)
+    patches = list(_stage_patches(desired, existing, stage or {}))
     if stage and stage.get("deploymentId") != deployed:
-        patches.insert(0, {"op": "replace", "path": "/deploymentId", "value": deployed})
+        patches.insert(0, patch("replace", "/deploymentId", deployed))
     if patches:
-        told = ", ".join(_told(patch) for patch in patches)
-        yield _call(f"set up stage {STAGE}: {told}", "update_stage", **name, patchOperations=patches)
-    if stage and not wanted.is_tagged(stage.get("tags") or {}):
-        path = f"/restapis/${{api}}/stages/{STAGE}"
-        arn = Late(wanted.account.arn("apigateway", path, owned=False))
-        tagged = {"resourceArn": arn, "tags": wanted.tags}
-        yield Step(f"tag stage {STAGE}", "apigateway", "tag_resource", tagged)
+        summary = ", ".join(map(_summary, patches))
+        yield on_stage.step("update_stage", f"configure stage {STAGE}: {summary}", {"patchOperations": patches})
+    if stage and not desired.is_tagged(stage.get("tags") or {}):
+        arn = Ref(API.name, desired.account.arn("apigateway", f"/restapis/{{}}/stages/{STAGE}", owned=False))
+        yield GATEWAY.step("tag_resource", f"tag stage {STAGE}", {"resourceArn": arn, "tags": desired.tags})
 
 
-def _told(patch: Mapping[str, Any]) -> str:
-    text = str(patch["path"]).strip("/").removeprefix(f"{ALL_METHODS}/")
-    return f"{text} {patch['value']}" if text.startswith("throttling/") else text
+def _summary(change: Mapping[str, Any]) -> str:
+    text = str(change["path"]).strip("/").removeprefix(f"{ALL_METHODS}/")
+    if change["op"] == "remove":
+        return f"remove {text}"
+    return f"{text} {change['value']}" if text.startswith("throttling/") else text
 
 
-def _stage_patches(wanted: Wanted, observed: Observed, stage: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
-    stage = stage or {}
+def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     methods = stage.get("methodSettings") or {}
     found = methods.get(ALL_METHODS) or {}
-    throttle = wanted.settings.throttle
-    settings = {
-        "rateLimit": (throttle.rate, found.get("throttlingRateLimit")),
-        "burstLimit": (throttle.burst, found.get("throttlingBurstLimit")),
-    }
-    for key, (value, before) in settings.items():
+    throttle = desired.settings.throttle
+    for key, before, value in (
+        ("rateLimit", found.get("throttlingRateLimit"), throttle.rate),
+        ("burstLimit", found.get("throttlingBurstLimit"), throttle.burst),
+    ):
         if before != value:
-            yield {"op": "replace", "path": f"/{ALL_METHODS}/throttling/{key}", "value": f"{value:.15g}"}
-    # Settings of a single method, which outrank those of all. Their names are escaped as paths of patches are.
-    yield from ({"op": "remove", "path": f"/{method}"} for method in sorted(set(methods) - {ALL_METHODS}))
+            yield patch("replace", f"/{ALL_METHODS}/throttling/{key}", f"{value:.15g}")
+    # Settings of single methods override those of all. Their names are escaped already, as patch paths are.
+    yield from (patch("remove", f"/{method}") for method in sorted(set(methods) - {ALL_METHODS}))
     log = stage.get("accessLogSettings") or {}
-    if functions.logs_access(wanted, observed):
-        arn = wanted.names.log_group_arn(wanted.names.access_log_group)
+    if functions.logs_access(desired, existing):
+        arn = desired.names.log_group_arn(desired.names.access_log_group)
         for key, text in (("destinationArn", arn), ("format", ACCESS_LOG_FORMAT)):
             if str(log.get(key, "")).removesuffix(":*") != text:
-                yield {"op": "replace", "path": f"/accessLogSettings/{key}", "value": text}
-    elif log.get("destinationArn") and not wanted.settings.access_log:
-        yield {"op": "remove", "path": "/accessLogSettings"}
+                yield patch("replace", f"/accessLogSettings/{key}", text)
+    elif log.get("destinationArn") and not desired.settings.access_log:
+        yield patch("remove", "/accessLogSettings")

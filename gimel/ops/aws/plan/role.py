@@ -7,98 +7,97 @@ import re
 from collections.abc import Iterator
 
 from gimel.ops.aws import policies
-from gimel.ops.aws.desired import Wanted
-from gimel.ops.aws.existing import Observed, Role
+from gimel.ops.aws.desired import Desired
+from gimel.ops.aws.existing import Existing, Role
 from gimel.ops.aws.names import Names, marker
 
-from .steps import MISSING, Step
+from .steps import MISSING, Step, Target
 
 TRUST = policies.as_text(policies.TRUST)
 
 
-def before(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """The role, with all that the new functions need. What the running ones need besides stays until `after`."""
-    name, role = wanted.names.base, observed.role
-    params = {"RoleName": name}
-    tags = [{"Key": key, "Value": value} for key, value in sorted(wanted.tags.items())]
-    if role is None:
-        text = marker(wanted.settings.name)
-        made = {**params, "AssumeRolePolicyDocument": TRUST, "Description": text, "Tags": tags}
-        yield Step(f"create role {name}", "iam", "create_role", made, waiter="role_exists", waiter_params=params)
-    elif not wanted.is_tagged(role.tags):
-        yield Step(f"tag role {name}", "iam", "tag_role", {**params, "Tags": tags})
-    trust = _widened(role.trust, TRUST) if role else TRUST
-    if role and role.trust != trust:
-        yield _trust(name, trust, f"let Lambda assume role {name}")
-    found = role.policies.get(wanted.names.policy) if role else None
-    policy = _widened(found, _policy(wanted, observed)) if found else _policy(wanted, observed)
-    if found != policy:
-        yield _put(wanted, policy, f"let role {name} do what the functions need")
+def prepare(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """The role with all permissions that the new functions need. Those of the running ones stay until `tighten`."""
+    name, found = desired.names.base, existing.role
+    tags = [{"Key": key, "Value": value} for key, value in sorted(desired.tags.items())]
+    if found is None:
+        made = {"AssumeRolePolicyDocument": TRUST, "Description": marker(desired.settings.name), "Tags": tags}
+        yield _target(name).step("create_role", f"create role {name}", made, waiter="role_exists")
+    elif not desired.is_tagged(found.tags):
+        yield _target(name).step("tag_role", f"tag role {name}", {"Tags": tags})
+    trust = _merged(found.trust, TRUST) if found else TRUST
+    if found and found.trust != trust:
+        yield _put_trust(name, trust, f"allow Lambda to assume role {name}")
+    before = found.policies.get(desired.names.policy) if found else None
+    policy = _merged(before, _policy(desired, existing)) if before else _policy(desired, existing)
+    if before != policy:
+        yield _put_policy(desired.names, policy, f"add required permissions to role {name}")
 
 
-def after(wanted: Wanted, observed: Observed) -> Iterator[Step]:
-    """Takes away what only earlier functions, or Gimel 1.x, needed. Only when nothing runs through it any more."""
-    name, role = wanted.names.base, observed.role
-    if role is None:
+def tighten(desired: Desired, existing: Existing) -> Iterator[Step]:
+    """Remove what only earlier functions, or Gimel 1.x, needed. This goes last, when none of them runs any more."""
+    name, found = desired.names.base, existing.role
+    if found is None:
         return
-    params = {"RoleName": name}
-    found, policy = role.policies.get(wanted.names.policy), _policy(wanted, observed)
-    if found and _widened(found, policy) != policy:
-        yield _put(wanted, policy, f"let role {name} do no more than the functions need")
-    for other in sorted(set(role.policies) - {wanted.names.policy}):
-        if not _is_other_region(name, other):
-            gone = {**params, "PolicyName": other}
-            yield Step(f"take policy {other} from role {name}", "iam", "delete_role_policy", gone, tolerates=MISSING)
-    yield from _detach(role, name)
-    if _widened(role.trust, TRUST) != TRUST:
-        yield _trust(name, TRUST, f"let only Lambda assume role {name}")
+    before, policy = found.policies.get(desired.names.policy), _policy(desired, existing)
+    if before and _merged(before, policy) != policy:
+        yield _put_policy(desired.names, policy, f"remove unneeded permissions from role {name}")
+    yield from _delete_policies(name, set(found.policies) - {desired.names.policy} - _of_other_regions(found, name))
+    yield from _detach_policies(name, found)
+    if _merged(found.trust, TRUST) != TRUST:
+        yield _put_trust(name, TRUST, f"allow only Lambda to assume role {name}")
 
 
-def remove(role: Role, names: Names) -> Iterator[Step]:
-    """Delete the role; or only our policy, where deployments in other regions use the role too."""
+def delete(role: Role, names: Names) -> Iterator[Step]:
+    """Delete the role; or only this region's policy, if deployments in other regions use the role too."""
     name = names.base
-    params = {"RoleName": name}
-    elsewhere = {policy for policy in role.policies if policy != names.policy and _is_other_region(name, policy)}
-    for policy in sorted(set(role.policies) - elsewhere):
-        gone = {**params, "PolicyName": policy}
-        yield Step(f"delete policy {policy} of role {name}", "iam", "delete_role_policy", gone, tolerates=MISSING)
-    if elsewhere:
-        return
-    yield from _detach(role, name)
-    yield Step(f"delete role {name}", "iam", "delete_role", params, tolerates=MISSING)
+    other_regions = _of_other_regions(role, name) - {names.policy}
+    yield from _delete_policies(name, set(role.policies) - other_regions)
+    if not other_regions:
+        yield from _detach_policies(name, role)
+        yield _target(name).step("delete_role", f"delete role {name}", tolerates=MISSING)
 
 
-def _policy(wanted: Wanted, observed: Observed) -> str:
-    """With the rights to have network interfaces for as long as a version that is kept for a rollback has some."""
-    kept_in_vpc = any(function.is_in_vpc for function in observed.functions.values())
-    return wanted.role_policy_in_vpc if kept_in_vpc else wanted.role_policy
+def _target(name: str) -> Target:
+    return Target("iam", {"RoleName": name})
 
 
-def _widened(found: str, wanted: str) -> str:
-    """A policy as it is, with the statements that it lacks of the one that is wanted."""
-    document, more = json.loads(found), json.loads(wanted)
+def _policy(desired: Desired, existing: Existing) -> str:
+    """Includes network permissions for as long as a version that is kept for a rollback is in a VPC."""
+    kept_in_vpc = any(function.is_in_vpc for function in existing.functions.values())
+    return desired.role_policy_in_vpc if kept_in_vpc else desired.role_policy
+
+
+def _merged(found: str, desired: str) -> str:
+    """The existing policy, plus those statements of the desired one that it lacks."""
+    document, more = json.loads(found), json.loads(desired)
     statements = document.get("Statement", [])
     statements = statements if isinstance(statements, list) else [statements]
     lacking = [statement for statement in more["Statement"] if statement not in statements]
     return policies.as_text({**more, **document, "Statement": [*statements, *lacking]}) if lacking else found
 
 
-def _is_other_region(base: str, policy: str) -> bool:
-    """Whether a policy of our role is that of a deployment in some region."""
-    return re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,4}}(-[a-z]+)+-\d", policy) is not None
+def _of_other_regions(role: Role, base: str) -> set[str]:
+    """The policies that are named after a region, which deployments there use."""
+    return {name for name in role.policies if re.fullmatch(rf"{re.escape(base)}-[a-z]{{2,4}}(-[a-z]+)+-\d", name)}
 
 
-def _put(wanted: Wanted, policy: str, does: str) -> Step:
-    params = {"RoleName": wanted.names.base, "PolicyName": wanted.names.policy, "PolicyDocument": policy}
-    return Step(does, "iam", "put_role_policy", params)
+def _put_policy(names: Names, policy: str, description: str) -> Step:
+    params = {"PolicyName": names.policy, "PolicyDocument": policy}
+    return _target(names.base).step("put_role_policy", description, params)
 
 
-def _trust(name: str, trust: str, does: str) -> Step:
-    params = {"RoleName": name, "PolicyDocument": trust}
-    return Step(does, "iam", "update_assume_role_policy", params)
+def _put_trust(name: str, trust: str, description: str) -> Step:
+    return _target(name).step("update_assume_role_policy", description, {"PolicyDocument": trust})
 
 
-def _detach(role: Role, name: str) -> Iterator[Step]:
+def _delete_policies(name: str, policies: set[str]) -> Iterator[Step]:
+    for policy in sorted(policies):
+        description = f"delete policy {policy} of role {name}"
+        yield _target(name).step("delete_role_policy", description, {"PolicyName": policy}, tolerates=MISSING)
+
+
+def _detach_policies(name: str, role: Role) -> Iterator[Step]:
     for arn in role.attached:
-        gone = {"RoleName": name, "PolicyArn": arn}
-        yield Step(f"take policy {arn} from role {name}", "iam", "detach_role_policy", gone, tolerates=MISSING)
+        description = f"detach policy {arn} from role {name}"
+        yield _target(name).step("detach_role_policy", description, {"PolicyArn": arn}, tolerates=MISSING)

@@ -1,9 +1,8 @@
-"""Steps: one AWS call each, as data. What only AWS can tell (an id, a version) is named, and filled in on the way."""
+"""Steps as data: one AWS call each. A `Ref` stands for a value that an earlier step's response provides."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,95 +14,116 @@ MISSING = ("ResourceNotFoundException", "NotFoundException", "NoSuchEntity", "No
 
 
 @dataclass(frozen=True)
-class Late:
-    """A text with `${names}` of what is known only when its turn comes."""
+class Ref:
+    """A value that is known only when an earlier step has run, such as an id. It replaces `{}` in `template`."""
 
-    text: str
+    name: str
+    template: str = "{}"
+
+    def fill(self, value: str) -> str:
+        """The template with this value."""
+        return self.template.replace("{}", value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One call: what it does in words, and the call itself.
+    """One AWS call, and what it does in words.
 
-    `learns` maps names to where they stand in the answer; `waiter` is botocore's name of what to wait for afterwards,
-    with its parameters; `tolerates` are the errors that mean it was done already.
+    `outputs` maps names of `Ref`s to keys of the response. `waiter` is botocore's name of what to wait for afterwards.
+    `tolerates` lists the errors that mean that it was done already.
     """
 
-    does: str
+    description: str
     service: str
     call: str
     params: Mapping[str, Any]
-    learns: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
     waiter: str = ""
     waiter_params: Mapping[str, Any] = field(default_factory=dict)
     tolerates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
+class Target:
+    """What several steps are about, such as one function: a service, and the parameters that name the thing."""
+
+    service: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def step(self, call: str, description: str, params: Mapping[str, Any] | None = None, **options: Any) -> Step:
+        """A call about it, with more parameters and the options of `Step`. A waiter waits for the same thing."""
+        if "waiter" in options:
+            options["waiter_params"] = self.params
+        merged = {**self.params, **(params or {})}
+        return Step(description=description, service=self.service, call=call, params=merged, **options)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Steps in order, what is known before the first, and what a person should know."""
+    """Steps in order, the values of `Ref`s known before the first step, and notes for the reader."""
 
     steps: tuple[Step, ...] = ()
-    known: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 Perform = Callable[[int, Step, Mapping[str, Any]], Mapping[str, Any]]
-"""Does (or pretends to do) the n-th step with these parameters, and gives the answer."""
+"""Makes (or only records) the call of step n with these parameters, and returns the response."""
 
 
 def execute(plan: Plan, perform: Perform) -> dict[str, str]:
-    """Take each step in turn, and give all that was learned. A dry run is this loop with another `perform`."""
-    known = dict(plan.known)
+    """Perform each step in turn, and return the values of all `Ref`s. A dry run is this loop with another `perform`."""
+    values = dict(plan.values)
     for number, step in enumerate(plan.steps, 1):
-        answer = perform(number, step, resolve(step.params, known))
-        for name, key in step.learns.items():
-            known[name] = str(answer.get(key, f"(known after step {number})"))
-    return known
+        response = perform(number, step, resolve(step.params, values))
+        for name, key in step.outputs.items():
+            values[name] = str(response.get(key, f"(known after step {number})"))
+    return values
 
 
-def resolve(value: Any, known: Mapping[str, str]) -> Any:
-    """The value with every `Late` text filled in. Raises GimelError where a name is not known yet."""
-    if isinstance(value, Late):
-        return re.sub(r"\$\{([^}]+)\}", lambda found: _known(found[1], known), value.text)
+def resolve(value: Any, values: Mapping[str, str]) -> Any:
+    """The value with every `Ref` replaced. Raises GimelError if one is not known yet."""
+    if isinstance(value, Ref):
+        if value.name not in values:
+            raise GimelError(f"the plan uses {value.name} too early", "this is a bug in Gimel; please report it")
+        return value.fill(values[value.name])
     if isinstance(value, Mapping):
-        return {key: resolve(item, known) for key, item in value.items()}
+        return {key: resolve(item, values) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, known) for item in value]
+        return [resolve(item, values) for item in value]
     return value
 
 
-def _known(name: str, known: Mapping[str, str]) -> str:
-    if name not in known:
-        raise GimelError(f"the plan uses {name} before it is known", "this is a defect of Gimel; please report it")
-    return known[name]
+def dry_run(plan: Plan) -> list[dict[str, Any]]:
+    """Every step in words and as a call, without calling AWS. Secrets are masked."""
+    rows: list[dict[str, Any]] = []
 
-
-def rehearse(plan: Plan) -> list[dict[str, Any]]:
-    """A dry run: every step in words and as a call, fit for people and for JSON. Secrets are masked."""
-    told: list[dict[str, Any]] = []
-
-    def perform(number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        call = {"service": step.service, "call": step.call, "params": _shown(params)}
-        told.append({"step": number, "does": step.does, **call})
+    def record(number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        call = {"service": step.service, "call": step.call, "params": _masked(params)}
+        rows.append({"step": number, "description": step.description, **call})
         return {}
 
-    execute(plan, perform)
-    return told
+    execute(plan, record)
+    return rows
 
 
-def _shown(value: Any, key: str = "") -> Any:
+def _masked(value: Any, key: str = "") -> Any:
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
     if key in SECRET_VARIABLES:
         return "***"
     if isinstance(value, Mapping):
-        return {name: _shown(item, name) for name, item in value.items()}
+        return {name: _masked(item, name) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(item) for item in value]
+        return [_masked(item) for item in value]
     return value
 
 
 def as_json(plan: Plan) -> str:
-    """The plan for programs."""
-    return json.dumps({"steps": rehearse(plan), "notes": list(plan.notes)}, indent=2, ensure_ascii=False)
+    """The plan as JSON."""
+    return json.dumps({"steps": dry_run(plan), "notes": list(plan.notes)}, indent=2, ensure_ascii=False)
+
+
+def patch(op: str, path: str, value: Any = None) -> dict[str, Any]:
+    """One of API Gateway's patch operations."""
+    return {"op": op, "path": path, **({} if value is None else {"value": value})}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,23 @@ from hypothesis import settings
 from gimel import config, connection
 
 from .pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
-from .parts import GimelServer, RedisServer, free_port, missing
+from .parts import DEADLINE_S, GimelServer, Process, RedisServer, free_port, kill_processes, missing
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: fixtures still stop what they started."""
+    signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("terminated", returncode=128 + number))
+
+
+@pytest.fixture(autouse=True)
+def _children_end_with_their_test() -> Iterator[None]:
+    """No child outlives its test, however that ends. Fixtures of a wider scope have started theirs already."""
+    before = set(Process.running)
+    yield
+    kill_processes(before)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +87,7 @@ def tls_redis(tmp_path: Path) -> Iterator[tuple[RedisServer, Path]]:
     wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     names = ["-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True)
+    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True, timeout=DEADLINE_S)
     port = free_port()
     options = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
     server = RedisServer(tmp_path, *options, "--tls-auth-clients", "no")

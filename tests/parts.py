@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NoReturn, cast
+from typing import IO, ClassVar, NoReturn, cast
 
 import pytest
 import redis
@@ -48,6 +51,112 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def _default_signals() -> Iterator[None]:
+    """Let children have default signals, even where this process ignores some, as a background job of a shell does.
+
+    A child inherits what is ignored, but not what is handled.
+    """
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
+class Process(subprocess.Popen[str]):
+    """A child in a session of its own, with default signals, whose output is collected in `lines`.
+
+    Every wait has a limit, and the child is killed at the end of the test, unless a fixture of a wider scope started
+    it: then at the end of the run.
+    """
+
+    running: ClassVar[set[Process]] = set()
+
+    def __init__(self, *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+        self.lines: list[str] = []
+        with _default_signals():
+            super().__init__(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+        self.running.add(self)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.stdout
+        for line in self.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "\n".join(self.lines)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended, 30 seconds at most, and its output is read; return its exit code."""
+        code = super().wait(DEADLINE_S if timeout is None else timeout)
+        self._reader.join(1)  # a child of its own may still hold the pipe
+        return code
+
+    def wait_for_line(self, text: str) -> None:
+        """Wait until it prints this line, and fail if it ends before."""
+        wait_for(lambda: text in self.lines or self.poll() is not None, f"{text!r} from {self.args}")
+        assert text in self.lines, self.output
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait until it has ended, and return its exit code."""
+        try:
+            self.send_signal(number)
+            return self.wait()
+        finally:
+            self.kill_all()
+
+    def kill_all(self) -> None:
+        """Kill it and its descendants, which may be in sessions of their own, as redis-server is."""
+        if self.poll() is None:
+            for pid in (self.pid, *_descendants(self.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.wait(30)
+        if self.stdout and not self._reader.is_alive():
+            self.stdout.close()
+        self.running.discard(self)
+
+
+def _descendants(pid: int) -> list[int]:
+    """All descendants of a process; on Linux alone, where /proc lists them."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The second field is the program's name in parentheses, which may contain anything; the fourth, its parent.
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]
+
+
+@atexit.register
+def kill_processes(spared: Iterable[Process] = ()) -> None:
+    """Kill the children that are still running, except those spared."""
+    for process in Process.running.difference(spared):
+        process.kill_all()
+
+
 class RedisServer:
     """A redis-server of the test's own on 127.0.0.1, which can be stopped and started again with its data."""
 
@@ -60,12 +169,12 @@ class RedisServer:
         self.port = free_port()
         self.tls_port: int | None = None
         self.url = f"redis://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self) -> RedisServer:
         base = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
         keep = ["--save", "", "--appendonly", "yes", "--logfile", str(self.folder / "redis.log")]
-        self.process = subprocess.Popen([self.binary, *base, *keep, *self.options], stdout=subprocess.DEVNULL)
+        self.process = Process(self.binary, *base, *keep, *self.options)
         wait_for(self._answers, "redis-server")
         return self
 
@@ -85,45 +194,33 @@ class RedisServer:
 
     def stop(self) -> None:
         if self.process:
-            self.process.terminate()
-            self.process.wait()
+            self.process.stop()
             self.process = None
+
+
+def start_gimel(*words: str, home: Path, **environ: str) -> Process:
+    """Start a `gimel` command as a user does who has no configuration but this one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}
+    own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "gimel.ops.commands.main", *words]
+    return Process(*command, cwd=home, env={**kept, **own, **environ})
 
 
 class GimelServer:
     """`gimel serve` as its user starts it: a process, known by what it prints."""
 
     def __init__(self, *options: str, home: Path, environ: dict[str, str] | None = None) -> None:
-        quiet = {name: value for name, value in os.environ.items() if not name.startswith("GIMEL_")}
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gimel.ops.commands.main", "serve", "--port", "0", *options],
-            cwd=home,
-            env={**quiet, "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environ or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        wait_for(lambda: "Press Ctrl-C to stop." in self.lines or self.process.poll() is not None, "gimel serve")
-        assert self.process.poll() is None, self.output
+        self.process = start_gimel("serve", "--port", "0", *options, home=home, **(environ or {}))
+        self.process.wait_for_line("Press Ctrl-C to stop.")
+        self.lines = self.process.lines
         self.url = next(line.split()[4] for line in self.lines if line.startswith("Gimel is running at "))
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
 
     @property
     def output(self) -> str:
-        return "\n".join(self.lines)
+        return self.process.output
 
     def stop(self) -> int:
-        self.process.terminate()
-        code = self.process.wait(DEADLINE_S)
-        self._reader.join()
-        return code
+        return self.process.stop()
 
 
 def alephbet_file() -> Path:
@@ -138,7 +235,7 @@ def npm_file(name: str, version: str, path: str) -> Path:
         npm = shutil.which("npm") or missing("no npm: install the Debian package npm")
         CACHE.mkdir(exist_ok=True)
         command = [npm, "pack", "--silent", "--pack-destination", str(CACHE), f"{name}@{version}"]
-        packed = subprocess.run(command, capture_output=True, text=True)
+        packed = subprocess.run(command, capture_output=True, text=True, timeout=120)
         archive = CACHE / f"{name}-{version}.tgz"
         if packed.returncode or not archive.is_file():
             missing(f"npm cannot fetch {name} {version}: {packed.stderr.strip()}")

@@ -76,7 +76,7 @@ def test_the_environments_password_wins(tmp_path):
 def test_boto3_is_not_imported_for_a_plain_password():
     program = "import gimel, sys; from gimel import config, connection; "
     program += "connection.connect(config.RedisSettings(password='p')); print('boto3' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "False", done.stderr
 
 

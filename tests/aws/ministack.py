@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.parts import CACHE, free_port, missing, wait_for
+from tests.parts import CACHE, Process, free_port, missing, wait_for
 
 FOLDER = CACHE / "ministack"
 
@@ -26,7 +26,7 @@ def binary() -> Path:
             [str(FOLDER / "bin" / "python"), "-m", "pip", "install", "--quiet", "ministack>=1.4", "boto3"],
         )
         for step in steps:
-            done = subprocess.run(step, capture_output=True, text=True)
+            done = subprocess.run(step, capture_output=True, text=True, timeout=240)
             if done.returncode:
                 missing(f"ministack cannot be installed: {(done.stderr.strip() or done.stdout).splitlines()[-1:]}")
     return found
@@ -38,7 +38,6 @@ class Ministack:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "ministack.log"
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -47,12 +46,11 @@ class Ministack:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen([str(binary())], cwd=folder, env=environ, stdout=log, stderr=log)
+        self.process = Process(binary(), cwd=folder, env=environ)
         wait_for(self._answers, "ministack")
 
     def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
+        assert self.process.poll() is None, self.process.output
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -62,5 +60,4 @@ class Ministack:
             return False
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+        self.process.stop()

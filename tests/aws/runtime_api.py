@@ -6,14 +6,13 @@ import importlib.util
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.parts import DEADLINE_S, wait_for
+from tests.parts import DEADLINE_S, Process, wait_for
 
 
 def _client(folder: Path) -> Path:
@@ -83,8 +82,8 @@ class Lambda:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         # -S: nothing installed here may stand in for what the bundle lacks.
         program = "import sys; sys.argv[1:] = [%r]; from awslambdaric.__main__ import main; main(sys.argv)"
-        self.process = subprocess.Popen(
-            [sys.executable, "-S", "-c", program % self.handler],
+        self.process = Process(
+            *(sys.executable, "-S", "-c", program % self.handler),
             cwd=self.folder,
             env={
                 "PATH": os.environ["PATH"],
@@ -100,8 +99,6 @@ class Lambda:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 **self.environ,
             },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
         )
         return self
 
@@ -112,9 +109,6 @@ class Lambda:
         return self.answers.get(timeout=DEADLINE_S if self.process.poll() is None else 1)
 
     def __exit__(self, *ignored: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
+        self.process.kill_all()
         self.server.shutdown()
         self.server.server_close()

@@ -47,7 +47,9 @@ def config_in(data: bytes) -> dict:
 def test_another_process_elsewhere_builds_the_same_bytes(built, tmp_path):
     program = f"from gimel.ops.aws import bundle; print(bundle.build({CONFIG!r}, {LOCAL!r}).sha256)"
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == built.sha256, done.stderr
 
 
@@ -88,7 +90,7 @@ def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
     )
     environ = {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"}
     command = [sys.executable, "-S", "-B", "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
     assert done.stdout.split()[:2] == ["True", "0"], done.stderr
 
 
@@ -103,6 +105,7 @@ def test_a_cold_start_compiles_nothing(built, tmp_path):
         env={"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"},
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert done.stdout.startswith("gimel"), done.stderr
 

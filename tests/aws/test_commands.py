@@ -185,7 +185,7 @@ def test_preflight_fails_only_for_errors(type_):
 
 def test_deploy_py_says_what_to_do_where_nothing_is_installed():
     program = [sys.executable, "-S", str(ROOT / "deploy.py")]
-    done = subprocess.run(program, env={}, capture_output=True, text=True)
+    done = subprocess.run(program, env={}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "is missing: run `make serve` once" in done.stderr
     assert "Traceback" not in done.stderr
@@ -193,7 +193,7 @@ def test_deploy_py_says_what_to_do_where_nothing_is_installed():
 
 def test_deploy_py_is_gimel_deploy(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "deploy.py"), "--help"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, str(ROOT / "deploy.py"), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=30
     )
     assert "deploy.py deploy [OPTIONS]" in done.stdout
     assert "--dry-run" in done.stdout

@@ -63,6 +63,7 @@ class Person:
             input=answer,
             capture_output=True,
             text=True,
+            timeout=120,
         )
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from playwright.sync_api import expect
 
-from tests.parts import ROOT, wait_for
+from tests.parts import start_gimel, wait_for
 from tests.server.test_app import ask
 
 from .reading import cell, goal, row, visitors
@@ -26,33 +23,18 @@ class Dashboard:
     """`gimel dashboard` as its user starts it."""
 
     def __init__(self, folder, *options: str, key: str | None = KEY, **more: str) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}
-        environ["BROWSER"] = "true"  # the command that does nothing
+        environ = {"BROWSER": "true"}  # the command that does nothing
         if key:
             environ["GIMEL_API_KEY"] = key
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gimel.ops.commands.main", "dashboard", "--port", "0", *options],
-            cwd=folder,
-            env={**environ, **more, "HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        wait_for(lambda: "Press Ctrl-C to stop." in self.lines or self.process.poll() is not None, "gimel dashboard")
-        assert self.process.poll() is None, self.lines
+        self.process = start_gimel("dashboard", "--port", "0", *options, home=folder, **environ, **more)
+        self.process.wait_for_line("Press Ctrl-C to stop.")
+        self.lines = self.process.lines
         self.address = next(line.split()[4] for line in self.lines if line.startswith("The dashboard is at"))
         self.url, fragment = self.address.split("/#")
         self.token = dict(parse_qsl(fragment))["token"]
 
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
+        self.process.stop()
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server,
 def test_the_command_by_hand_counts_a_visitor(server, visit):
     page = visit(address(server, namespace="by hand 'quoted'"))
     command = shlex.split(page.get_by_label("Command").inner_text())
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "null"
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout == "null"
     found = report(server, namespace="by hand 'quoted'")
     assert [(each["label"], each["trials"]) for each in found["button color"]["participants"]] == [("red", 1)]
 
@@ -329,7 +329,7 @@ def test_three_hundred_experiments_are_listed_and_found(server, visit, browser):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     page = visit(address(server, namespace="many", sort="name"))
     expect(page.locator("#list tbody tr")).to_have_count(300)
     expect(listed(page)).to_have_text([f"experiment {n}" for n in range(300)])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +13,7 @@ import gimel
 from gimel import connection
 from gimel.ops.commands.serve import use_samples
 from gimel.ops.server import demo
-from tests.parts import DEADLINE_S
+from tests.parts import start_gimel
 
 
 def reports() -> list:
@@ -73,14 +70,10 @@ def test_the_demo_leaves_nothing_behind(serve):
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_gimel_demo_leaves_nothing_behind_however_it_is_ended(sign):
+def test_gimel_demo_leaves_nothing_behind_however_it_is_ended(sign, tmp_path):
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "gimel.ops.commands.main", "demo", "--no-browser"]
-        environ = {**os.environ, "TMPDIR": scratch, "PYTHONUNBUFFERED": "1"}
-        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            assert any(line == "Press Ctrl-C to stop.\n" for line in process.stdout)
-            assert list(Path(scratch).iterdir())
-            process.send_signal(sign)
-            assert process.wait(DEADLINE_S) == 0
+        process = start_gimel("demo", "--no-browser", home=tmp_path, TMPDIR=scratch)
+        process.wait_for_line("Press Ctrl-C to stop.")
+        assert list(Path(scratch).iterdir())
+        assert process.stop(sign) == 0, process.output
         assert not list(Path(scratch).iterdir())

@@ -161,7 +161,7 @@ def test_a_terminal_that_lacks_a_letter_shows_a_stand_in(tracked, encoding, show
     environ = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
     for form in ("table", "json", "csv", "html"):
         command = [sys.executable, "-m", "gimel.ops.commands.main", "report", name, "--format", form]
-        done = subprocess.run(command, env=environ, capture_output=True)
+        done = subprocess.run(command, env=environ, capture_output=True, timeout=30)
         assert done.returncode == 0, done.stderr
         assert shown in done.stdout.decode(encoding) if form == "table" else name in done.stdout.decode()
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ import redis
 from gimel.errors import ConfigError, GimelError
 from gimel.ops.server import redis_process, wsgi
 from tests.calls import EVENT
-from tests.parts import ROOT, missing, wait_for
+from tests.parts import ROOT, Process, missing, start_gimel, wait_for
 
 GARBAGE = b"no command of Redis\r\n" * 10
 
@@ -161,12 +162,23 @@ def redis_pid(folder: Path) -> int:
     return int(client.info("server")["process_id"])
 
 
+@pytest.fixture
+def orphans() -> Iterator[list[int]]:
+    """Processes whose parent is killed, and which are killed after the test."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("victims", ["server", "server and redis", "redis"])
-def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, victims):
+def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, orphans, victims):
     data = tmp_path / "data"
     server = serve("--data", str(data))
     answered = sum(send(server.url, number) for number in range(50))
     orphan = redis_pid(data)
+    orphans.append(orphan)
     if "redis" in victims:
         os.kill(orphan, signal.SIGKILL)
     if "server" in victims:
@@ -184,20 +196,9 @@ def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, v
 
 def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_path):
     server = serve("--data", str(tmp_path / "data"))
-    command = [
-        sys.executable,
-        "-m",
-        "gimel.ops.commands.main",
-        "serve",
-        "--port",
-        "0",
-        "--data",
-        str(tmp_path / "data"),
-    ]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environ)
-    assert second.returncode == 1
-    assert "another Gimel server works in" in second.stderr
+    second = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path)
+    assert second.wait() == 1
+    assert "another Gimel server works in" in second.output
     assert send(server.url, 1)
 
 
@@ -214,10 +215,8 @@ def test_what_nohup_started_outlives_its_terminal():
     program = "import signal; from gimel.ops.server import wsgi; wsgi.end_on_signals()\n"
     program += "signal.raise_signal(signal.SIGHUP); print('alive')"
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        ["nohup", sys.executable, "-c", program], capture_output=True, text=True, env=environ, stdin=subprocess.DEVNULL
-    )
-    assert done.stdout == "alive\n"
+    child = Process("nohup", sys.executable, "-c", program, env=environ)
+    assert child.wait() == 0
 
 
 def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(
@@ -257,21 +256,9 @@ def test_a_program_that_ends_without_leaving_it_takes_redis_along(binary, tmp_pa
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
-    command = [
-        sys.executable,
-        "-m",
-        "gimel.ops.commands.main",
-        "serve",
-        "--port",
-        "0",
-        "--data",
-        str(tmp_path / "data"),
-    ]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL)
+    server = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path)
     wait_for(lambda: redis_process.socket_of(tmp_path / "data").exists(), "the socket of Redis")
-    server.send_signal(sign)
-    assert server.wait(30) == 0
+    assert server.stop(sign) == 0
     assert not redis_process.is_running(tmp_path / "data")
 
 
@@ -279,8 +266,7 @@ def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
 def test_the_server_ends_cleanly_and_redis_with_it(serve, binary, tmp_path, sign):
     server = serve("--data", str(tmp_path / "data"))
     pid = redis_pid(tmp_path / "data")
-    server.process.send_signal(sign)
-    assert server.process.wait(30) == 0
-    assert "Stopped." in server.output or wait_for(lambda: "Stopped." in server.output, "its last word")
+    assert server.process.stop(sign) == 0
+    assert server.lines[-1] == "Stopped."
     assert not Path(f"/proc/{pid}").exists()
     assert not redis_process.is_running(tmp_path / "data")

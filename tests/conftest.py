@@ -41,7 +41,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
         if name.startswith("GIMEL_") and name != "GIMEL_TEST_STRICT":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     connection.use(None)
 
 

@@ -30,7 +30,7 @@ PLAIN = {"label": "red", "trials": 1}
 
 
 def run(*arguments: str, code: int = 0):
-    with patch("gimel.ops.commands.serve.end_on_signals"), patch("gimel.ops.commands.dashboard.end_on_signals"):
+    with patch("gimel.ops.commands.console.stop_on_signals"):
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == code, result.output
     return result

@@ -18,7 +18,7 @@ import redis
 from gimel.errors import ConfigError, GimelError
 from gimel.ops.server import redis_process, wsgi
 from tests.calls import EVENT
-from tests.parts import ROOT, Process, missing, start_gimel, wait_for
+from tests.parts import ROOT, missing, start_gimel, wait_for
 
 GARBAGE = b"no command of Redis\r\n" * 10
 
@@ -202,26 +202,8 @@ def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_pat
     assert send(server.url, 1)
 
 
-@pytest.fixture
-def ends_on_signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    wsgi.end_on_signals()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_what_nohup_started_outlives_its_terminal():
-    program = "import signal; from gimel.ops.server import wsgi; wsgi.end_on_signals()\n"
-    program += "signal.raise_signal(signal.SIGHUP); print('alive')"
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = Process("nohup", sys.executable, "-c", program, env=environ)
-    assert child.wait() == 0
-
-
-def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(
-    ends_on_signals, binary, tmp_path, monkeypatch
-):
+def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(binary, tmp_path, monkeypatch):
+    wsgi.stop_on_signals()
     started = []
 
     class Signalled(subprocess.Popen):
@@ -231,16 +213,17 @@ def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(redis_process.subprocess, "Popen", Signalled)
-    with pytest.raises(SystemExit):
+    with pytest.raises(wsgi.Stopped):
         redis_process.EmbeddedRedis(tmp_path / "data", binary).__enter__()
     (process,) = started
     assert process.poll() is not None
 
 
-def test_a_signal_as_the_watch_begins_leaves_no_redis_behind(ends_on_signals, binary, tmp_path, monkeypatch):
+def test_a_signal_as_the_watch_begins_leaves_no_redis_behind(binary, tmp_path, monkeypatch):
+    wsgi.stop_on_signals()
     server = redis_process.EmbeddedRedis(tmp_path / "data", binary)
     monkeypatch.setattr(server._watcher, "start", lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(SystemExit):
+    with pytest.raises(wsgi.Stopped):
         server.__enter__()
     assert not Path(f"/proc/{server.pid}").exists()
 
@@ -254,11 +237,12 @@ def test_a_program_that_ends_without_leaving_it_takes_redis_along(binary, tmp_pa
     assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
     server = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path)
     wait_for(lambda: redis_process.socket_of(tmp_path / "data").exists(), "the socket of Redis")
-    assert server.stop(sign) == 0
+    assert server.stop(sign) == 128 + sign
+    assert server.lines == ["Interrupted."]
     assert not redis_process.is_running(tmp_path / "data")
 
 

@@ -7,7 +7,8 @@ import io
 import sys
 import threading
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
 from gimel.ops.server.redis_process import default_folder
-from gimel.ops.server.wsgi import Server
+from gimel.ops.server.wsgi import Server, Stopped, stop_on_signals
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -64,13 +65,26 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     return letters.encode("ascii", "backslashreplace").decode(), error.end
 
 
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """For a command that serves: Ctrl-C and other signals stop it, and it says so once it has cleaned up."""
+    try:
+        stop_on_signals()
+        yield
+    except Stopped:
+        err.print("Interrupted.")
+        raise
+    out.print("Stopped.")
+
+
 def run(server: Server, page: str | None = None) -> None:
     """Serve until Ctrl-C or a signal. Opens `page` in a browser, unless it is None."""
-    with suppress(KeyboardInterrupt):
+
+    def on_ready() -> None:
         out.print("Press Ctrl-C to stop.")
         sys.stdout.flush()
         if page:
             # The server is already bound, so the browser's request waits until it runs.
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-        server.run()
-    out.print("Stopped.")
+
+    server.run(on_ready)

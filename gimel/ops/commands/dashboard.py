@@ -15,9 +15,9 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.server.app import App
 from gimel.ops.server.proxy import Forwarder
 from gimel.ops.server.tokens import SessionTokens
-from gimel.ops.server.wsgi import Server, end_on_signals
+from gimel.ops.server.wsgi import Server
 
-from .console import PORTS, browser_option, config_option, err, key_option, out, run
+from .console import PORTS, browser_option, config_option, err, key_option, out, run, stoppable
 
 HOST = "127.0.0.1"
 PORT = 8003
@@ -31,11 +31,11 @@ PORT = 8003
 @click.option("--port", type=PORTS, help=f"Port; 0: any free port; default: {PORT}, or a free port if that is taken.")
 @browser_option
 @config_option
+@stoppable()
 def dashboard(
     namespace: str, url: str | None, api_key: str | None, port: int | None, browser: bool, config_file: Path | None
 ) -> None:
     """Show a deployed API's experiments in the browser. The page never sees the API key."""
-    end_on_signals()
     read_namespace({"namespace": namespace})
     if url is None:
         url, api_key = find_deployment(config_file)

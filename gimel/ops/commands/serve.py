@@ -19,10 +19,22 @@ from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process
 from gimel.ops.server.app import App
 from gimel.ops.server.local import LocalApi
-from gimel.ops.server.wsgi import Server, end_on_signals
+from gimel.ops.server.wsgi import Server
 from gimel.ops.snippet import snippet
 
-from .console import PORTS, browser_option, config_option, data_option, err, key_option, out, plain, run, with_cause
+from .console import (
+    PORTS,
+    browser_option,
+    config_option,
+    data_option,
+    err,
+    key_option,
+    out,
+    plain,
+    run,
+    stoppable,
+    with_cause,
+)
 
 LOOPBACK = "127.0.0.1"
 INSTALL = "install the Debian package redis-server, or run `pip install 'gimel[local]'`"
@@ -48,6 +60,7 @@ class ApiKeyRequired(ConfigError):
     help="File alephbet.min.js for /example; default: the one from a CDN.",
 )
 @click.option("--demo", "is_demo", is_flag=True, help="Show sample experiments from a temporary data folder.")
+@stoppable()
 def serve(
     host: str,
     port: int,
@@ -58,7 +71,6 @@ def serve(
     is_demo: bool,
 ) -> None:
     """Run Gimel on this machine: count events, answer report requests and show the dashboard."""
-    end_on_signals()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     if not api_key and not is_loopback(host):
         why = "other machines could read reports and delete experiments"
@@ -107,9 +119,9 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
 @click.command()
 @click.option("--port", default=0, type=PORTS, help="Port; default: any free port.")
 @browser_option
+@stoppable()
 def demo(port: int, browser: bool) -> None:
     """Show sample experiments in the browser. Nothing is saved."""
-    end_on_signals()
     with ExitStack() as stack:
         use_samples(stack)
         server = Server(App(LocalApi(is_demo=True).answer, cors_origin), LOOPBACK, port)

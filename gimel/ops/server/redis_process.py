@@ -153,6 +153,7 @@ class EmbeddedRedis:
             self._lock.close()
             hint = "stop that server, or choose another folder with --data"
             raise FolderInUse(f"data folder {self.folder} is in use by another server", hint) from None
+        atexit.register(self._end)  # a signal may end the program before it can leave this context
         try:
             self._end_orphan()
             self._start_first(binaries)
@@ -161,8 +162,6 @@ class EmbeddedRedis:
             self._end()
             self._lock.close()
             raise
-        # A signal may end the program before whoever entered this can leave it.
-        atexit.register(self._end)
         return self
 
     def __exit__(

@@ -1,11 +1,13 @@
-"""A production WSGI server, and how signals end it."""
+"""A production WSGI server, and the signals that stop it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
-from typing import NoReturn
+import time
+from collections.abc import Callable
 
 import waitress
 
@@ -16,10 +18,11 @@ from .exports import MAX_EXPORT_BYTES
 
 THREADS = 8
 UNREAD_BYTES = 2 * MAX_EXPORT_BYTES  # a larger body is refused before it has come
+CLEANUP_S = 30  # waitress and Redis take 25 s at most
 
 
 class Server:
-    """A production WSGI server around an `App`, bound at once; `run` answers until the process is told to end.
+    """A production WSGI server around an `App`, bound at once; `run` answers until the process is stopped.
 
     Raises ConfigError where the address cannot be used.
     """
@@ -42,20 +45,35 @@ class Server:
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{bound}"
 
-    def run(self) -> None:
-        """Answer requests until Ctrl-C or `end_on_signals`; those being worked on are finished."""
+    def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
+        """Call `on_ready`, then answer requests until a signal or Ctrl-C; those in progress are completed."""
         try:
+            on_ready()
             self._server.run()
+        except (Stopped, KeyboardInterrupt):
+            pass  # waitress catches those in its loop, but not just before it
         finally:
             self._server.close()
 
 
-def end_on_signals() -> None:
-    """Let SIGTERM, and the closing of the terminal, end this process as Ctrl-C does: after cleaning up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _end)
+class Stopped(SystemExit):
+    """A signal asked this process to stop."""
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    raise SystemExit(0)
+def stop_on_signals() -> None:
+    """Raise `Stopped` on Ctrl-C, SIGTERM, or when the terminal is closed.
+
+    Further signals do not interrupt the cleanup, unless it takes longer than CLEANUP_S.
+    """
+    stopped_at = -math.inf
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopped_at
+        now = time.monotonic()
+        if now - stopped_at > CLEANUP_S:
+            stopped_at = now
+            raise Stopped(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)

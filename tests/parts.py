@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -237,16 +238,17 @@ def npm_file(name: str, version: str, path: str) -> Path:
     file = CACHE / f"{name}-{version}" / path
     if not file.is_file():
         npm = shutil.which("npm") or missing("no npm: install the Debian package npm")
-        CACHE.mkdir(exist_ok=True)
-        command = [npm, "pack", "--silent", "--pack-destination", str(CACHE), f"{name}@{version}"]
-        packed = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        archive = CACHE / f"{name}-{version}.tgz"
-        if packed.returncode or not archive.is_file():
-            missing(f"npm cannot fetch {name} {version}: {packed.stderr.strip()}")
-        with tarfile.open(archive) as tar, cast("IO[bytes]", tar.extractfile(f"package/{path}")) as packed_file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.with_suffix(".partial").write_bytes(packed_file.read())
-        file.with_suffix(".partial").rename(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Another worker may fetch the same file; whoever is last replaces it with the same content.
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            command = [npm, "pack", "--silent", "--pack-destination", scratch, f"{name}@{version}"]
+            packed = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            archive, partial = Path(scratch, f"{name}-{version}.tgz"), Path(scratch, "partial")
+            if packed.returncode or not archive.is_file():
+                missing(f"npm cannot fetch {name} {version}: {packed.stderr.strip()}")
+            with tarfile.open(archive) as tar, cast("IO[bytes]", tar.extractfile(f"package/{path}")) as packed_file:
+                partial.write_bytes(packed_file.read())
+            partial.replace(file)
     return file
 
 

@@ -18,6 +18,8 @@ from gimel.ops.aws.errors import BundleError
 from gimel.ops.aws.names import Account
 from tests.parts import ROOT
 
+pytestmark = pytest.mark.slow
+
 LOCAL = f"python{sys.version_info.major}.{sys.version_info.minor}"
 OTHER = next(runtime for runtime in settings.RUNTIMES if runtime != LOCAL and runtime != "python3.10")
 CONFIG = {"redis": {"host": "redis.example.com"}}

@@ -9,6 +9,8 @@ import pytest
 from . import gimel15
 from .account import apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def others(account):

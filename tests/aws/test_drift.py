@@ -9,6 +9,8 @@ import pytest
 
 from .account import Account, apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 
 def api_of(account: Account) -> str:
     return next(iter(account.state()["apis"]))

@@ -18,6 +18,8 @@ from .account import apply
 from .test_drift import comparable
 from .test_upgrade import named
 
+pytestmark = pytest.mark.slow
+
 
 class Breaking(Exception):
     """The network is gone, after the call was made and before its answer came."""

@@ -17,6 +17,8 @@ from tests.parts import ROOT, wait_for
 
 from .ministack import Ministack
 
+pytestmark = pytest.mark.slow
+
 QUEUE = 'JSON.parse(JSON.parse(localStorage.getItem("alephbet") || "{}")["_alephbet_queue"] || "[]").length'
 
 

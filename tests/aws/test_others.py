@@ -18,6 +18,8 @@ from gimel.ops.aws.plan import steps
 
 from .account import Account, apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 MANY = 500
 
 

@@ -21,6 +21,8 @@ from . import gimel15, test_drift
 from .account import ID, Account, apply
 from .test_settings import entry
 
+pytestmark = pytest.mark.slow
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DRIFTS = (
     test_drift.removed_route,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 
 from . import gimel15
 from .account import ID, Account, apply, descriptions
 from .test_drift import trust_in
+
+pytestmark = pytest.mark.slow
 
 VPC = {"vpc": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
 NETWORK = "ec2:CreateNetworkInterface"

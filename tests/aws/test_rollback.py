@@ -9,6 +9,8 @@ from gimel.ops.aws.names import release_of
 
 from .account import apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
 
 

@@ -17,6 +17,8 @@ from tests.parts import RedisServer, missing
 
 from .runtime_api import Lambda
 
+pytestmark = pytest.mark.slow
+
 EVENT = {"experiment": "button", "variant": "red", "event": "participate", "uuid": "u1"}
 
 

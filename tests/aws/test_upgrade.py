@@ -17,6 +17,8 @@ from gimel.ops.aws.plan.gateway import API
 from . import gimel15
 from .account import Account, apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def old(account):

@@ -15,6 +15,8 @@ from gimel.ops.commands.serve import use_samples
 from gimel.ops.server import demo
 from tests.parts import start_gimel
 
+pytestmark = pytest.mark.slow
+
 
 def reports() -> list:
     return [gimel.all({"namespace": namespace}) for namespace in ("alephbet", "mobile")]

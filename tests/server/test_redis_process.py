@@ -199,6 +199,7 @@ def test_a_folder_may_have_any_name(tmp_path, binary, name):
         assert redis.Redis.from_url(server.url).ping()
 
 
+@pytest.mark.slow
 def test_no_second_redis_starts_beside_an_orphan_that_hangs(tmp_path, binary, monkeypatch):
     monkeypatch.setattr(redis_process, "STOP_TIMEOUT_S", 0.1)
     with redis_process.EmbeddedRedis(tmp_path / "data", binary) as server:
@@ -242,6 +243,7 @@ def orphans() -> Iterator[list[int]]:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victims", ["server", "server and redis", "redis"])
 def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, orphans, victims):
     data = tmp_path / "data"

@@ -150,6 +150,7 @@ def test_what_nohup_started_outlives_its_terminal():
     assert (child.wait(), child.lines[-1]) == (0, "alive")
 
 
+@pytest.mark.slow
 def test_ctrl_c_as_soon_as_it_is_announced_leaves_no_redis_behind(serve, tmp_path):
     for _ in range(3):
         server = serve("--data", str(tmp_path / "data"))

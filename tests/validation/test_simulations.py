@@ -9,6 +9,8 @@ import pytest
 from . import measure, page, plan, plots, real_redis
 from .measure import EXACT, standard_error
 
+pytestmark = pytest.mark.slow
+
 ROOM = 3.3
 """Standard errors of room: one cell in a thousand would miss its bar by chance, and the seeds are fixed."""
 

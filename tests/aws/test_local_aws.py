@@ -126,7 +126,7 @@ def test_from_deploy_to_a_report_of_what_a_browser_sent_and_back_to_nothing(pers
     person.types("destroy", answer="gimel\n")
     assert ask(track)[0] == 404
     assert redis_server.client().get("kept") == "yes"
-    assert "nothing of gimel exists" in person.types("destroy")
+    assert "nothing of gimel to delete" in person.types("destroy")
 
 
 def test_a_changed_version_goes_live_and_back_over_http(person, redis_server):

@@ -109,7 +109,7 @@ def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls,
     refused = sorted(one for one in made if not allows(policy, *one))
     assert refused == []
     granted = {action for action in policies.actions(policy) if not action.startswith("apigateway:")}
-    unseen = {action for found in policies.IMPLIED.values() for action in found} | set(policies.ACCESS_LOG)
+    unseen = policies.IMPLIED | set(policies.ACCESS_LOG)
     assert granted - unseen - {action for action, _ in made} == set()
 
 

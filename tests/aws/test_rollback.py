@@ -84,7 +84,7 @@ def test_deploying_after_a_rollback_goes_forward_and_says_so(account, gimel_at):
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
     plan = gimel_at(memory_mb=512).plan()
-    assert descriptions(plan)[0] == "point alias live of gimel-track to version 2 (now 1)"
+    assert descriptions(plan)[0] == "point alias live of gimel-track to version 2 (now version 1)"
     assert len(plan.steps) == 4
     assert any("a rollback is in effect" in note for note in plan.notes)
 

@@ -29,21 +29,16 @@ DELAY_S = 1
 WAIT_S = {"published_version_active": 600}
 DEFAULT_WAIT_S = 300
 
-CHECK_CREDENTIALS = "check your credentials with `aws sts get-caller-identity`"
-BAD_CREDENTIALS = {
-    "ExpiredToken": "sign in again",
-    "InvalidClientTokenId": CHECK_CREDENTIALS,
-    "UnrecognizedClient": CHECK_CREDENTIALS,
-    "SignatureDoesNotMatch": CHECK_CREDENTIALS,
-}
+BAD_CREDENTIALS = ("ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch")
 HINTS = {
-    **BAD_CREDENTIALS,
+    **dict.fromkeys(BAD_CREDENTIALS, "check your credentials with `aws sts get-caller-identity`"),
+    **dict.fromkeys(("TooManyRequests", "Throttling"), "wait a minute (AWS is throttling these calls)"),
+    "ExpiredToken": "sign in again",
     "AccessDenied": "give your user the permissions that `gimel permissions` prints",
-    "TooManyRequests": "wait a minute (AWS is throttling these calls)",
-    "Throttling": "wait a minute (AWS is throttling these calls)",
     "LimitExceeded": "request a higher quota from AWS, or delete something of this kind",
     "ResourceConflict": "wait until the other change to it has finished",
 }
+"""What to do about an error, by the beginning of its code."""
 
 NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
 SIGNED_OUT = (exceptions.SSOError, exceptions.TokenRetrievalError)
@@ -142,7 +137,7 @@ def _is_transient(error: ClientError) -> bool:
 
 def failure(what: str, error: Exception) -> AwsError | CredentialsError:
     """The exception for a call that failed without changing anything: what failed, why, and what to do."""
-    bad = isinstance(error, NO_CREDENTIALS + SIGNED_OUT) or _code(error).startswith(tuple(BAD_CREDENTIALS))
+    bad = isinstance(error, NO_CREDENTIALS + SIGNED_OUT) or _code(error).startswith(BAD_CREDENTIALS)
     return (CredentialsError if bad else AwsError)(f"{what}: {error}", f"{_next(error)} retry")
 
 

@@ -15,8 +15,9 @@ CALLS = {
     "Functions": (
         "lambda",
         "AddPermission CreateAlias CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction "
-        "GetFunctionConfiguration GetPolicy ListAliases ListVersionsByFunction PublishVersion PutFunctionConcurrency "
-        "RemovePermission TagResource UpdateAlias UpdateFunctionCode UpdateFunctionConfiguration",
+        "GetFunctionConfiguration GetPolicy ListAliases ListTags ListVersionsByFunction PublishVersion "
+        "PutFunctionConcurrency RemovePermission TagResource UpdateAlias UpdateFunctionCode "
+        "UpdateFunctionConfiguration",
     ),
     "Logs": ("logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource"),
     "Role": (
@@ -25,11 +26,11 @@ CALLS = {
         "ListRolePolicies PutRolePolicy TagRole UpdateAssumeRolePolicy",
     ),
 }
+IMPLIED = {"lambda:ListTags"}
+"""AWS checks this for another call, GetFunction."""
+
 LIST_CALLS = ["lambda:ListFunctions", "logs:DescribeLogGroups"]
 """IAM knows no narrower resource for these."""
-
-IMPLIED = {"Functions": ["lambda:ListTags"]}
-"""What AWS checks in addition, although it is no call of its own."""
 
 PASS_ROLE = "iam:PassRole"
 PASSED_TO = {"iam:PassedToService": "lambda.amazonaws.com"}
@@ -65,7 +66,7 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         "Logs": [names.log_group_arn(group) for group in groups],
         "Role": [names.role_arn],
     }
-    statements = [_allow(title, _actions(title), arns) for title, arns in resources.items()]
+    statements = [_allow(title, _actions(*CALLS[title]), arns) for title, arns in resources.items()]
     statements += [
         _allow("Look", LIST_CALLS, ["*"]),
         _allow("PassRole", [PASS_ROLE], [names.role_arn]) | {"Condition": {"StringEquals": PASSED_TO}},
@@ -84,9 +85,8 @@ def actions(document: Mapping[str, Any]) -> list[str]:
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
-def _actions(title: str) -> list[str]:
-    service, calls = CALLS[title]
-    return sorted([f"{service}:{call}" for call in calls.split()] + IMPLIED.get(title, []))
+def _actions(service: str, calls: str) -> list[str]:
+    return [f"{service}:{call}" for call in calls.split()]
 
 
 def _allow(title: str, allowed: list[str], resources: list[str]) -> dict[str, Any]:

@@ -25,8 +25,8 @@ TAG_SIGNS = "_.:/=+-@"
 
 NAME_FORMAT = "lowercase letters, digits and hyphens, at most 24 characters, not ending in delete"
 TAGS_FORMAT = (
-    f"an object of at most {MAX_TAGS} texts, of letters, digits, spaces and {TAG_SIGNS}; keys have 1 to 128 characters "
-    "and values up to 256; no key may begin with aws: or differ from another only in case"
+    f"an object of at most {MAX_TAGS} tags, made of letters, digits, spaces and {TAG_SIGNS}; keys have 1 to 128 "
+    "characters and values up to 256; no key may begin with aws: or differ from another only in case"
 )
 
 RETENTIONS_DAYS = (

@@ -98,7 +98,7 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
     """Delete everything that deploy created on AWS. Redis keeps its data."""
     deployment = Deployment.load(config_file)
     plan, base, region = deployment.plan_removal(), deployment.names.base, deployment.aws.account.region
-    title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} exists in {region}"
+    title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} to delete in {region}"
     applied = _confirm_and_apply(
         deployment, plan, title, dry_run, form, lambda: _confirm_name(deployment.settings.name, name)
     )
@@ -120,7 +120,7 @@ def preflight_command(config_file: Path | None) -> None:
 @click.command("api-key")
 @config_option
 def api_key(config_file: Path | None) -> None:
-    """Print the API key, which reports and deleting require."""
+    """Print the API key for reports and deletions."""
     deployment = Deployment.load(config_file)
     _, key = deployment.require_api()
     click.echo(deployment.key_value(key))
@@ -144,7 +144,7 @@ def _run_preflight(deployment: Deployment) -> None:
         err.print(_line(finding), soft_wrap=True)
         failed |= finding.level is Level.ERROR
     if failed:
-        raise PreflightFailed("preflight failed", "fix the errors above and retry; nothing was changed")
+        raise PreflightFailed("preflight failed, so nothing was changed", "fix the errors above and retry")
 
 
 def _line(finding: Finding) -> str:

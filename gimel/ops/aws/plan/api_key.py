@@ -9,7 +9,7 @@ from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import STAGE, marker
 
 from .gateway import API, GATEWAY
-from .steps import Ref, Step, Target, patch
+from .steps import Ref, Step, Target, patch, summary
 
 KEY = Ref("API key")
 USAGE_PLAN = Ref("usage plan")
@@ -34,9 +34,9 @@ def key(desired: Desired, existing: Existing) -> Iterator[Step]:
         if not found.enabled:
             patches.append(patch("replace", "/enabled", "true"))
         if patches:
-            changed = ", ".join(one["path"].strip("/") for one in patches)
             target = Target("apigateway", {"apiKey": found.id})
-            yield target.step("update_api_key", f"update API key {base}: {changed}", {"patchOperations": patches})
+            description = f"update API key {base}: {summary(patches)}"
+            yield target.step("update_api_key", description, {"patchOperations": patches})
     if not existing.foreign_plan:
         yield from _usage_plan(desired, existing)
 
@@ -67,7 +67,8 @@ def _usage_plan(desired: Desired, existing: Existing) -> Iterator[Step]:
             patches.append(patch("add", "/apiStages", Ref(API.name, f"{{}}:{STAGE}")))
         if patches:
             target = Target("apigateway", {"usagePlanId": found.id})
-            yield target.step("update_usage_plan", f"update usage plan {base}", {"patchOperations": patches})
+            description = f"update usage plan {base}: {summary(patches)}"
+            yield target.step("update_usage_plan", description, {"patchOperations": patches})
     if not found or not existing.key or existing.key.id not in found.keys:
         params = {"usagePlanId": USAGE_PLAN, "keyId": KEY, "keyType": "API_KEY"}
         yield GATEWAY.step("create_usage_plan_key", "add the API key to the usage plan", params)

@@ -73,8 +73,10 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
         name for name, found in existing.functions.items() if found.live and found.live < max(found.versions, default=0)
     ]
     if behind:
-        listed = ", ".join(sorted(behind))
-        notes.append(f"a rollback is in effect and ends with this deploy: alias {LIVE} of {listed} is not the newest")
+        notes.append(
+            f"a rollback is in effect and ends with this deploy: alias {LIVE} does not point to the newest version of "
+            + ", ".join(sorted(behind))
+        )
     return notes
 
 

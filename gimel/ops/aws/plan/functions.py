@@ -170,10 +170,10 @@ def _alias(name: str, found: Function | None, version: str | Ref) -> Iterator[St
         description = f"create alias {LIVE} of {name}, pointing to {shown}"
         yield target(name).step("create_alias", description, {"Name": LIVE, "FunctionVersion": version})
     elif alias.version != version:
-        yield move_alias(name, version, f"point alias {LIVE} of {name} to {shown} (now {alias.version})")
+        yield move_alias(name, version, f"point alias {LIVE} of {name} to {shown} (now version {alias.version})")
     elif alias.others:
         others = ", ".join(alias.others)
-        yield move_alias(name, version, f"route all requests for {name} to {shown} (now shared with {others})")
+        yield move_alias(name, version, f"route all requests for {name} to {shown} (now shared with version {others})")
 
 
 def move_alias(name: str, version: str | Ref, description: str) -> Step:

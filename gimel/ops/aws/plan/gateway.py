@@ -13,7 +13,7 @@ from gimel.ops.aws.names import LIVE, STAGE, marker
 from gimel.ops.aws.wiring import Route
 
 from . import functions
-from .steps import MISSING, Ref, Step, Target, patch
+from .steps import MISSING, Ref, Step, Target, patch, summary
 
 API = Ref("API")
 DEPLOYMENT = Ref("API deployment")
@@ -184,18 +184,11 @@ def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator
     if stage and stage.get("deploymentId") != deployed:
         patches.insert(0, patch("replace", "/deploymentId", deployed))
     if patches:
-        summary = ", ".join(map(_summary, patches))
-        yield on_stage.step("update_stage", f"configure stage {STAGE}: {summary}", {"patchOperations": patches})
+        description = f"configure stage {STAGE}: {summary(patches)}"
+        yield on_stage.step("update_stage", description, {"patchOperations": patches})
     if stage and not desired.is_tagged(stage.get("tags") or {}):
         arn = Ref(API.name, desired.account.arn("apigateway", f"/restapis/{{}}/stages/{STAGE}", owned=False))
         yield GATEWAY.step("tag_resource", f"tag stage {STAGE}", {"resourceArn": arn, "tags": desired.tags})
-
-
-def _summary(change: Mapping[str, Any]) -> str:
-    text = str(change["path"]).strip("/").removeprefix(f"{ALL_METHODS}/")
-    if change["op"] == "remove":
-        return f"remove {text}"
-    return f"{text} {change['value']}" if text.startswith("throttling/") else text
 
 
 def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,3 +127,13 @@ def as_json(plan: Plan) -> str:
 def patch(op: str, path: str, value: Any = None) -> dict[str, Any]:
     """One of API Gateway's patch operations."""
     return {"op": op, "path": path, **({} if value is None else {"value": value})}
+
+
+def summary(patches: Iterable[Mapping[str, Any]]) -> str:
+    """What patch operations change, in words."""
+    texts = []
+    for one in patches:
+        text = str(one["path"]).strip("/").removeprefix("*/*/")
+        text = f"remove {text}" if one["op"] == "remove" else text
+        texts.append(f"{text} {one['value']}" if text.endswith("Limit") else text)
+    return ", ".join(texts)

@@ -33,8 +33,9 @@ def rollback(existing: Existing, release: str | None = None) -> Plan:
     for function in old:
         version = earlier[function.name][target]
         if function.live != version:
-            description = f"point alias {LIVE} of {function.name} to version {version} (now {function.live})"
-            steps.append(functions.move_alias(function.name, str(version), f"{description}, release {target}"))
+            description = f"point alias {LIVE} of {function.name} to version {version}, release {target}"
+            description += f" (now version {function.live})"
+            steps.append(functions.move_alias(function.name, str(version), description))
     kept = tuple(
         f"{function.name} has no earlier version and stays as it is" for function in live if function not in old
     )

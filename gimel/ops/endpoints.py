@@ -11,7 +11,7 @@ from gimel.gateway import Entry
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One Lambda function and the path at which a gateway offers it."""
+    """One Lambda function and the path that API Gateway serves with it."""
 
     function: str
     handler: str
@@ -25,7 +25,7 @@ class Endpoint:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The HTTP methods it answers, besides OPTIONS."""
+        """The HTTP methods it supports, besides OPTIONS."""
         return self.entry.methods
 
 

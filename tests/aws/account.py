@@ -1,4 +1,4 @@
-"""An account of moto's: what stands in it, and every call that is made."""
+"""A moto account: its state, and a record of every call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan
 
-# Reading the services' descriptions takes longer than all calls of a deployment together.
+# Shared, because loading the service models takes longer than all calls of a deployment.
 LOADER = botocore.loaders.create_loader()
 READING = ("Get", "List", "Describe", "Simulate")
 ID = "123456789012"
@@ -23,13 +23,13 @@ INTEGRATION = ("type", "uri", "credentials", "timeoutInMillis", "requestParamete
 
 
 class Account:
-    """Clients, a record of all calls, and the state of everything that deploy could touch."""
+    """Clients, a record of all calls, and the state of everything that deploy could change."""
 
     def __init__(self, region: str | None = None) -> None:
         self.session = _session(region)
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.session.events.register("provide-client-params.*.*", self._note)
-        # Clients of the tests' own go unrecorded.
+        # The tests' own clients are not recorded.
         self.own = _session(region)
         self.client("apigateway").update_account(
             patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": f"arn:aws:iam::{ID}:role/logs"}]
@@ -46,7 +46,7 @@ class Account:
         return [call for call in self.calls if not call[1].startswith(READING)]
 
     def state(self) -> dict[str, Any]:
-        """Everything there is, by kind and name, without what differs between two equal deployments."""
+        """The state by kind and name, without what differs between two equal deployments."""
         return {
             "functions": {item["FunctionName"]: self._function(item["FunctionName"]) for item in self._functions()},
             "apis": {item["id"]: self._api(item) for item in self.client("apigateway").get_rest_apis()["items"]},
@@ -136,7 +136,7 @@ class Account:
         return found
 
     def make_function(self, name: str, **options: Any) -> None:
-        """A function of somebody else's."""
+        """Create a function that belongs to somebody else."""
         role = options.pop("Role", None) or self.make_role("somebody")
         code = {"ZipFile": small_zip()}
         self.client("lambda").create_function(
@@ -165,7 +165,7 @@ def small_zip(text: str = "def b(event, context): pass") -> bytes:
 
 
 def apply(deployment: Deployment, plan: Plan | None = None) -> dict[str, str]:
-    """Plan, unless given, and do every step."""
+    """Perform every step of the plan, which is by default that of a deploy."""
     return steps.execute(deployment.plan() if plan is None else plan, deployment.aws.perform)
 
 

@@ -24,7 +24,7 @@ _patch_stage = Stage.apply_operations
 
 @pytest.fixture(autouse=True)
 def _wheels(_own_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wheels are fetched once for all tests; and credentials, if there are any, are not used."""
+    """Share one cache of wheels, and hide real credentials."""
     monkeypatch.setenv("GIMEL_CACHE", str(CACHE / "wheels"))
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -36,13 +36,13 @@ def _wheels(_own_settings: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An empty account of moto's. The zip is a small one: moto runs none."""
+    """An empty moto account. The zip is a small one, because moto runs no code."""
 
     def build(content: dict[str, Any], runtime: str, files: dict[str, bytes] | None = None) -> bundle.Bundle:
         return bundle.Bundle(small_zip(json.dumps([content, runtime], sort_keys=True)), compiled=False)
 
     def update_code(function: LambdaFunction, spec: dict[str, Any]) -> dict[str, Any]:
-        # AWS changes the architecture with the code; moto forgets to.
+        # AWS updates the architecture with the code; moto does not.
         function.architectures = spec.get("Architectures") or function.architectures
         return _update_code(function, spec)
 
@@ -50,7 +50,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     highest: dict[int, int] = {}
 
     def publish(storage: LambdaStorage, name: str, description: str = "") -> LambdaFunction | None:
-        # AWS never gives a number twice; moto does, once a version is deleted.
+        # AWS never reuses a version number; moto does after a deletion.
         before, known = list(storage._functions[name]["versions"]), dict(storage._arns)
         made = _publish(storage, name, description)
         if made and not any(made is version for version in before):
@@ -61,7 +61,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         return made
 
     def patch_stage(stage: Stage, operations: list[dict[str, str]]) -> Stage:
-        # AWS takes the settings of a single method away; moto passes over that.
+        # AWS removes the settings of a single method; moto ignores that.
         for one in operations:
             if one["op"] == "remove":
                 stage.method_settings.pop(one["path"].lstrip("/"), None)

@@ -1,4 +1,4 @@
-"""A deployment as Gimel 1.5 left it, made by the same calls with the same values."""
+"""A deployment as Gimel 1.5 left it, created by the same calls with the same values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICY = {
         {"Effect": "Allow", "Action": ["kinesis:GetRecords", "logs:PutLogEvents"], "Resource": "*"},
     ],
 }
-# name, handler, timeout, path, method, needs the key
+# name, handler, timeout, path, method, whether it needs the key
 FUNCTIONS = (
     ("gimel-track", "gimel.track", 3, "track", "GET", False),
     ("gimel-all-experiments", "gimel.all", 60, "experiments", "GET", True),
@@ -31,7 +31,7 @@ FUNCTIONS = (
 
 @dataclass(frozen=True)
 class Old:
-    """What must stay as it is."""
+    """What must stay the same."""
 
     api: str
     key: str
@@ -39,7 +39,7 @@ class Old:
 
 
 def lay_out(account: Account, times: int = 2) -> Old:
-    """Deploy as often as told: each time leaves another version behind."""
+    """Deploy this many times; each time adds a version."""
     iam, gateway = account.client("iam"), account.client("apigateway")
     role = iam.create_role(RoleName="gimel", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     iam.put_role_policy(RoleName="gimel", PolicyName="gimel", PolicyDocument=json.dumps(POLICY))

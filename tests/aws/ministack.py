@@ -15,9 +15,9 @@ FOLDER = CACHE / "ministack"
 
 
 def binary() -> Path:
-    """The program, installed on first use: functions see its packages, so it shares none with these tests.
+    """The executable, installed on first use. Functions see its packages, so it has its own environment.
 
-    boto3 is there because Lambda's own runtimes have it.
+    It includes boto3, as Lambda's own runtimes do.
     """
     found = FOLDER / "bin" / "ministack"
     if not found.is_file() or not list(FOLDER.glob("lib/*/site-packages/boto3")):
@@ -33,7 +33,7 @@ def binary() -> Path:
 
 
 class Ministack:
-    """A running one, on a free port of 127.0.0.1."""
+    """A running ministack on a free port of 127.0.0.1."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

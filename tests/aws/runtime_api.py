@@ -1,4 +1,4 @@
-"""Lambda's Runtime API, spoken to the runtime client that AWS itself runs: events in, answers out."""
+"""Lambda's Runtime API, for the runtime client that AWS itself uses: events in, responses out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.parts import DEADLINE_S, Process, wait_for
 
 
 def _client(folder: Path) -> Path:
-    """A folder with the runtime client and what belongs to it, and no other package."""
+    """A folder with the runtime client and its dependencies, and no other package."""
     if not folder.is_dir():
         folder.mkdir()
         for name in ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py"):
@@ -30,7 +30,7 @@ def _client(folder: Path) -> Path:
 
 
 class Lambda:
-    """A container: awslambdaric on an unzipped bundle. Use as a context."""
+    """A container: awslambdaric on an unzipped bundle. Use it as a context manager."""
 
     def __init__(self, folder: Path, handler: str, **environ: str) -> None:
         self.events: queue.Queue[Any] = queue.Queue()
@@ -77,10 +77,10 @@ class Lambda:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
         self.server.daemon_threads = True
-        # The client is killed in the middle of waiting for an event.
+        # The client is killed while it waits for an event.
         self.server.handle_error = lambda *ignored: None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        # -S: nothing installed here may stand in for what the bundle lacks.
+        # -S hides installed packages, which could replace something missing from the bundle.
         program = "import sys; sys.argv[1:] = [%r]; from awslambdaric.__main__ import main; main(sys.argv)"
         self.process = Process(
             *(sys.executable, "-S", "-c", program % self.handler),
@@ -103,7 +103,7 @@ class Lambda:
         return self
 
     def __call__(self, event: object) -> tuple[str, Any]:
-        """Send an event; `response` or `error`, and what came."""
+        """Send an event, and return `response` or `error`, and its content."""
         self.events.put(event)
         wait_for(lambda: not self.answers.empty() or self.process.poll() is not None, "an answer")
         return self.answers.get(timeout=DEADLINE_S if self.process.poll() is None else 1)

@@ -1,4 +1,4 @@
-"""The zip: the same every time, small, without secrets, and complete."""
+"""The zip is reproducible, small, without secrets, and complete."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_is_under_one_and_a_half_megabytes(built):
     assert len(bundle.build(CONFIG, OTHER).data) < 700_000
 
 
-def test_it_has_gimel_without_ops_and_redis_and_the_configuration(built):
+def test_it_contains_gimel_without_ops_and_redis_and_the_configuration(built):
     found = names(built.data)
     assert {"gimel/__init__.py", "gimel/handlers.py", "redis/__init__.py", "config.json"} <= set(found)
     tops = {name.partition("/")[0] for name in found}
@@ -69,16 +69,16 @@ def test_it_has_gimel_without_ops_and_redis_and_the_configuration(built):
     assert not [name for name in found if "/ops/" in name]
 
 
-def test_what_a_cold_start_imports_is_compiled_for_the_runtime_and_never_checked(built):
+def test_what_a_cold_start_imports_is_compiled_and_not_checked_against_its_source(built):
     archive = ZipFile(io.BytesIO(built.data))
     tag = sys.implementation.cache_tag
     content = archive.read(f"gimel/__pycache__/handlers.{tag}.pyc")
-    # PEP 552: flags 0b01 say that the source's hash is in the file and is not to be compared.
+    # PEP 552: flags 0b01 mean that the hash of the source is in the file and is not checked.
     assert int.from_bytes(content[4:8], "little") == 0b01
     assert f"redis/__pycache__/client.{tag}.pyc" in archive.namelist()
 
 
-def test_for_another_minor_version_there_are_only_sources():
+def test_for_another_minor_version_nothing_is_compiled():
     other = bundle.build(CONFIG, OTHER)
     assert not other.compiled
     assert not [name for name in names(other.data) if name.endswith(".pyc")]
@@ -97,7 +97,7 @@ def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
 
 
 def test_a_cold_start_compiles_nothing(built, tmp_path):
-    """Every source is broken here, so that one which is compiled shows."""
+    """All sources are broken, so compiling one would fail."""
     ZipFile(io.BytesIO(built.data)).extractall(tmp_path)
     for path in tmp_path.rglob("*.py"):
         path.write_text("this is no Python")
@@ -116,7 +116,7 @@ def test_a_cold_start_compiles_nothing(built, tmp_path):
     ("runtime", "needs_it"), [("python3.10", True), ("python3.11", True), ("python3.12", False), ("python3.13", False)]
 )
 def test_a_runtime_gets_what_redis_needs_there(built, runtime, needs_it):
-    # Also 3.11: redis asks for it before 3.11.3, and the Python that compiles the zip may be older than Lambda's.
+    # 3.11 too: redis needs it before 3.11.3, and the Python that compiles the zip may be older than Lambda's.
     found = names(bundle.build(CONFIG, runtime).data)
     assert any(name.startswith("async_timeout/") for name in found) == needs_it
 
@@ -129,7 +129,7 @@ def test_a_cached_wheel_needs_no_network(built, monkeypatch):
     assert bundle.build(CONFIG, OTHER).data
 
 
-def test_without_network_and_cache_it_says_what_to_do(tmp_path, monkeypatch):
+def test_without_network_and_cache_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(BundleError, match=r"could not download redis==.* for the zip") as caught:
@@ -149,7 +149,7 @@ def test_a_wheel_is_downloaded_once_and_kept(tmp_path, monkeypatch):
     assert bundle.wheel(requirement).parent == tmp_path / "cache"
 
 
-def test_the_configuration_carries_everything_but_secrets_and_what_only_the_laptop_needs(tmp_path):
+def test_the_configuration_omits_secrets_and_what_functions_do_not_use(tmp_path):
     content = {
         "//": "a comment",
         "redis": {"host": "redis.example.com", "password": "open sesame", "// db": "none", "timeout_s": 0.5},
@@ -182,7 +182,7 @@ def test_the_password_of_a_url_goes_into_the_environment(tmp_path, url, left, en
     assert built.functions[0].configuration["Environment"] == {"Variables": expected}
 
 
-def test_a_url_of_the_environment_is_deployed_too(tmp_path, monkeypatch):
+def test_a_url_from_the_environment_is_deployed(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_REDIS_URL", "redis://:word@elsewhere.example.com")
     built = desired_of(tmp_path, {"redis": {"host": "here.example.com", "password": "other"}})
     assert config_in(built.bundle.data)["redis"] == {"url": "redis://elsewhere.example.com"}
@@ -201,7 +201,7 @@ def test_a_url_of_the_environment_is_deployed_too(tmp_path, monkeypatch):
         ("secret:arn:aws:secretsmanager:a:1:secret:b-123456", "secretsmanager:GetSecretValue", None),
     ],
 )
-def test_a_reference_stays_and_the_role_may_read_that_and_nothing_else(tmp_path, password, action, resource):
+def test_a_password_reference_is_kept_and_the_role_may_read_only_that(tmp_path, password, action, resource):
     built = desired_of(tmp_path, {"redis": {"host": "r.example.com", "password": password}})
     assert config_in(built.bundle.data)["redis"]["password"] == password
     assert built.functions[0].configuration["Environment"] == {"Variables": {}}
@@ -210,7 +210,7 @@ def test_a_reference_stays_and_the_role_may_read_that_and_nothing_else(tmp_path,
     assert statement["Resource"] == [resource or password.removeprefix("secret:")]
 
 
-def test_the_certificate_comes_along_and_is_found_beside_the_configuration(tmp_path):
+def test_the_certificate_is_in_the_zip_beside_the_configuration(tmp_path):
     from gimel import config
 
     (tmp_path / "ca.pem").write_text("a certificate")
@@ -224,7 +224,7 @@ def test_the_certificate_comes_along_and_is_found_beside_the_configuration(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("redis", "said"),
+    ("redis", "message"),
     [
         ({"url": "unix:///tmp/redis.sock"}, "cannot reach a Unix socket"),
         ({"unix_socket": "/tmp/redis.sock"}, "cannot reach a Unix socket"),
@@ -232,8 +232,8 @@ def test_the_certificate_comes_along_and_is_found_beside_the_configuration(tmp_p
         ({"host": "r", "tls_ca_file": "nowhere.pem"}, "could not read redis.tls_ca_file"),
     ],
 )
-def test_a_redis_that_lambda_cannot_use_is_refused(tmp_path, redis, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_redis_that_lambda_cannot_use_is_an_error(tmp_path, redis, message):
+    with pytest.raises(ConfigError, match=message):
         desired_of(tmp_path, {"redis": redis})
 
 
@@ -242,7 +242,7 @@ def test_statistics_and_precision_reach_the_functions(tmp_path):
     assert config_in(desired_of(tmp_path, content).bundle.data) == content
 
 
-def test_a_clients_key_comes_along_and_that_is_said(tmp_path):
+def test_a_clients_key_is_in_the_zip_and_a_note_says_so(tmp_path):
     for name in ("client.crt", "client.key"):
         (tmp_path / name).write_text(name)
     redis = {"host": "r", "tls": True, "tls_cert_file": "client.crt", "tls_key_file": "client.key"}

@@ -1,4 +1,4 @@
-"""The commands, as typed."""
+"""The commands, as a user runs them."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from .account import ID
 
 
 @pytest.fixture
-def type_(account, gimel_at, tmp_path, monkeypatch):
-    """Types a command in a folder with a config.json. Its exit code, stdout and stderr."""
+def run(account, gimel_at, tmp_path, monkeypatch):
+    """Run a command in a folder with a config.json."""
     gimel_at()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(aws_module.boto3, "Session", lambda **options: account.session)
-    # redis.example.com must not be looked up here.
+    # Do not resolve redis.example.com.
     monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
 
-    def type_(*command: str, answer: str = ""):
+    def run(*command: str, answer: str = ""):
         done = CliRunner().invoke(main, list(command), input=answer)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done
 
-    return type_
+    return run
 
 
-def test_deploy_shows_the_plan_asks_and_says_where_it_is(type_, account):
-    refused = type_("deploy", answer="n\n")
+def test_deploy_shows_the_plan_asks_and_prints_the_url(run, account):
+    refused = run("deploy", answer="n\n")
     assert "create API gimel" in refused.stdout
     assert "Nothing was changed" in refused.stderr
     assert account.writes == []
-    done = type_("deploy", answer="y\n")
+    done = run("deploy", answer="y\n")
     api = next(iter(account.state()["apis"]))
     assert f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod/track" in done.stdout
     assert "new AlephBet.AlephbetAdapter" in done.stdout
     assert "get-api-key --api-key" in done.stdout
-    assert "no changes" in type_("deploy").stdout
+    assert "no changes" in run("deploy").stdout
 
 
-def test_a_dry_run_in_json_is_all_that_stdout_has(type_, account):
-    plan = json.loads(type_("deploy", "--dry-run", "--format", "json").stdout)
+def test_a_dry_run_prints_only_json_to_stdout(run, account):
+    plan = json.loads(run("deploy", "--dry-run", "--format", "json").stdout)
     assert plan["steps"][0] == {
         "step": 1,
         "description": "create log group /aws/lambda/gimel-track",
@@ -64,41 +64,41 @@ def test_a_dry_run_in_json_is_all_that_stdout_has(type_, account):
     assert account.writes == []
 
 
-def test_deploy_in_json_tells_what_it_did(type_, account):
-    plan = json.loads(type_("deploy", "--yes", "--format", "json").stdout)
+def test_deploy_with_json_prints_the_plan_it_applies(run, account):
+    plan = json.loads(run("deploy", "--yes", "--format", "json").stdout)
     assert len(plan["steps"]) == len(account.writes)
-    assert json.loads(type_("deploy", "--yes", "--format", "json").stdout)["steps"] == []
+    assert json.loads(run("deploy", "--yes", "--format", "json").stdout)["steps"] == []
 
 
-def test_destroy_asks_for_the_name(type_, account):
-    type_("deploy", "--yes")
-    wrong = type_("destroy", answer="shop\n")
+def test_destroy_asks_for_the_name_of_the_deployment(run, account):
+    run("deploy", "--yes")
+    wrong = run("destroy", answer="shop\n")
     assert wrong.exit_code == 1
     assert "shop is not the name of this deployment, so nothing was changed: type gimel" in wrong.stderr
     assert len(account.state()["functions"]) == 4
-    type_("destroy", "--dry-run")
+    run("destroy", "--dry-run")
     assert len(account.state()["functions"]) == 4
-    right = type_("destroy", answer="gimel\n")
+    right = run("destroy", answer="gimel\n")
     assert "Redis keeps its data" in right.stderr
     assert not any(account.state().values())
 
 
-def test_key_snippet_and_permissions_go_to_stdout_alone(type_, account):
-    type_("deploy", "--yes")
+def test_key_snippet_and_permissions_are_all_that_goes_to_stdout(run, account):
+    run("deploy", "--yes")
     value = account.client("apigateway").get_api_key(apiKey=account.only("keys")["id"], includeValue=True)["value"]
-    assert type_("api-key").stdout == f"{value}\n"
-    assert type_("snippet", "--namespace", "shop").stdout.startswith("<script src=")
-    assert json.loads(type_("permissions").stdout)["Version"] == "2012-10-17"
+    assert run("api-key").stdout == f"{value}\n"
+    assert run("snippet", "--namespace", "shop").stdout.startswith("<script src=")
+    assert json.loads(run("permissions").stdout)["Version"] == "2012-10-17"
 
 
-def test_before_a_deploy_there_is_nothing_to_show_or_to_roll_back(type_):
+def test_before_a_deploy_there_is_nothing_to_show_or_roll_back(run):
     for command in ("snippet", "api-key"):
-        done = type_(command)
+        done = run(command)
         assert (done.exit_code, "run `gimel deploy`" in done.stderr) == (1, True)
-    assert "nothing to roll back" in type_("rollback", "--yes").stderr
+    assert "nothing to roll back" in run("rollback", "--yes").stderr
 
 
-def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, account, monkeypatch):
+def test_a_failed_step_is_described_and_a_second_run_completes(run, account, monkeypatch):
     perform = aws_module.Aws.perform
 
     def failing(self, number, step, params):
@@ -107,28 +107,28 @@ def test_a_failing_step_is_told_in_words_and_a_second_run_completes(type_, accou
         return perform(self, number, step, params)
 
     monkeypatch.setattr(aws_module.Aws, "perform", failing)
-    broken = type_("deploy", "--yes")
+    broken = run("deploy", "--yes")
     assert broken.exit_code == 1
     assert " failed: add the API key to the usage plan: " in broken.stderr
     assert "fix the cause and rerun; it resumes where it stopped" in broken.stderr
     assert broken.stderr.count("CreateUsagePlanKey operation") == 1
     assert "Traceback" not in broken.stderr
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
-    assert type_("deploy", "--yes").exit_code == 0
-    assert "no changes" in type_("deploy").stdout
+    assert run("deploy", "--yes").exit_code == 0
+    assert "no changes" in run("deploy").stdout
 
 
-def test_where_nobody_answers_nothing_is_changed_and_the_way_without_a_question_is_told(type_, account):
-    unanswered = type_("deploy")
+def test_without_an_answer_nothing_is_changed_and_the_error_names_the_option(run, account):
+    unanswered = run("deploy")
     assert (unanswered.exit_code, account.writes) == (1, [])
     assert "no answer was given, so nothing was changed: answer y, or use --yes" in unanswered.stderr
-    type_("deploy", "--yes")
-    unanswered = type_("destroy")
+    run("deploy", "--yes")
+    unanswered = run("destroy")
     assert (unanswered.exit_code, len(account.state()["functions"])) == (1, 4)
     assert "no answer was given, so nothing was changed: type the name, or use --name" in unanswered.stderr
 
 
-def test_an_interrupted_deploy_says_where_it_was_and_goes_on(type_, monkeypatch):
+def test_an_interrupted_deploy_names_the_step_and_can_be_resumed(run, monkeypatch):
     perform = aws_module.Aws.perform
 
     def interrupted(self, number, step, params):
@@ -138,15 +138,15 @@ def test_an_interrupted_deploy_says_where_it_was_and_goes_on(type_, monkeypatch)
         return answer
 
     monkeypatch.setattr(aws_module.Aws, "perform", interrupted)
-    broken = type_("deploy", "--yes")
+    broken = run("deploy", "--yes")
     assert broken.exit_code == 1
     assert re.search(r"interrupted during step \d+ of \d+: create API gimel: rerun the command", broken.stderr)
     monkeypatch.setattr(aws_module.Aws, "perform", perform)
-    assert type_("deploy", "--yes").exit_code == 0
-    assert "no changes" in type_("deploy").stdout
+    assert run("deploy", "--yes").exit_code == 0
+    assert "no changes" in run("deploy").stdout
 
 
-def test_a_code_of_mfa_is_asked_for_with_no_spinner_in_the_way(tmp_path):
+def test_the_prompt_for_an_mfa_code_is_not_erased_by_a_spinner(tmp_path):
     (tmp_path / "config.json").write_text('{"redis": {"host": "redis.example.com"}}')
     (tmp_path / "aws").write_text(
         "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n[profile mfa]\nsource_profile = base\n"
@@ -159,10 +159,10 @@ def test_a_code_of_mfa_is_asked_for_with_no_spinner_in_the_way(tmp_path):
         os.chdir(tmp_path)
         os.execve(sys.executable, [sys.executable, str(ROOT / "deploy.py"), "--dry-run"], environ)
     try:
-        said = b""
-        while b"mfa/me: " not in said:
-            said += os.read(terminal, 1000)
-        # A spinner would wipe the question away within a tenth of a second.
+        output = b""
+        while b"mfa/me: " not in output:
+            output += os.read(terminal, 1000)
+        # A spinner would erase the prompt within a tenth of a second.
         assert not select.select([terminal], [], [], 1)[0], os.read(terminal, 1000)
     finally:
         os.kill(child, signal.SIGKILL)
@@ -170,20 +170,20 @@ def test_a_code_of_mfa_is_asked_for_with_no_spinner_in_the_way(tmp_path):
         os.close(terminal)
 
 
-def test_findings_are_told_in_any_encoding(type_, monkeypatch):
+def test_findings_are_printed_in_ascii(run, monkeypatch):
     finding = Finding(Level.WARNING, "Redis keeps nothing", "set appendonly to yes")
     monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter([finding]))
-    done = type_("preflight")
+    done = run("preflight")
     assert "Redis keeps nothing -> set appendonly to yes" in done.stdout
     assert done.stdout.isascii()
 
 
-def test_preflight_fails_only_for_errors(type_):
-    done = type_("preflight")
+def test_preflight_fails_only_for_errors(run):
+    done = run("preflight")
     assert (done.exit_code, "credentials are valid: account 123456789012" in done.stdout) == (0, True)
 
 
-def test_deploy_py_says_what_to_do_where_nothing_is_installed():
+def test_deploy_py_says_what_to_do_if_nothing_is_installed():
     program = [sys.executable, "-S", str(ROOT / "deploy.py")]
     done = subprocess.run(program, env={}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1

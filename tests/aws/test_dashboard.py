@@ -1,4 +1,4 @@
-"""`gimel dashboard` finds what `gimel deploy` made."""
+"""`gimel dashboard` finds what `gimel deploy` created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From nothing to a deployment, and again."""
+"""A first deploy, and further ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_plan_of_an_empty_account_is_not_empty_and_that_of_a_deployed_one_is
     assert descriptions(gimel_at().plan()) == []
 
 
-def test_a_second_run_makes_no_writing_call(account, gimel_at):
+def test_a_second_run_writes_nothing(account, gimel_at):
     apply(gimel_at())
     account.calls.clear()
     apply(gimel_at())
@@ -32,12 +32,12 @@ def test_a_second_run_makes_no_writing_call(account, gimel_at):
     assert len(account.calls) > 20
 
 
-def test_a_dry_run_calls_nothing_that_writes(account, gimel_at):
+def test_a_dry_run_writes_nothing(account, gimel_at):
     assert len(steps.dry_run(gimel_at().plan())) > 50
     assert account.writes == []
 
 
-def test_what_is_done_is_what_the_dry_run_shown_step_for_step(account, gimel_at):
+def test_a_deploy_does_exactly_what_its_dry_run_shows(account, gimel_at):
     plan = gimel_at().plan()
     rehearsed = steps.dry_run(plan)
     account.calls.clear()
@@ -70,7 +70,7 @@ def test_the_names_are_those_of_gimel(deployed):
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
 
 
-def test_every_path_has_its_methods_and_all_go_to_the_live_alias_as_proxies(deployed):
+def test_every_method_is_a_proxy_to_the_live_alias(deployed):
     (api,) = deployed["apis"].values()
     keyed = {name for name, method in api["methods"].items() if method["key"]}
     assert keyed == {"GET /experiment", "GET /experiments", "DELETE /delete"}
@@ -82,13 +82,13 @@ def test_every_path_has_its_methods_and_all_go_to_the_live_alias_as_proxies(depl
     assert api["methods"]["GET /track"]["uri"] == f"{prefix}gimel-track:live/invocations"
 
 
-def test_pages_may_read_the_gateways_own_errors(deployed):
+def test_pages_may_read_api_gateways_own_errors(deployed):
     (api,) = deployed["apis"].values()
     for kind in ("DEFAULT_4XX", "DEFAULT_5XX"):
         assert api["responses"][kind] == {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}
 
 
-def test_the_stage_is_throttled_and_logs_accesses(deployed):
+def test_the_stage_is_throttled_and_has_an_access_log(deployed):
     (api,) = deployed["apis"].values()
     stage = api["stages"]["prod"]
     assert stage["throttle"] == [500, 1000]
@@ -97,7 +97,7 @@ def test_the_stage_is_throttled_and_logs_accesses(deployed):
     assert "identity" not in stage["access log"]["format"]
 
 
-def test_without_a_role_for_the_gateways_logs_there_is_no_access_log_but_a_note(account, gimel_at):
+def test_if_api_gateway_cannot_write_logs_a_note_says_that_there_is_no_access_log(account, gimel_at):
     patch = [{"op": "replace", "path": "/cloudwatchRoleArn", "value": ""}]
     account.client("apigateway").update_account(patchOperations=patch)
     plan = gimel_at().plan()
@@ -106,7 +106,7 @@ def test_without_a_role_for_the_gateways_logs_there_is_no_access_log_but_a_note(
     assert any("no access log" in note for note in plan.notes)
 
 
-def test_the_key_opens_the_stage_through_a_usage_plan(deployed):
+def test_the_key_is_in_a_usage_plan_of_the_stage(deployed):
     (plan,), (key,) = (list(deployed[kind].values()) for kind in ("plans", "keys"))
     assert plan["apiStages"] == [{"apiId": next(iter(deployed["apis"])), "stage": "prod"}]
     assert plan["keys"] == [key["id"]]
@@ -114,14 +114,14 @@ def test_the_key_opens_the_stage_through_a_usage_plan(deployed):
     assert plan["throttle"] == {"rateLimit": 20, "burstLimit": 40}
 
 
-def test_api_gateway_may_call_each_function_for_its_own_path_alone(deployed):
+def test_api_gateway_may_invoke_each_function_only_for_its_own_path(deployed):
     api = next(iter(deployed["apis"]))
     for name, path in (("gimel-track", "track"), ("gimel-all-experiments", "experiments")):
         source = f"arn:aws:execute-api:eu-west-1:{ID}:{api}/prod/*/{path}"
         assert deployed["functions"][name]["policy"] == {f"gimel-{path}": {"ArnLike": {"AWS:SourceArn": source}}}
 
 
-def test_the_role_may_write_its_own_logs_and_nothing_else(deployed):
+def test_the_role_may_only_write_its_own_logs(deployed):
     (role,) = deployed["roles"].values()
     (policy,) = role["policies"].values()
     groups = [f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/lambda/{name}:*" for name in deployed["functions"]]
@@ -139,13 +139,13 @@ def test_logs_are_kept_for_a_month(deployed):
     }
 
 
-def test_functions_end_before_the_gateway_gives_up(deployed):
+def test_functions_time_out_before_api_gateway_does(deployed):
     for function in deployed["functions"].values():
         assert function["configuration"]["Timeout"] < 29
         assert function["configuration"]["Architectures"] == ["arm64"]
 
 
-def test_the_password_is_in_the_environment_and_neither_in_the_zip_nor_in_what_is_shown(account, gimel_at):
+def test_the_password_is_in_the_environment_and_not_in_the_zip_or_the_plan(account, gimel_at):
     plan = gimel_at().plan()
     assert "open sesame" not in steps.as_json(plan)
     apply(gimel_at(), plan)
@@ -154,7 +154,7 @@ def test_the_password_is_in_the_environment_and_neither_in_the_zip_nor_in_what_i
     assert b"open sesame" not in gimel_at().desired.bundle.data
 
 
-def test_all_settings_arrive(account, gimel_at):
+def test_all_settings_are_applied(account, gimel_at):
     vpc = {"subnet_ids": ["subnet-1", "subnet-2"], "security_group_ids": ["sg-1"]}
     own = {"gimel-track": {"memory_mb": 1024, "reserved_concurrency": 7}}
     settings = {"architecture": "x86_64", "timeout_s": 5, "tags": {"team": "web"}, "log_retention_days": 7}
@@ -176,7 +176,7 @@ def test_all_settings_arrive(account, gimel_at):
     assert [one["Effect"] for one in policies] == ["Allow", "Allow", "Deny"]
 
 
-def test_another_deployment_stands_beside_the_first(account, gimel_at):
+def test_a_second_deployment_does_not_affect_the_first(account, gimel_at):
     apply(gimel_at())
     first = account.state()
     apply(gimel_at(name="shop"))

@@ -1,4 +1,4 @@
-"""Destroy leaves nothing of ours and everything of others."""
+"""Destroy deletes everything of ours and nothing of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def others(account):
-    """What belongs to somebody else, with names as near as can be."""
+    """Things that belong to somebody else, with very similar names."""
     gateway, logs = account.client("apigateway"), account.client("logs")
     for name in ("gimel-tracker", "gimel-shop-track", "unrelated"):
         account.make_function(name)
@@ -31,7 +31,7 @@ def others(account):
     return account.state()
 
 
-def test_destroy_leaves_nothing_of_ours_and_all_of_others(account, gimel_at, others):
+def test_destroy_deletes_everything_of_ours_and_nothing_of_others(account, gimel_at, others):
     apply(gimel_at())
     assert account.state() != others
     apply(gimel_at(), gimel_at().plan_removal())
@@ -39,21 +39,21 @@ def test_destroy_leaves_nothing_of_ours_and_all_of_others(account, gimel_at, oth
     assert descriptions(gimel_at().plan_removal()) == []
 
 
-def test_deploy_touches_nothing_of_others(account, gimel_at, others):
+def test_deploy_changes_nothing_of_others(account, gimel_at, others):
     apply(gimel_at())
     state = account.state()
     for kind, things in others.items():
         assert {name: state[kind][name] for name in things} == things
 
 
-def test_an_upgraded_gimel_1_is_removed_whole(account, gimel_at):
+def test_an_upgraded_gimel_1_is_removed_completely(account, gimel_at):
     gimel15.lay_out(account)
     apply(gimel_at())
     apply(gimel_at(), gimel_at().plan_removal())
     assert not any(account.state().values())
 
 
-def test_a_gimel_1_that_was_never_upgraded_is_not_ours_to_remove(account, gimel_at):
+def test_a_gimel_1_that_was_never_upgraded_is_kept(account, gimel_at):
     gimel15.lay_out(account)
     before = account.state()
     plan = gimel_at().plan_removal()
@@ -62,7 +62,7 @@ def test_a_gimel_1_that_was_never_upgraded_is_not_ours_to_remove(account, gimel_
     assert any("not marked" in note for note in plan.notes)
 
 
-def test_a_role_that_others_use_stays(account, gimel_at):
+def test_a_role_that_others_use_is_kept(account, gimel_at):
     apply(gimel_at())
     account.make_function("theirs", Role="arn:aws:iam::123456789012:role/gimel")
     plan = gimel_at().plan_removal()
@@ -81,7 +81,7 @@ def test_a_role_that_another_region_uses_keeps_that_regions_policy(account, gime
     assert list(account.only("roles")["policies"]) == ["gimel-us-east-1"]
 
 
-def test_a_usage_plan_that_others_share_stays_without_our_stage(account, gimel_at):
+def test_a_usage_plan_that_others_share_is_kept_without_our_stage(account, gimel_at):
     apply(gimel_at())
     gateway = account.client("apigateway")
     key = gateway.create_api_key(name="partner", enabled=True)["id"]
@@ -95,7 +95,7 @@ def test_a_usage_plan_that_others_share_stays_without_our_stage(account, gimel_a
     assert state["plans"][plan]["apiStages"] == []
 
 
-def test_removal_too_can_be_run_again_after_breaking_off_anywhere(account, gimel_at, others):
+def test_a_removal_interrupted_after_any_step_can_be_resumed(account, gimel_at, others):
     apply(gimel_at())
     count = len(gimel_at().plan_removal().steps)
     for _ in range(count + 1):

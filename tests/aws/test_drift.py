@@ -1,4 +1,4 @@
-"""What somebody changed by hand is found, mended, and nothing else is touched."""
+"""Manual changes are found and reverted, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ DRIFTS = [
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.__name__)
-def test_drift_is_found_and_mended(account, gimel_at, drift):
+def test_drift_is_found_and_fixed(account, gimel_at, drift):
     apply(gimel_at())
     before = account.state()
     drift(account)
@@ -229,7 +229,7 @@ def test_drift_is_found_and_mended(account, gimel_at, drift):
 
 
 def comparable(state: dict[str, Any]) -> dict[str, Any]:
-    """The state without the ids of a key and a plan made anew, and times."""
+    """The state without the ids of the key and the usage plan, which may have been recreated."""
     keys = [[key["name"], key["enabled"]] for key in state["keys"].values()]
     plans = []
     for plan in state["plans"].values():
@@ -244,13 +244,13 @@ def test_only_what_differs_is_changed(account, gimel_at):
     assert descriptions(gimel_at().plan()) == ["update gimel-track: MemorySize 3008 -> 256"]
 
 
-def test_a_lost_key_is_said_to_get_a_new_value(account, gimel_at):
+def test_a_note_says_that_a_new_key_has_a_new_value(account, gimel_at):
     apply(gimel_at())
     removed_key(account)
     assert any("new one has a different value" in note for note in gimel_at().plan().notes)
 
 
-def test_a_usage_plan_made_by_hand_that_has_the_key_is_left_to_do_its_work(account, gimel_at):
+def test_a_usage_plan_created_by_hand_that_has_the_key_is_kept(account, gimel_at):
     apply(gimel_at())
     removed_usage_plan(account)
     client = account.client("apigateway")

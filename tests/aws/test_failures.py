@@ -1,4 +1,4 @@
-"""A run that breaks off anywhere can simply be run again."""
+"""A run that fails anywhere can simply be rerun."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 class Breaking(Exception):
-    """The network is gone, after the call was made and before its answer came."""
+    """The network failed after the call and before its response."""
 
 
 def apply_until(deployment, last: int) -> None:
@@ -37,7 +37,7 @@ def apply_until(deployment, last: int) -> None:
 
 
 @pytest.mark.parametrize("beginning", ["nothing", "gimel 1.5"])
-def test_a_deploy_that_breaks_after_any_step_goes_on_with_the_next(account, gimel_at, beginning):
+def test_a_deploy_interrupted_after_any_step_resumes_with_the_next(account, gimel_at, beginning):
     if beginning == "gimel 1.5":
         gimel15.lay_out(account)
     whole = calls(gimel_at().plan())
@@ -55,7 +55,7 @@ def calls(plan: Plan) -> list[tuple[str, str]]:
     return [(step.service, step.call) for step in plan.steps]
 
 
-def test_a_change_that_breaks_at_any_step_and_is_run_again_ends_as_if_it_had_not(account, gimel_at):
+def test_an_interrupted_change_that_is_rerun_has_the_same_result(account, gimel_at):
     apply(gimel_at())
     small = comparable(account.state())
     for last in range(1, 14):
@@ -64,7 +64,7 @@ def test_a_change_that_breaks_at_any_step_and_is_run_again_ends_as_if_it_had_not
         assert comparable(account.state()) == small, f"after step {last}"
 
 
-def test_a_failure_says_which_step_why_and_what_to_try(account, gimel_at):
+def test_a_failed_step_says_which_why_and_what_to_do(account, gimel_at):
     params = {"RoleName": "x", "AssumeRolePolicyDocument": "{}"}
     step = Step(description="create role x", service="iam", call="create_role", params=params)
     aws = gimel_at().aws
@@ -91,20 +91,20 @@ CREATE = Step(
 )
 
 
-def test_a_role_not_known_everywhere_yet_is_waited_for():
+def test_a_call_is_retried_until_a_new_role_can_be_assumed():
     slept: list[float] = []
     aws = stubbed(slept)
     with Stubber(aws.client("lambda")) as stub:
-        said = "The role defined for the function cannot be assumed by Lambda."
+        message = "The role defined for the function cannot be assumed by Lambda."
         for _ in range(3):
-            stub.add_client_error("create_function", "InvalidParameterValueException", said)
+            stub.add_client_error("create_function", "InvalidParameterValueException", message)
         stub.add_response("create_function", {"FunctionArn": "arn"}, CREATE.params)
         assert aws.perform(1, CREATE, CREATE.params)["FunctionArn"] == "arn"
         stub.assert_no_pending_responses()
     assert len(slept) == 3
 
 
-def test_another_invalid_parameter_is_not_waited_for():
+def test_another_invalid_parameter_is_not_retried():
     slept: list[float] = []
     aws = stubbed(slept)
     with Stubber(aws.client("lambda")) as stub:
@@ -114,7 +114,7 @@ def test_another_invalid_parameter_is_not_waited_for():
     assert slept == []
 
 
-def test_waiting_for_a_role_ends():
+def test_retrying_ends():
     slept: list[float] = []
     aws = stubbed(slept)
     with Stubber(aws.client("lambda")) as stub:
@@ -125,21 +125,21 @@ def test_waiting_for_a_role_ends():
     assert 60 <= sum(slept) <= 120
 
 
-def test_an_update_in_progress_is_waited_for():
+def test_a_call_during_another_update_is_retried():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"FunctionName": "f", "MemorySize": 128}
     step = Step(description="update f", service="lambda", call="update_function_configuration", params=params)
     with Stubber(aws.client("lambda")) as stub:
-        said = "The operation cannot be performed at this time. An update is in progress for resource: f"
-        stub.add_client_error("update_function_configuration", "ResourceConflictException", said)
+        message = "The operation cannot be performed at this time. An update is in progress for resource: f"
+        stub.add_client_error("update_function_configuration", "ResourceConflictException", message)
         stub.add_response("update_function_configuration", {"MemorySize": 128}, params)
         aws.perform(1, step, params)
     assert len(slept) == 1
 
 
 def with_latest(deployment, **state) -> Plan:
-    """The plan where Lambda says this of gimel-track."""
+    """The plan for a gimel-track in this state."""
     existing = deployment.observe()
     track = existing.functions["gimel-track"]
     changed = replace(track, latest={**track.latest, **state})
@@ -148,7 +148,7 @@ def with_latest(deployment, **state) -> Plan:
     )
 
 
-def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel_at):
+def test_a_function_that_never_became_active_is_recreated(account, gimel_at):
     deployment = gimel_at()
     first = next(number for number, step in enumerate(deployment.plan().steps, 1) if step.call == "create_function")
     apply_until(deployment, first)
@@ -159,12 +159,12 @@ def test_a_function_that_lambda_could_not_make_ready_is_made_anew(account, gimel
     assert calls(gimel_at().plan()) == []
 
 
-def test_a_function_that_worked_once_is_never_made_anew(account, gimel_at):
+def test_a_function_that_worked_once_is_never_recreated(account, gimel_at):
     apply(gimel_at())
     assert calls(with_latest(gimel_at(), State="Failed")) == []
 
 
-def test_an_update_that_failed_is_made_again(account, gimel_at):
+def test_a_failed_update_is_retried_by_the_next_deploy(account, gimel_at):
     apply(gimel_at())
     (again,) = with_latest(gimel_at(), LastUpdateStatus="Failed").steps
     assert again.call == "update_function_configuration"
@@ -191,7 +191,7 @@ def state(**found: str) -> dict[str, object]:
         ),
     ],
 )
-def test_a_function_that_fails_is_told_with_lambdas_reason(waiter, call, answer):
+def test_a_function_that_fails_is_reported_with_lambdas_reason(waiter, call, answer):
     aws = stubbed([])
     name = {"FunctionName": "f"}
     change = {"description": "change f", "service": "lambda", "call": "publish_version", "params": name}
@@ -203,44 +203,44 @@ def test_a_function_that_fails_is_told_with_lambdas_reason(waiter, call, answer)
             aws.perform(1, step, name)
 
 
-def test_an_api_that_is_being_changed_otherwise_is_waited_for():
+def test_a_concurrent_change_of_the_api_is_retried():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"restApiId": "a", "resourceId": "r", "httpMethod": "GET", "authorizationType": "NONE"}
     step = Step(description="create method GET /track", service="apigateway", call="put_method", params=params)
     with Stubber(aws.client("apigateway")) as stub:
-        said = "Unable to complete operation due to concurrent modification. Please try again later."
-        stub.add_client_error("put_method", "ConflictException", said, http_status_code=409)
+        message = "Unable to complete operation due to concurrent modification. Please try again later."
+        stub.add_client_error("put_method", "ConflictException", message, http_status_code=409)
         stub.add_response("put_method", {"httpMethod": "GET"}, params)
         aws.perform(1, step, params)
     assert len(slept) == 1
 
 
-def test_something_that_is_there_already_is_not_waited_for():
+def test_a_conflict_with_something_that_exists_is_not_retried():
     slept: list[float] = []
     aws = stubbed(slept)
     params = {"restApiId": "a", "parentId": "r", "pathPart": "track"}
     step = Step(description="create path /track", service="apigateway", call="create_resource", params=params)
     with Stubber(aws.client("apigateway")) as stub:
-        said = "Another resource with the same parent already has this name: track"
-        stub.add_client_error("create_resource", "ConflictException", said, http_status_code=409)
+        message = "Another resource with the same parent already has this name: track"
+        stub.add_client_error("create_resource", "ConflictException", message, http_status_code=409)
         with pytest.raises(StepFailed, match="already has this name"):
             aws.perform(1, step, params)
     assert slept == []
 
 
 @pytest.mark.parametrize(
-    ("error", "cure"),
+    ("error", "hint"),
     [
         (SSOTokenLoadError(profile_name="me", error_msg="no token"), "sign in again with `aws sso login`"),
         (EndpointConnectionError(endpoint_url="https://sts.eu-wst.amazonaws.com"), "the name of the region"),
     ],
 )
-def test_what_stands_between_here_and_aws_has_its_cure(error, cure):
-    assert cure in failure("AWS does not answer", error).hint
+def test_signing_in_and_network_failures_have_their_hints(error, hint):
+    assert hint in failure("could not verify AWS credentials", error).hint
 
 
-def test_what_is_gone_already_may_be_deleted():
+def test_deleting_what_no_longer_exists_succeeds():
     aws = stubbed([])
     step = Target("lambda", {"FunctionName": "f"}).step("delete_function", "delete f", tolerates=steps.MISSING)
     with Stubber(aws.client("lambda")) as stub:
@@ -248,7 +248,7 @@ def test_what_is_gone_already_may_be_deleted():
         assert aws.perform(1, step, step.params) == {}
 
 
-def test_every_update_of_a_function_is_waited_for_before_the_next_call(account, gimel_at):
+def test_every_update_of_a_function_completes_before_the_next_call(account, gimel_at):
     apply(gimel_at())
     account.calls.clear()
     apply(gimel_at(architecture="x86_64", memory_mb=512))
@@ -272,7 +272,7 @@ def test_every_alias_moves_only_after_every_version_is_published(account, gimel_
     assert max(i for i, call in enumerate(calls) if call == "publish_version") < calls.index("create_alias")
 
 
-def test_errors_of_aws_while_looking_are_told_in_words(gimel_at, account):
+def test_a_failure_to_read_the_deployment_is_explained(gimel_at, account):
     deployment = gimel_at()
     deployment.aws.account  # noqa: B018 - asked before the stub is in the way
     with Stubber(deployment.aws.client("lambda")) as stub:
@@ -281,7 +281,7 @@ def test_errors_of_aws_while_looking_are_told_in_words(gimel_at, account):
             deployment.plan()
 
 
-def test_client_errors_are_not_swallowed_by_the_search_for_missing_things(gimel_at, account):
+def test_only_not_found_errors_mean_that_something_is_missing(gimel_at, account):
     deployment = gimel_at()
     deployment.aws.account  # noqa: B018 - asked before the stub is in the way
     with Stubber(deployment.aws.client("iam")) as stub:

@@ -30,7 +30,7 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
 
 
 class Person:
-    """Someone at a shell, with a config.json, who types commands and reads what they say."""
+    """A user at a shell, with a config.json."""
 
     def __init__(self, folder: Path, ministack: Ministack, redis_port: int) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, st
         return error.code, dict(error.headers), error.read().decode()
 
 
-def test_from_deploy_to_a_report_of_what_a_browser_sent_and_back_to_nothing(person, browser, shop, redis_server):
+def test_from_deploy_to_a_report_of_a_browsers_events_to_destroy(person, browser, shop, redis_server):
     output = person.types("deploy.py", "--yes")
     track = url_in(output)
     base = track.removesuffix("/track")
@@ -129,7 +129,7 @@ def test_from_deploy_to_a_report_of_what_a_browser_sent_and_back_to_nothing(pers
     assert "nothing of gimel to delete" in person.types("destroy")
 
 
-def test_a_changed_version_goes_live_and_back_over_http(person, redis_server):
+def test_a_deploy_and_a_rollback_take_effect_over_http(person, redis_server):
     person.configure(name="shop")
     track = url_in(person.types("deploy.py", "--yes"))
     event = f"{track}?experiment=e&uuid=1&variant=red&event=participate"

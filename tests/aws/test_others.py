@@ -1,4 +1,4 @@
-"""A large account: all pages are read, and nothing of others is touched."""
+"""A large account: all pages are read, and nothing of others is changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 MANY = 500
 
 
-def test_a_plan_among_500_apis_keys_and_functions_touches_none(account, gimel_at):
+def test_500_other_apis_keys_and_functions_are_not_changed(account, gimel_at):
     gateway, role = account.client("apigateway"), account.make_role("theirs")
     theirs = set()
     for number in range(MANY):
@@ -79,19 +79,19 @@ def test_all_pages_are_read(service, call, params, pages, key):
     assert found == [item for page in pages for item in page[key]]
 
 
-def test_a_function_of_another_deployment_is_refused(account, gimel_at):
+def test_a_function_of_another_deployment_is_an_error(account, gimel_at):
     account.make_function("gimel-track", Description="Gimel deployment shop, 2.0, release 1")
     with pytest.raises(NameTaken, match="function gimel-track belongs to Gimel deployment shop"):
         gimel_at().plan()
 
 
-def test_a_role_that_is_not_gimels_is_refused(account, gimel_at):
+def test_a_role_that_gimel_did_not_create_is_an_error(account, gimel_at):
     account.make_role("gimel")
     with pytest.raises(NameTaken, match="role gimel already exists and was not created by Gimel"):
         gimel_at().plan()
 
 
-def test_two_apis_that_could_be_ours_are_not_guessed_between(account, gimel_at):
+def test_two_apis_that_could_be_ours_are_an_error(account, gimel_at):
     gateway = account.client("apigateway")
     for _ in range(2):
         api = gateway.create_rest_api(name="gimel")["id"]
@@ -113,7 +113,7 @@ def test_two_apis_that_could_be_ours_are_not_guessed_between(account, gimel_at):
         ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
     ],
 )
-def test_names_and_addresses_follow_the_session(account, gimel_at, region, partition, suffix):
+def test_arns_and_urls_follow_the_session(account, gimel_at, region, partition, suffix):
     loaded = gimel_at()
     deployment = Deployment(loaded.config, loaded.settings, loaded.content, Aws(Account(region).session))
     assert deployment.aws.api_url("abc") == f"https://abc.execute-api.{region}.{suffix}/prod"
@@ -133,19 +133,19 @@ def _texts(value: Any) -> list[str]:
 
 
 def extra(name: str) -> dict[str, Any]:
-    """A row of extra wiring."""
+    """An entry of extra_wiring."""
     path = {"pathPart": "cart", "method": {"httpMethod": "GET", "apiKeyRequired": False}}
     return {"lambda": {"FunctionName": name, "Handler": "gimel.track"}, "api_gateway": path}
 
 
-def test_a_function_of_a_wanted_name_that_gimel_did_not_make_is_refused(account, gimel_at):
+def test_a_function_that_gimel_did_not_create_is_an_error(account, gimel_at):
     account.make_function("cart", Role=account.make_role("theirs"))
     wiring = [extra("cart")]
     with pytest.raises(NameTaken, match="function cart already exists and was not created by Gimel"):
         gimel_at({"extra_wiring": wiring}).plan()
 
 
-def test_a_key_of_the_wanted_name_without_an_api_is_left_alone(account, gimel_at):
+def test_a_key_with_our_name_but_without_an_api_is_left_unchanged(account, gimel_at):
     theirs = account.client("apigateway").create_api_key(name="gimel", description="partner, blocked", enabled=False)
     apply(gimel_at())
     assert account.client("apigateway").get_api_key(apiKey=theirs["id"])["enabled"] is False
@@ -153,6 +153,6 @@ def test_a_key_of_the_wanted_name_without_an_api_is_left_alone(account, gimel_at
     assert account.client("apigateway").get_api_key(apiKey=theirs["id"])["description"] == "partner, blocked"
 
 
-def test_a_name_too_long_for_lambda_is_refused_before_anything_is_made(account, gimel_at):
+def test_a_name_too_long_for_lambda_is_an_error(account, gimel_at):
     with pytest.raises(ConfigError, match="longer than 64 characters"):
         gimel_at({"extra_wiring": [extra("f" * 40)]}, name="n" * 24).plan()

@@ -1,4 +1,4 @@
-"""The generated policy has what is called, and nothing that is not."""
+"""The generated policy allows exactly what Gimel calls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DRIFTS = (
 
 @pytest.fixture
 def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
-    """Every call of a long life: a Gimel 1.5 upgraded, drifted, mended, changed, rolled back and removed."""
+    """Every call of a long life: Gimel 1.5 is upgraded, drifts, is fixed, changed, rolled back and removed."""
     gimel15.lay_out(account, times=7)
     account.calls.clear()
     apply(gimel_at(functions={"gimel-track": {"reserved_concurrency": 2}}))
@@ -82,7 +82,7 @@ def _needed_by_lambda(call: str, params: dict[str, Any]) -> list[tuple[str, str]
 def _log_group(call: str, params: dict[str, Any]) -> str:
     if call == "DescribeLogGroups":
         return "*"
-    # Tags belong to the group itself, everything else to what is in it.
+    # Tags belong to the group itself, everything else to its contents.
     name = params.get("logGroupName")
     return f"arn:aws:logs:eu-west-1:{ID}:log-group:{name}:*" if name else params["resourceArn"]
 
@@ -103,7 +103,7 @@ def allows(policy: dict[str, Any], action: str, resource: str) -> bool:
     )
 
 
-def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls, gimel_at):
+def test_the_policy_allows_exactly_the_calls_that_are_made(calls, gimel_at):
     policy = gimel_at({"extra_wiring": [entry(name="cart")]}).permissions
     made = {one for call in calls for one in needed(*call)}
     refused = sorted(one for one in made if not allows(policy, *one))
@@ -113,7 +113,7 @@ def test_every_call_that_is_made_is_allowed_and_every_allowed_one_is_made(calls,
     assert granted - unseen - {action for action, _ in made} == set()
 
 
-def test_nothing_but_looking_is_allowed_everywhere(gimel_at, account):
+def test_only_listing_is_allowed_on_all_resources(gimel_at, account):
     policy = gimel_at().permissions
     everywhere = [statement for statement in policy["Statement"] if statement["Resource"] == ["*"]]
     assert {statement["Sid"] for statement in everywhere} == {"Look", "AccessLog"}
@@ -121,19 +121,19 @@ def test_nothing_but_looking_is_allowed_everywhere(gimel_at, account):
     assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in look["Action"])
 
 
-def test_it_is_for_the_names_of_one_deployment(account, gimel_at):
+def test_it_is_limited_to_the_names_of_one_deployment(account, gimel_at):
     text = str(policies.policy(gimel_at(name="shop").names))
     assert "function:gimel-shop-*" in text
     assert "role/gimel-shop" in text
 
 
-def test_functions_of_extra_wiring_are_in_it_under_their_own_names(account, gimel_at):
+def test_functions_of_extra_wiring_are_included_by_name(account, gimel_at):
     policy = gimel_at({"extra_wiring": [entry(name="cart")]}).permissions
     assert allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:cart")
     assert not allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:other")
 
 
-def test_the_role_may_be_given_to_lambda_alone(account, gimel_at):
+def test_the_role_may_be_passed_only_to_lambda(account, gimel_at):
     (passing,) = [one for one in gimel_at().permissions["Statement"] if policies.PASS_ROLE in one["Action"]]
     assert passing["Resource"] == [f"arn:aws:iam::{ID}:role/gimel"]
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
@@ -157,7 +157,7 @@ def results(*decisions: tuple[str, str], more: bool = False) -> dict[str, Any]:
     return {"EvaluationResults": found, "IsTruncated": more, **({"Marker": "next"} if more else {})}
 
 
-def test_the_simulator_is_asked_about_the_role_behind_a_session_with_its_path(iam):
+def test_a_session_is_simulated_as_its_role_including_the_path(iam):
     client, stub = iam
     role = {"Path": "/", "RoleName": "AWSReservedSSO_admin", "RoleId": "A" * 16, "Arn": SSO_ROLE, "CreateDate": EPOCH}
     stub.add_response("get_role", {"Role": role}, {"RoleName": "AWSReservedSSO_admin"})
@@ -167,7 +167,7 @@ def test_the_simulator_is_asked_about_the_role_behind_a_session_with_its_path(ia
     assert policies.missing(client, SESSION, PLACE, policy) == ["a:b"]
 
 
-def test_a_role_that_may_not_be_looked_at_is_asked_about_without_a_path(iam):
+def test_a_role_that_cannot_be_read_is_simulated_without_a_path(iam):
     client, stub = iam
     stub.add_client_error("get_role", "AccessDenied")
     asked = {"PolicySourceArn": f"arn:aws:iam::{ID}:role/AWSReservedSSO_admin", "ActionNames": ANY}
@@ -175,7 +175,7 @@ def test_a_role_that_may_not_be_looked_at_is_asked_about_without_a_path(iam):
     policies.missing(client, SESSION, PLACE, {"Statement": [{"Action": ["a:b"], "Resource": ["*"]}]})
 
 
-def test_all_pages_of_the_simulator_are_read_and_passing_the_role_is_asked_with_whom_it_goes_to(iam):
+def test_the_simulator_is_read_to_its_last_page_and_knows_who_the_role_is_passed_to(iam):
     client, stub = iam
     policy = policies.policy(Names("gimel", PLACE))
     me = f"arn:aws:iam::{ID}:user/me"
@@ -200,7 +200,7 @@ def test_tagging_the_stage_is_allowed(account: Account, gimel_at):
     assert allows(policy, "apigateway:PUT", "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway")
 
 
-def test_the_documentation_lists_just_these_actions(account, gimel_at):
+def test_the_documentation_lists_exactly_these_actions(account, gimel_at):
     rows = re.findall(r"^\| `(\w+)` \| (\w[\w, ]+) \|$", (ROOT / "docs" / "deploying.md").read_text(), re.MULTILINE)
     listed = {f"{service}:{action}" for service, actions in rows for action in actions.split(", ")}
     assert listed == set(policies.actions(gimel_at().permissions))

@@ -1,4 +1,4 @@
-"""What preflight says about accounts and about Redis."""
+"""Preflight's findings about AWS accounts and Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.parts import RedisServer, free_port, wait_for
 
 @pytest.fixture
 def look(tmp_path):
-    """Preflight's findings about a redis-server that was started with these options."""
+    """Preflight's findings about a redis-server with these options."""
 
     def look(*options: str, in_vpc: bool = False, **settings: object) -> dict[Level, list[str]]:
         folder = tmp_path / "redis"
@@ -36,38 +36,38 @@ def by_level(findings) -> dict[Level, list[str]]:
     return found
 
 
-def test_a_redis_that_keeps_its_data_is_sound(look):
+def test_a_redis_that_persists_its_data_has_no_errors(look):
     found = look()
     assert (found[Level.ERROR], found[Level.UNKNOWN]) == ([], [])
     assert found[Level.WARNING] == ["127.0.0.1 is a loopback address on Lambda"]
     assert "Redis writes an append-only file" in found[Level.GOOD]
 
 
-def test_an_eviction_policy_that_may_evict_is_a_danger(look):
+def test_an_eviction_policy_that_may_evict_counts_is_a_warning(look):
     assert (
         "Redis may evict counts when it runs out of memory (eviction policy allkeys-lru)"
         in look("--maxmemory-policy", "allkeys-lru")[Level.WARNING]
     )
 
 
-def test_a_policy_that_evicts_only_what_expires_is_none(look):
+def test_a_policy_that_evicts_only_what_expires_is_good(look):
     assert any("volatile-lru keeps counts" in what for what in look("--maxmemory-policy", "volatile-lru")[Level.GOOD])
 
 
-def test_no_persistence_is_a_danger(look):
+def test_no_persistence_is_a_warning(look):
     assert "Redis does not persist its data, so a restart loses all counts" in look("--appendonly", "no")[Level.WARNING]
 
 
-def test_only_snapshots_are_a_small_danger(look):
+def test_snapshots_without_an_append_only_file_are_a_warning(look):
     found = look("--appendonly", "no", "--save", "3600 1")[Level.WARNING]
     assert any("only saves snapshots (save 3600 1)" in what for what in found)
 
 
-def test_a_replica_takes_no_events(look):
+def test_a_replica_is_an_error(look):
     assert "Redis is a read-only replica" in look("--replicaof", "127.0.0.1", str(free_port()))[Level.ERROR]
 
 
-def test_a_redis_that_cannot_write_snapshots_takes_no_events(tmp_path):
+def test_a_redis_that_cannot_save_snapshots_rejects_writes(tmp_path):
     server = RedisServer(tmp_path, "--dbfilename", "x.rdb").start()
     try:
         (tmp_path / "x.rdb").mkdir()  # in the way of the snapshot
@@ -85,23 +85,23 @@ def test_a_redis_that_cannot_write_snapshots_takes_no_events(tmp_path):
         server.stop()
 
 
-def test_memory_that_is_all_but_full_is_a_danger(look):
+def test_memory_that_is_almost_full_is_a_warning(look):
     assert "Redis is almost out of memory" in look("--maxmemory", "500kb")[Level.WARNING]
     assert "Redis is almost out of memory" not in look("--maxmemory", "500mb")[Level.WARNING]
 
 
-def test_a_database_that_redis_does_not_have_is_an_error(look):
+def test_a_database_number_out_of_range_is_an_error(look):
     assert look(db=99)[Level.ERROR] == ["Redis returned an error: DB index is out of range"]
 
 
-def test_a_user_that_may_not_ask_is_told_apart_from_one_that_is_refused(look):
+def test_a_user_who_may_not_call_info_is_unknown_and_no_error(look):
     only_counting = ("--user", "me", "on", ">word", "~*", "-@all", "+pfadd")
     found = look(*only_counting, username="me", password="word")
     assert (found[Level.ERROR], len(found[Level.UNKNOWN])) == ([], 1)
     assert "could not check the settings of Redis" in found[Level.UNKNOWN][0]
 
 
-def test_this_machine_in_a_url_is_not_what_lambda_reaches(look, tmp_path):
+def test_a_loopback_address_in_a_url_is_a_warning(look, tmp_path):
     server = RedisServer(tmp_path).start()
     try:
         wanted = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
@@ -134,12 +134,12 @@ def test_a_password_that_only_the_functions_may_read_is_unknown(monkeypatch, pas
     assert (finding.level, "with their own role" in finding.hint) == (Level.UNKNOWN, True), finding
 
 
-def test_settings_that_are_not_told_are_unknown(look):
+def test_settings_that_cannot_be_read_are_unknown(look):
     found = look("--appendonly", "no", "--rename-command", "CONFIG", "")
     assert found[Level.UNKNOWN] == ["could not check whether Redis persists its data"]
 
 
-def test_a_version_without_what_is_used_is_an_error():
+def test_a_version_that_is_too_old_is_an_error():
     finding = preflight._version("2.8.8", config.RedisSettings())
     assert (finding.level, finding.hint) == (Level.ERROR, "upgrade to 2.8.9 or later")
     assert preflight._version("2.8.9", config.RedisSettings()).level is Level.GOOD
@@ -152,7 +152,7 @@ def test_a_wrong_password_is_an_error(look):
 
 
 @pytest.mark.parametrize(("in_vpc", "level"), [(True, Level.UNKNOWN), (False, Level.WARNING)])
-def test_a_redis_out_of_reach_may_be_a_private_one(in_vpc, level):
+def test_a_redis_that_cannot_be_reached_may_be_private(in_vpc, level):
     wanted = config.RedisSettings(host="127.0.0.1", port=free_port())
     (finding,) = preflight.check_redis(config.Config(redis_settings=wanted), in_vpc)
     assert finding.level is level
@@ -165,7 +165,7 @@ def test_no_redis_configured_is_an_error():
     assert finding.level is Level.ERROR
 
 
-def test_no_credentials_and_no_region_are_errors_that_say_what_to_do(gimel_at, monkeypatch, account):
+def test_missing_credentials_and_region_are_errors_with_hints(gimel_at, monkeypatch, account):
     from gimel.ops.aws.client import Aws
     from gimel.ops.aws.deployment import Deployment
 
@@ -181,6 +181,6 @@ def test_no_credentials_and_no_region_are_errors_that_say_what_to_do(gimel_at, m
     assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
 
 
-def test_rights_that_cannot_be_checked_are_said_to_be_unknown(gimel_at, account):
+def test_permissions_that_cannot_be_checked_are_unknown(gimel_at, account):
     levels = [finding.level for finding in preflight.check_account(gimel_at())]
     assert levels == [Level.GOOD, Level.UNKNOWN]

@@ -1,4 +1,4 @@
-"""The role of the functions: what runs never lacks a right, and nothing keeps one for longer than it runs."""
+"""The role always has the permissions of what is running, and no others for longer than needed."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def referring(gimel_at: Any, parameter: str) -> Deployment:
     return gimel_at({"redis": {"host": "redis.example.com", "password": f"ssm:/{parameter}"}})
 
 
-def rights(account: Account) -> str:
+def policy_of(account: Account) -> str:
     return json.dumps(account.role("gimel")["policies"]["gimel-eu-west-1"])
 
 
-def test_a_new_password_reference_can_be_read_before_and_the_old_one_until_the_new_version_is_live(account, gimel_at):
+def test_both_the_old_and_the_new_password_can_be_read_until_the_new_version_is_live(account, gimel_at):
     apply(referring(gimel_at, "old"))
     seen = []
 
     def perform(number: int, step: steps.Step, params: Any) -> Any:
         answer = deployment.aws.perform(number, step, params)
-        seen.append((step.call, "parameter/old" in rights(account), "parameter/new" in rights(account)))
+        seen.append((step.call, "parameter/old" in policy_of(account), "parameter/new" in policy_of(account)))
         return answer
 
     deployment = referring(gimel_at, "new")
@@ -45,18 +45,18 @@ def test_a_new_password_reference_can_be_read_before_and_the_old_one_until_the_n
     assert descriptions(referring(gimel_at, "new").plan()) == []
 
 
-def test_a_run_that_breaks_off_between_widening_and_narrowing_narrows_in_the_next(account, gimel_at):
+def test_after_an_interruption_the_next_run_removes_unneeded_permissions(account, gimel_at):
     apply(referring(gimel_at, "old"))
     deployment = referring(gimel_at, "new")
     plan = deployment.plan()
     widened = next(number for number, step in enumerate(plan.steps, 1) if step.call == "put_role_policy")
     apply(deployment, type(plan)(plan.steps[:widened], plan.values))
     apply(referring(gimel_at, "new"))
-    assert "parameter/old" not in rights(account)
+    assert "parameter/old" not in policy_of(account)
 
 
-def test_the_role_is_narrowed_last(account, gimel_at):
-    """API Gateway takes some time to move a stage, and functions that go away run until they are gone."""
+def test_permissions_are_removed_last(account, gimel_at):
+    """Moving a stage takes API Gateway some time, and functions run until they are deleted."""
     gimel15.lay_out(account, times=7)
     account.make_function(
         "gimel-old", Description="Gimel deployment gimel, 2.0, release 1", Role=account.make_role("gimel")
@@ -76,18 +76,18 @@ def test_lambda_may_assume_the_role_before_a_function_is_changed(account, gimel_
     assert plan[-1] == "allow only Lambda to assume role gimel"
 
 
-def test_network_rights_stay_for_as_long_as_a_version_in_the_vpc_is_kept(account, gimel_at):
+def test_network_permissions_stay_as_long_as_a_version_in_the_vpc_is_kept(account, gimel_at):
     apply(gimel_at(**VPC))
-    assert NETWORK in rights(account)
+    assert NETWORK in policy_of(account)
     apply(gimel_at(memory_mb=300))
-    assert NETWORK in rights(account)
+    assert NETWORK in policy_of(account)
     assert descriptions(gimel_at(memory_mb=300).plan()) == []
     for memory in range(301, 307):
         apply(gimel_at(memory_mb=memory))
-    assert NETWORK not in rights(account)
+    assert NETWORK not in policy_of(account)
 
 
-def test_the_role_outlives_functions_in_a_vpc_and_goes_with_the_next_removal(account, gimel_at):
+def test_the_role_of_functions_in_a_vpc_is_deleted_by_the_next_removal(account, gimel_at):
     apply(gimel_at(**VPC))
     plan = gimel_at(**VPC).plan_removal()
     assert any("Lambda needs it to remove the functions' network interfaces" in note for note in plan.notes)
@@ -98,7 +98,7 @@ def test_the_role_outlives_functions_in_a_vpc_and_goes_with_the_next_removal(acc
     assert not any(account.state().values())
 
 
-def test_the_role_in_a_vpc_has_the_rights_that_aws_lists_and_denies_them_to_the_code(account, gimel_at):
+def test_the_role_in_a_vpc_has_network_permissions_and_denies_them_to_the_code(account, gimel_at):
     apply(gimel_at(**VPC))
     *_, allowed, denied = json.loads(json.dumps(account.role("gimel")["policies"]["gimel-eu-west-1"]["Statement"]))
     assert allowed["Effect"] == "Allow"

@@ -1,4 +1,4 @@
-"""Versions: published together, moved together, pruned, and rolled back together."""
+"""Versions are published, moved, pruned and rolled back together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def versions(account, name: str = "gimel-track") -> list[int]:
     return sorted({int(item["Version"]) for item in listed if item["Version"].isdigit()})
 
 
-def test_rollback_moves_every_function_to_the_version_before(account, gimel_at):
+def test_rollback_moves_every_function_to_its_previous_version(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     before = live(account)
     apply(gimel_at(memory_mb=512))
@@ -46,7 +46,7 @@ def test_rollback_moves_every_function_to_the_version_before(account, gimel_at):
     assert live(account) == before
 
 
-def test_a_change_of_one_function_makes_a_release_of_all_so_that_they_go_back_together(account, gimel_at):
+def test_a_change_of_one_function_releases_all_so_that_they_roll_back_together(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     first = releases(account)
     apply(gimel_at(memory_mb=512))
@@ -58,7 +58,7 @@ def test_a_change_of_one_function_makes_a_release_of_all_so_that_they_go_back_to
     assert releases(account) == first
 
 
-def test_a_deploy_that_broke_off_is_no_release_to_go_back_to(account, gimel_at):
+def test_an_interrupted_deploy_is_not_a_release_to_roll_back_to(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     broken = gimel_at(memory_mb=300).plan()
     published = next(i for i, step in enumerate(broken.steps, 1) if step.call == "publish_version")
@@ -79,7 +79,7 @@ def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
         gimel_at().plan_rollback("nonsense")
 
 
-def test_deploying_after_a_rollback_goes_forward_and_says_so(account, gimel_at):
+def test_a_note_says_that_a_deploy_ends_a_rollback(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
@@ -89,7 +89,7 @@ def test_deploying_after_a_rollback_goes_forward_and_says_so(account, gimel_at):
     assert any("a rollback is in effect" in note for note in plan.notes)
 
 
-def test_a_function_younger_than_the_release_stays(account, gimel_at):
+def test_a_function_newer_than_the_release_stays_as_it_is(account, gimel_at):
     extra = {
         "lambda": {"FunctionName": "cart", "Handler": "gimel.track"},
         "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},
@@ -102,7 +102,7 @@ def test_a_function_younger_than_the_release_stays(account, gimel_at):
     assert memories(account) == [256] * 4
 
 
-def test_nothing_deployed_or_one_release_only_is_told_in_words(account, gimel_at):
+def test_without_an_earlier_release_a_rollback_is_an_error(account, gimel_at):
     with pytest.raises(NothingToRollBack, match="nothing to roll back"):
         gimel_at().plan_rollback()
     apply(gimel_at())
@@ -118,7 +118,7 @@ def test_the_newest_five_versions_are_kept(account, gimel_at):
     assert memories(account) == [263] * 4
 
 
-def test_few_versions_are_all_kept(account, gimel_at):
+def test_up_to_five_versions_are_kept(account, gimel_at):
     apply(gimel_at(memory_mb=256))
     apply(gimel_at(memory_mb=257))
     assert versions(account) == [1, 2]

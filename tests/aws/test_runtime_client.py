@@ -1,4 +1,4 @@
-"""The zip under awslambdaric, the runtime client that AWS itself runs, with a real Redis."""
+"""The zip under awslambdaric, the runtime client that AWS itself uses, with a real Redis."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_password_comes_from_the_environment(unzip, tmp_path):
         server.stop()
 
 
-def test_an_error_over_http_is_an_answer_and_a_flat_one_an_error(unzip, redis_server):
+def test_an_http_error_is_a_response_and_a_flat_events_error_is_raised(unzip, redis_server):
     folder, environ = unzip(host="127.0.0.1", port=redis_server.port)
     with Lambda(folder, "gimel.track", **environ) as track:
         kind, answer = track(proxy("GET", experiment="button"))
@@ -88,7 +88,7 @@ def test_a_lost_redis_is_a_503_and_the_same_container_recovers(unzip, redis_serv
         assert track(proxy("GET", **EVENT))[1]["statusCode"] == 200
 
 
-def test_an_import_error_is_told_to_lambda(unzip, redis_server):
+def test_an_import_error_is_reported_to_lambda(unzip, redis_server):
     folder, environ = unzip(host="127.0.0.1", port=redis_server.port)
     (folder / "gimel" / "handlers.py").unlink()
     for compiled in (folder / "gimel" / "__pycache__").glob("handlers.*"):
@@ -101,7 +101,7 @@ def test_an_import_error_is_told_to_lambda(unzip, redis_server):
 
 def test_a_cold_start_compiles_nothing(unzip, redis_server):
     folder, environ = unzip(host="127.0.0.1", port=redis_server.port)
-    # Were sources read, these would fail: compiled files are taken without a look at them.
+    # These sources would fail if they were read, but compiled files are used without checking them.
     for source in [*(folder / "gimel").rglob("*.py"), *(folder / "redis").rglob("*.py")]:
         if importlib_cache(source).exists():
             source.write_text("raise ImportError('the source was read')")

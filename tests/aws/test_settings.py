@@ -1,4 +1,4 @@
-"""The `aws` section and extra_wiring: what is wrong is told, all at once and with the cure."""
+"""Problems in the `aws` section and in extra_wiring are all described, with their fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.parts import ROOT
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "message"),
     [
         ({"memory": 256}, "aws.memory: unknown key; did you mean memory_mb?"),
         ({"memory_mb": 64}, "aws.memory_mb: must be a whole number from 128 to 10240, not 64"),
@@ -35,13 +35,13 @@ from tests.parts import ROOT
         ({"tags": {f"t{number}": "" for number in range(50)}}, "aws.tags: must be"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_cure(section, said):
+def test_every_problem_is_described_with_its_fix(section, message):
     problems = []
     settings.read(section, problems)
-    assert said in "\n".join(problems)
+    assert message in "\n".join(problems)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path):
+def test_all_problems_are_listed_at_once(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"redis": {"host": "r"}, "aws": {"memory_mb": 1, "timeout_s": 99}, "precison": 4}))
     with pytest.raises(ConfigError) as caught:
@@ -59,7 +59,7 @@ def test_the_default_runtime_is_that_of_this_python():
     assert settings.default_runtime() == (local if local in settings.RUNTIMES else settings.RUNTIMES[-1])
 
 
-def test_the_template_names_every_key_of_the_section_and_is_accepted():
+def test_the_template_names_every_key_of_the_section_and_is_valid():
     text = (ROOT / "config.json.template").read_text()
     section = json.loads(text)["aws"]
     named = {key.removeprefix("// ") for key in section}
@@ -78,7 +78,7 @@ def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"lambda": {}}, r"extra_wiring\[0\] is incomplete or invalid"),
         (entry(handler="shop.track"), "unknown handler shop.track"),
@@ -89,18 +89,18 @@ def entry(name: str = "cart", handler: str = "gimel.track", part: str = "cart", 
         (entry(name="a b"), "not a valid function name"),
     ],
 )
-def test_extra_wiring_that_cannot_work_is_refused(wrong, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_extra_wiring_is_an_error(wrong, message):
+    with pytest.raises(ConfigError, match=message):
         wiring.wire([wrong])
 
 
-def test_names_as_long_as_lambda_takes_are_taken():
+def test_names_may_be_as_long_as_lambda_allows():
     assert wiring.wire([entry(name="c" * 64)]).functions[-1].name == "c" * 64
     with pytest.raises(ConfigError, match="not a valid function name"):
         wiring.wire([entry(name="c" * 65)])
 
 
-def test_usual_tags_are_taken():
+def test_usual_tags_are_accepted():
     tags = {"team": "web", "cost center": "12/3", "Bücher": "a_b.c:d=e+f-g@h", "empty": ""}
     problems = []
     assert settings.read({"tags": tags}, problems).tags == tags
@@ -127,5 +127,5 @@ def test_no_two_deployments_share_a_function_name():
         ("redis://h?db=1", "redis://h?db=1", None),
     ],
 )
-def test_no_password_stays_in_a_url_wherever_it_stood(url, kept, password):
+def test_the_password_is_removed_from_any_part_of_a_url(url, kept, password):
     assert desired._without_password(url) == (kept, password)

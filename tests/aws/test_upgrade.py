@@ -1,4 +1,4 @@
-"""A running Gimel 1.5 becomes a Gimel 2 under the same id, URL and key, and answers all the while."""
+"""A running Gimel 1.5 is upgraded under the same id, URL and key, and serves every request meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def old(account):
     return gimel15.lay_out(account)
 
 
-def test_id_url_and_key_stay(account, gimel_at, old):
+def test_id_url_and_key_stay_the_same(account, gimel_at, old):
     values = apply(gimel_at())
     state = account.state()
     assert (values[API.name], list(state["apis"])) == (old.api, [old.api])
@@ -34,7 +34,7 @@ def test_id_url_and_key_stay(account, gimel_at, old):
     assert gimel_at().aws.api_url(old.api) == f"https://{old.api}.execute-api.eu-west-1.amazonaws.com/prod"
 
 
-def test_it_ends_like_a_fresh_one(account, gimel_at, old):
+def test_the_result_equals_a_fresh_deployment(account, gimel_at, old):
     apply(gimel_at())
     assert descriptions(gimel_at().plan()) == []
     upgraded = named(account.state())
@@ -45,7 +45,7 @@ def test_it_ends_like_a_fresh_one(account, gimel_at, old):
 
 
 def named(state: dict[str, Any]) -> dict[str, Any]:
-    """The state with names for ids."""
+    """The state with ids replaced by names."""
     (api,) = state["apis"]
     (key,) = state["keys"]
     (plan,) = state["plans"]
@@ -53,13 +53,13 @@ def named(state: dict[str, Any]) -> dict[str, Any]:
     return json.loads(text.replace(api, "API").replace(key, "KEY").replace(plan, "PLAN"))
 
 
-def test_the_key_that_opened_nothing_is_put_into_a_usage_plan(account, gimel_at, old):
+def test_the_key_is_added_to_a_usage_plan(account, gimel_at, old):
     apply(gimel_at())
     plan = account.only("plans")
     assert (plan["keys"], plan["apiStages"]) == ([old.key], [{"apiId": old.api, "stage": "prod"}])
 
 
-def test_the_role_loses_its_wildcards_after_the_stage_has_left_the_old_api(account, gimel_at, old):
+def test_the_role_loses_its_wildcards_after_the_stage_has_moved(account, gimel_at, old):
     plan = descriptions(gimel_at().plan())
     narrowing = plan.index("delete policy gimel of role gimel")
     assert narrowing < plan.index("allow only Lambda to assume role gimel")
@@ -90,7 +90,7 @@ def test_every_event_is_served_after_every_step(account, gimel_at, old):
 
 
 class Gateway:
-    """API Gateway's rule that moto lacks: a stage goes on with the deployment it was pointed at."""
+    """What moto lacks: a stage keeps serving the deployment it points to."""
 
     def __init__(self, account: Account, api: str) -> None:
         self.account, self.api = account, api
@@ -108,7 +108,7 @@ class Gateway:
                 self.live = self.snapshots[patch["value"]]
 
     def require_served(self, when: str) -> set[str]:
-        """Fail unless each old endpoint reaches code that takes its shape. The kinds of integration in use."""
+        """Fail unless each old endpoint reaches code that accepts its events. Returns the types of integrations."""
         role = self.account.role("gimel")
         kinds = set()
         for name, _, _, path, verb, _ in gimel15.FUNCTIONS:
@@ -119,7 +119,7 @@ class Gateway:
             version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
             running = client.get_function_configuration(FunctionName=name, Qualifier=version)
             if method["type"] == "AWS":
-                # Called through the role: with Gimel 1.5's flat events, which both take.
+                # Invoked through the role, with Gimel 1.5's flat events, which both versions accept.
                 services = [one["Principal"]["Service"] for one in role["trust"]["Statement"]]
                 assert "apigateway.amazonaws.com" in services, when
                 assert "lambda:InvokeFunction" in json.dumps(role["policies"]), when
@@ -130,11 +130,11 @@ class Gateway:
         return kinds
 
 
-def test_what_a_gimel_in_another_region_would_lose_is_said_before(account, gimel_at, old):
+def test_a_note_warns_of_a_gimel_1_in_another_region(account, gimel_at, old):
     assert any("another region" in note for note in gimel_at().plan().notes)
 
 
-def test_functions_that_would_leave_their_vpc_are_named_with_what_keeps_them_in_it(account, gimel_at, old):
+def test_a_note_names_functions_that_leave_their_vpc_and_the_setting_that_keeps_them(account, gimel_at, old):
     inside = {"SubnetIds": ["subnet-2", "subnet-1"], "SecurityGroupIds": ["sg-1"]}
     for name in ("gimel-track", "gimel-all-experiments"):
         account.client("lambda").update_function_configuration(FunctionName=name, VpcConfig=inside)
@@ -147,7 +147,7 @@ def test_functions_that_would_leave_their_vpc_are_named_with_what_keeps_them_in_
     assert not any("VPC" in note for note in gimel_at().plan().notes)
 
 
-def test_old_lines_of_a_log_that_go_are_said_to_go(account, gimel_at, old):
+def test_the_plan_says_if_older_log_entries_are_deleted(account, gimel_at, old):
     logs = account.client("logs")
     for name, days in (("gimel-track", None), ("gimel-all-experiments", 365), ("gimel-delete-experiment", 7)):
         logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
@@ -164,7 +164,7 @@ def test_old_lines_of_a_log_that_go_are_said_to_go(account, gimel_at, old):
     ]
 
 
-def test_the_version_of_gimel_15_is_no_target_of_a_rollback(account, gimel_at, old):
+def test_a_rollback_to_gimel_15_is_an_error(account, gimel_at, old):
     apply(gimel_at())
     with pytest.raises(NothingToRollBack, match="supports this API"):
         gimel_at().plan_rollback()
@@ -195,7 +195,7 @@ def test_extra_wiring_of_gimel_1_adds_a_path_to_the_same_function(account, gimel
     assert sorted(account.state()["functions"]["gimel-track"]["policy"]) == ["gimel-track"]
 
 
-def test_paths_that_look_alike_are_allowed_each_for_itself(account, gimel_at):
+def test_similar_paths_have_separate_permissions(account, gimel_at):
     parts = ["k-cart", "k_cart", "k.cart", "k" * 120, "k" * 121]
     extras = [
         {
@@ -212,7 +212,7 @@ def test_paths_that_look_alike_are_allowed_each_for_itself(account, gimel_at):
     assert descriptions(gimel_at({"extra_wiring": extras}).plan()) == []
 
 
-def test_a_function_of_its_own_comes_and_goes_with_extra_wiring(account, gimel_at):
+def test_a_function_of_extra_wiring_is_created_and_deleted_with_it(account, gimel_at):
     extra = {
         "lambda": {"FunctionName": "cart", "Handler": "gimel.track", "MemorySize": 192, "Timeout": 60},
         "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from gimel.errors import ConfigError
 from gimel.ops.commands import dashboard
 from gimel.ops.server.app import App
 from gimel.ops.server.local import LocalApi
+from gimel.ops.server.wsgi import PortTaken
 from tests.parts import free_port
 
 
@@ -43,7 +43,7 @@ def test_a_free_port_replaces_the_default_one_if_that_is_taken(taken, capsys):
 
 
 def test_a_port_that_was_asked_for_is_not_replaced(taken):
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(PortTaken) as error:
         port_of(taken)
     assert error.value.hint == "choose another port with --port"
 

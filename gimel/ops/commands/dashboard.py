@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 import click
 from rich.markup import escape
 
-from gimel.errors import ConfigError
 from gimel.events import DEFAULT_NAMESPACE, read_namespace
 from gimel.ops.api_client import base_url
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.server.app import App
 from gimel.ops.server.proxy import Forwarder
 from gimel.ops.server.tokens import SessionTokens
-from gimel.ops.server.wsgi import Server
+from gimel.ops.server.wsgi import PortTaken, Server
 
 from .console import PORTS, browser_option, config_option, err, key_option, out, run, stoppable
 
@@ -53,9 +52,9 @@ def bind(app: App, port: int | None) -> Server:
     """A server at this port; None means the default port, or any free one if that is taken."""
     try:
         return Server(app, HOST, PORT if port is None else port)
-    except ConfigError as error:
+    except PortTaken:
         if port is not None:
-            raise ConfigError(error.message, "choose another port with --port") from None
+            raise
     err.print(f"[yellow]Port {PORT} is taken, so this dashboard has another address than usual.[/]", soft_wrap=True)
     return Server(app, HOST, 0)
 

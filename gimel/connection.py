@@ -68,20 +68,13 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
         if not settings.tls_verify:
             options |= {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
     try:
-        client = redis.Redis.from_url(settings.url, **options) if settings.url else _by_parts(settings, options)
+        if settings.url:
+            client = redis.Redis.from_url(settings.url, **options)
+        else:
+            options |= {"unix_socket_path": settings.unix_socket, "db": settings.db, "ssl": settings.tls}
+            client = redis.Redis(settings.host, settings.port, **options)
         client.connection_pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
         client.connection_pool.make_connection()
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("invalid combination of Redis settings", str(error)) from None
     return client
-
-
-def _by_parts(settings: config.RedisSettings, options: dict[str, Any]) -> redis.Redis:
-    return redis.Redis(
-        host=settings.host,
-        port=settings.port,
-        unix_socket_path=settings.unix_socket,
-        db=settings.db,
-        ssl=settings.tls,
-        **options,
-    )

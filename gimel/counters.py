@@ -162,7 +162,11 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     sets = [counters_key(namespace, name) for name in names]
     members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
     own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
-    values: list[int] = _pipeline(client, [counter for _, counter in own], _size)
+    values: list[int] = _pipeline(
+        client,
+        [counter for _, counter in own],
+        lambda pipe, counter: pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key),
+    )
     readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
     for (name, counter), value in zip(own, values):
         readings[name, counter.goal, counter.variant].append((counter.kind, value))
@@ -172,10 +176,6 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
         estimates = [value for kind, value in parts if kind != "exact"]
         counts[name].setdefault(goal, {})[variant] = total(exact, estimates)
     return counts
-
-
-def _size(pipe: Any, counter: Counter) -> object:
-    return pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key)
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:

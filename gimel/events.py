@@ -99,11 +99,21 @@ def read_scope(params: Mapping[str, object]) -> str | None:
     return scope
 
 
+def _name_problems(text: str) -> list[str]:
+    problems = []
+    if len(text) > MAX_NAME_LENGTH:
+        problems.append(f"has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed")
+    if CONTROL.search(text):
+        problems.append("contains a control character")
+    return problems + _encoding_problems(text)
+
+
+def _encoding_problems(text: str) -> list[str]:
+    return ["is not valid UTF-8"] if SURROGATE.search(text) else []
+
+
 def _required(
-    item: Mapping[str, object],
-    field: str,
-    problems: list[str],
-    find_problems: Callable[[str], list[str]] | None = None,
+    item: Mapping[str, object], field: str, problems: list[str], check: Callable[[str], list[str]] = _name_problems
 ) -> str:
     value = item.get(field)
     if value is None:
@@ -115,7 +125,7 @@ def _required(
         return ""
     if not text:
         problems.append(f"{field} is empty")
-    problems.extend(f"{field} {problem}" for problem in (find_problems or _name_problems)(text))
+    problems.extend(f"{field} {problem}" for problem in check(text))
     return text
 
 
@@ -140,19 +150,6 @@ def _text(value: object) -> str | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return None
-
-
-def _name_problems(text: str) -> list[str]:
-    problems = []
-    if len(text) > MAX_NAME_LENGTH:
-        problems.append(f"has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed")
-    if CONTROL.search(text):
-        problems.append("contains a control character")
-    return problems + _encoding_problems(text)
-
-
-def _encoding_problems(text: str) -> list[str]:
-    return ["is not valid UTF-8"] if SURROGATE.search(text) else []
 
 
 def _kind(value: object) -> str:

@@ -143,20 +143,16 @@ def _read(call: _Call) -> Request:
     # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():
         return Request(params, [params])
-    text = _decode(body)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise BadRequest(["the body is not valid UTF-8"], HINT) from None
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     # `curl -d` labels JSON as a form, too.
     if kind == FORM and not text.lstrip().startswith(("{", "[")):
         return Request(params, [_form(text)])
     items, is_list = _read_json(text)
     return Request(params, items, is_list)
-
-
-def _decode(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadRequest(["the body is not valid UTF-8"], HINT) from None
 
 
 def _read_json(text: str) -> tuple[list[object], bool]:

@@ -193,8 +193,10 @@ def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) ->
     if comparisons and against:
         verdict = verdicts.of_goal(comparisons, control, against)
     elif against:
-        verdict = verdicts.no_data(
-            f"nothing to compare: only {named(control)} has visitors so far", "a comparison needs a second variant"
+        verdict = Verdict(
+            "no_data",
+            f"nothing to compare: only {named(control)} has visitors so far",
+            "a comparison needs a second variant",
         )
     elif any(count.value for count in trials.values()):
         verdict = verdicts.no_control(control)
@@ -239,7 +241,7 @@ def _without_test(label: str, variants: Variants) -> Verdict | None:
 def _no_visitors(reached: Collection[Count]) -> Verdict:
     successes = sum(count.value for count in reached)
     lost = f"{successes:,} reached the goal, but none was counted as a participant" if successes else ""
-    return verdicts.no_data("no visitors yet", lost)
+    return Verdict("no_data", "no visitors yet", lost)
 
 
 def _for_json(value: Any) -> Any:

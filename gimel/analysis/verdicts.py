@@ -135,7 +135,7 @@ def of_experiment(
     loses another makes it `mixed`: whoever reads of the one must read of the other.
     """
     if not goals:
-        return None, no_data("no goal has been reached yet")
+        return None, Verdict("no_data", "no goal has been reached yet")
     split = []
     for label, states in variants.items():
         won, lost = ([goal for goal, state in states.items() if state == end] for end in ("winner", "loser"))
@@ -147,11 +147,6 @@ def of_experiment(
     return first, goals[first]
 
 
-def no_data(text: str, reason: str = "") -> Verdict:
-    """The verdict if there is nothing to judge."""
-    return Verdict("no_data", text, reason)
-
-
 def not_compared(label: str) -> Verdict:
     """The verdict on a variant without a weight, if others have one."""
     return Verdict("not_compared", "not compared", f"{named(label)} has no weight in config.json")
@@ -159,8 +154,10 @@ def not_compared(label: str) -> Verdict:
 
 def no_control(label: str) -> Verdict:
     """The verdict if the control has no visitors."""
-    return no_data(
-        f"{named(label)}, the control, has no visitors yet", "there is nothing to compare the other variants with"
+    return Verdict(
+        "no_data",
+        f"{named(label)}, the control, has no visitors yet",
+        "there is nothing to compare the other variants with",
     )
 
 

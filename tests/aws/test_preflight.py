@@ -21,8 +21,9 @@ def look(tmp_path):
         folder.mkdir(exist_ok=True)
         server = RedisServer(folder, *options).start()
         try:
-            wanted = config.RedisSettings(host="127.0.0.1", port=server.port, **settings)
-            return by_level(preflight.check_redis(config.Config(redis_settings=wanted), in_vpc))
+            patient = {"timeout_s": 20, "connect_timeout_s": 20}  # for a busy machine
+            redis_settings = config.RedisSettings(host="127.0.0.1", port=server.port, **patient, **settings)
+            return by_level(preflight.check_redis(config.Config(redis_settings=redis_settings), in_vpc))
         finally:
             server.stop()
 
@@ -104,8 +105,8 @@ def test_a_user_who_may_not_call_info_is_unknown_and_no_error(look):
 def test_a_loopback_address_in_a_url_is_a_warning(look, tmp_path):
     server = RedisServer(tmp_path).start()
     try:
-        wanted = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
-        found = by_level(preflight.check_redis(config.Config(redis_settings=wanted), False))
+        settings = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
+        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
         assert "localhost is a loopback address on Lambda" in found[Level.WARNING]
     finally:
         server.stop()
@@ -118,8 +119,8 @@ REFERENCES = pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gi
 def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(account, monkeypatch, password):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
-    (finding,) = preflight.check_redis(wanted, True)
+    settings = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
+    (finding,) = preflight.check_redis(settings, True)
     assert (finding.level, "create it in this account and region" in finding.hint) == (Level.ERROR, True), finding
 
 
@@ -129,8 +130,8 @@ def test_a_password_that_only_the_functions_may_read_is_unknown(monkeypatch, pas
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    wanted = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
-    (finding,) = preflight.check_redis(wanted, True)
+    settings = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
+    (finding,) = preflight.check_redis(settings, True)
     assert (finding.level, "with their own role" in finding.hint) == (Level.UNKNOWN, True), finding
 
 
@@ -153,8 +154,8 @@ def test_a_wrong_password_is_an_error(look):
 
 @pytest.mark.parametrize(("in_vpc", "level"), [(True, Level.UNKNOWN), (False, Level.WARNING)])
 def test_a_redis_that_cannot_be_reached_may_be_private(in_vpc, level):
-    wanted = config.RedisSettings(host="127.0.0.1", port=free_port())
-    (finding,) = preflight.check_redis(config.Config(redis_settings=wanted), in_vpc)
+    settings = config.RedisSettings(host="127.0.0.1", port=free_port())
+    (finding,) = preflight.check_redis(config.Config(redis_settings=settings), in_vpc)
     assert finding.level is level
     assert "could not reach Redis from here" in finding.message
     assert "private" in finding.hint

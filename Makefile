@@ -23,7 +23,7 @@ check: $(VENV)/test.stamp
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# Simulates experiments, and writes docs/statistics.md with its plots. Takes about a quarter of an hour on two cores.
+# Simulates experiments, and writes docs/evidence.md with its plots. Takes about a quarter of an hour on two cores.
 validate-statistics: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.validation
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import STAGE, marker
 
 from .gateway import API, GATEWAY
-from .steps import Ref, Step, Target, patch, summary
+from .steps import Ref, Step, Target, patch, replace
 
 KEY = Ref("API key")
 USAGE_PLAN = Ref("usage plan")
@@ -28,15 +29,9 @@ def key(desired: Desired, existing: Existing) -> Iterator[Step]:
         params = {"name": base, "description": text, "enabled": True, "tags": desired.tags}
         yield GATEWAY.step("create_api_key", f"create API key {base}", params, outputs={KEY.name: "id"})
     else:
-        patches = []
-        if found.description != text:
-            patches.append(patch("replace", "/description", text))
-        if not found.enabled:
-            patches.append(patch("replace", "/enabled", "true"))
-        if patches:
-            target = Target("apigateway", {"apiKey": found.id})
-            description = f"update API key {base}: {summary(patches)}"
-            yield target.step("update_api_key", description, {"patchOperations": patches})
+        enabled = "true" if found.enabled else "false"
+        patches = replace(("/description", found.description, text), ("/enabled", enabled, "true"))
+        yield from Target("apigateway", {"apiKey": found.id}).patch("update_api_key", f"update API key {base}", patches)
     if not existing.foreign_plan:
         yield from _usage_plan(desired, existing)
 
@@ -45,30 +40,15 @@ def _usage_plan(desired: Desired, existing: Existing) -> Iterator[Step]:
     found, base, throttle = existing.usage_plan, desired.names.base, desired.settings.key_throttle
     limits = {"rateLimit": throttle.rate, "burstLimit": throttle.burst}
     if found is None:
-        yield GATEWAY.step(
-            "create_usage_plan",
-            f"create usage plan {base}",
-            {
-                "name": base,
-                "description": marker(desired.settings.name),
-                "apiStages": [{"apiId": API, "stage": STAGE}],
-                "throttle": limits,
-                "tags": desired.tags,
-            },
-            outputs={USAGE_PLAN.name: "id"},
-        )
+        params: dict[str, Any] = {"name": base, "description": marker(desired.settings.name), "tags": desired.tags}
+        params |= {"apiStages": [{"apiId": API, "stage": STAGE}], "throttle": limits}
+        yield GATEWAY.step("create_usage_plan", f"create usage plan {base}", params, outputs={USAGE_PLAN.name: "id"})
     else:
-        patches = [
-            patch("replace", f"/throttle/{name}", f"{value:.15g}")
-            for name, value in limits.items()
-            if found.throttle.get(name) != value
-        ]
+        patches = replace(*((f"/throttle/{key}", found.throttle.get(key), value) for key, value in limits.items()))
         if not existing.api or f"{existing.api.id}:{STAGE}" not in found.stages:
             patches.append(patch("add", "/apiStages", Ref(API.name, f"{{}}:{STAGE}")))
-        if patches:
-            target = Target("apigateway", {"usagePlanId": found.id})
-            description = f"update usage plan {base}: {summary(patches)}"
-            yield target.step("update_usage_plan", description, {"patchOperations": patches})
+        target = Target("apigateway", {"usagePlanId": found.id})
+        yield from target.patch("update_usage_plan", f"update usage plan {base}", patches)
     if not found or not existing.key or existing.key.id not in found.keys:
         params = {"usagePlanId": USAGE_PLAN, "keyId": KEY, "keyType": "API_KEY"}
         yield GATEWAY.step("create_usage_plan_key", "add the API key to the usage plan", params)

@@ -59,11 +59,10 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
         )
     for vpc, names in sorted(_left_vpcs(desired, existing).items()):
         notes.append(
-            f"{', '.join(names)} will leave the VPC and can then not reach a private Redis in it; to stay, add this to "
-            f'the aws section: "vpc": {vpc}'
+            f"{', '.join(names)} will leave the VPC and can then no longer reach a private Redis in it; to stay, "
+            f'add this to the aws section: "vpc": {vpc}'
         )
-    if existing.foreign_plan:
-        plan = existing.foreign_plan
+    if plan := existing.foreign_plan:
         notes.append(
             f"the API key is in usage plan {plan.name or plan.id}, which Gimel did not create and leaves as is"
         )

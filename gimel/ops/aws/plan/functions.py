@@ -9,16 +9,14 @@ from gimel.ops.aws.desired import KEPT_VERSIONS, Desired, DesiredFunction
 from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.names import LIVE
 
-from .steps import MISSING, Ref, Step, Target
+from .steps import Ref, Step, Target
 
 
 def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
     """A log group for each function and for the access log, with the configured retention."""
     days, tags = desired.settings.log_retention_days, {"tags": desired.tags}
-    names = [desired.names.log_group(function.name) for function in desired.functions]
-    if logs_access(desired, existing):
-        names.append(desired.names.access_log_group)
-    for name in names:
+    access = [desired.names.access_log_group] if logs_access(desired, existing) else []
+    for name in [*(desired.names.log_group(function.name) for function in desired.functions), *access]:
         group = _log_group(name)
         if name not in existing.log_groups:
             exists = ("ResourceAlreadyExistsException",)
@@ -45,7 +43,7 @@ def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
         found = existing.functions.get(function.name)
         if found and found.never_worked:
             description = f"delete function {function.name}, which failed to become active"
-            yield target(function.name).step("delete_function", description, tolerates=MISSING)
+            yield target(function.name).remove("delete_function", description)
             found = None
         yield from _update(desired, function, found) if found else [_create(desired, function)]
         yield from _tags_and_concurrency(desired, function, found)
@@ -54,7 +52,11 @@ def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
         number = matching_version(desired, function, existing.functions.get(function.name))
         versions[function.name] = str(number) if number else Ref(f"version of {function.name}")
         if number is None:
-            yield _publish(function)
+            # Without a description, some emulators publish versions that have none.
+            params = {"Description": function.configuration["Description"]}
+            outputs, waiter = {f"version of {function.name}": "Version"}, "published_version_active"
+            description = f"publish a new version of {function.name}"
+            yield target(function.name).step("publish_version", description, params, outputs=outputs, waiter=waiter)
     for name, version in versions.items():
         yield from _alias(name, existing.functions.get(name), version)
 
@@ -152,17 +154,6 @@ def matching_version(desired: Desired, function: DesiredFunction, found: Functio
     return max(matching, default=None)
 
 
-def _publish(function: DesiredFunction) -> Step:
-    return target(function.name).step(
-        "publish_version",
-        f"publish a new version of {function.name}",
-        # Without it, some emulators publish versions that have no description.
-        {"Description": function.configuration["Description"]},
-        outputs={f"version of {function.name}": "Version"},
-        waiter="published_version_active",
-    )
-
-
 def _alias(name: str, found: Function | None, version: str | Ref) -> Iterator[Step]:
     alias = found.aliases.get(LIVE) if found else None
     shown = "the new version" if isinstance(version, Ref) else f"version {version}"
@@ -194,18 +185,17 @@ def prune(desired: Desired, existing: Existing) -> Iterator[Step]:
         excess = max(0, len(numbers) + (live is None) - KEPT_VERSIONS)
         for number in numbers[:excess]:
             if number not in found.aliased | {live}:
-                version = Target("lambda", {"FunctionName": function.name, "Qualifier": str(number)})
                 description = f"delete version {number} of {function.name}"
-                yield version.step("delete_function", description, tolerates=MISSING)
+                yield target(function.name).remove("delete_function", description, {"Qualifier": str(number)})
 
 
 def delete(name: str, log_group: str, existing: Existing) -> Iterator[Step]:
     """Delete a function and its log group; the group first, so that an interrupted run leaves no orphaned group."""
     yield from delete_log_group(log_group, existing)
-    yield target(name).step("delete_function", f"delete function {name}", tolerates=MISSING)
+    yield target(name).remove("delete_function", f"delete function {name}")
 
 
 def delete_log_group(name: str, existing: Existing) -> Iterator[Step]:
     """Delete a log group, if it exists."""
     if name in existing.log_groups:
-        yield _log_group(name).step("delete_log_group", f"delete log group {name}", tolerates=MISSING)
+        yield _log_group(name).remove("delete_log_group", f"delete log group {name}")

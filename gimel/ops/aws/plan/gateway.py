@@ -13,7 +13,7 @@ from gimel.ops.aws.names import LIVE, STAGE, marker
 from gimel.ops.aws.wiring import Route
 
 from . import functions
-from .steps import MISSING, Ref, Step, Target, patch, summary
+from .steps import Ref, Step, Target, patch, replace
 
 API = Ref("API")
 DEPLOYMENT = Ref("API deployment")
@@ -23,6 +23,8 @@ ON_API = Target("apigateway", {"restApiId": API})
 
 INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET", "responseTransferMode": "BUFFERED"}
 """What API Gateway itself fills in."""
+
+INVOCATION = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"}
 
 ALL_METHODS = "*/*"
 
@@ -73,7 +75,7 @@ def _method(desired: Desired, existing: Existing, route: Route) -> Iterator[Step
     keep = found is not None and _is_plain(found, route.needs_key)
     if found and not keep:
         # No call replaces a method. The stage keeps serving the old one until `release`.
-        yield method.step("delete_method", f"delete method {title}", tolerates=MISSING)
+        yield method.remove("delete_method", f"delete method {title}")
     if not keep:
         description = f"create method {title}" + (" (requires the API key)" if route.needs_key else "")
         yield method.step("put_method", description, {"authorizationType": "NONE", "apiKeyRequired": route.needs_key})
@@ -109,13 +111,12 @@ def _delete_stale(desired: Desired, existing: Existing) -> Iterator[Step]:
     paths = {route.path for route in desired.wiring.routes} | {"/"}
     # The longest first, so that a path is deleted before its parent.
     for path in sorted(set(resources) - paths, key=len, reverse=True):
-        resource = {"resourceId": resources[path]}
-        yield ON_API.step("delete_resource", f"delete path {path}", resource, tolerates=MISSING)
+        yield ON_API.remove("delete_resource", f"delete path {path}", {"resourceId": resources[path]})
     routes = {(route.path, route.method) for route in desired.wiring.routes}
     for path, verb in sorted(existing.api.methods):
         if path in paths and (path, verb) not in routes:
             method = {"resourceId": resources[path], "httpMethod": verb}
-            yield ON_API.step("delete_method", f"delete method {verb} {path}", method, tolerates=MISSING)
+            yield ON_API.remove("delete_method", f"delete method {verb} {path}", method)
 
 
 def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
@@ -127,12 +128,14 @@ def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
         found = existing.functions.get(name)
         granted = dict(found.permissions) if found else {}
         for statement, path in sorted(own.items()):
-            source = Ref(API.name, desired.account.arn("execute-api", f"{{}}/{STAGE}/*{path}"))
+            source = Ref(API.name, desired.names.account.arn("execute-api", f"{{}}/{STAGE}/*{path}"))
             correct = existing.api and granted.get(statement) == source.fill(existing.api.id)
             if statement in granted and not correct:
                 yield _remove_permission(name, statement)
             if not correct:
-                yield _add_permission(name, statement, path, source)
+                description = f"add permission: API Gateway may invoke {name} for {path}"
+                params = {**INVOCATION, "SourceArn": source}
+                yield _permission(name, statement).step("add_permission", description, params)
         for statement in sorted(granted):
             if statement.startswith("gimel-") and statement not in own:
                 yield _remove_permission(name, statement)
@@ -143,7 +146,7 @@ def _statement_id(path: str) -> str:
     part = path.lstrip("/")
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", part):
         return f"gimel-{part}"
-    # Ids take no dots and at most 100 characters, and no two paths may end up with the same one.
+    # Ids may not contain dots or exceed 100 characters, and no two paths may end up with the same one.
     return f"gimel-{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
@@ -151,15 +154,8 @@ def _permission(name: str, statement: str) -> Target:
     return Target("lambda", {"FunctionName": name, "Qualifier": LIVE, "StatementId": statement})
 
 
-def _add_permission(name: str, statement: str, path: str, source: Ref) -> Step:
-    description = f"add permission: API Gateway may invoke {name} for {path}"
-    params = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com", "SourceArn": source}
-    return _permission(name, statement).step("add_permission", description, params)
-
-
 def _remove_permission(name: str, statement: str) -> Step:
-    description = f"remove permission {statement} of {name}"
-    return _permission(name, statement).step("remove_permission", description, tolerates=MISSING)
+    return _permission(name, statement).remove("remove_permission", f"remove permission {statement} of {name}")
 
 
 def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator[Step]:
@@ -180,14 +176,11 @@ def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator
     if not stage:
         params = {"deploymentId": deployed, "description": marker(desired.settings.name), "tags": desired.tags}
         yield on_stage.step("create_stage", f"create stage {STAGE}", params)
-    patches = list(_stage_patches(desired, existing, stage or {}))
-    if stage and stage.get("deploymentId") != deployed:
-        patches.insert(0, patch("replace", "/deploymentId", deployed))
-    if patches:
-        description = f"configure stage {STAGE}: {summary(patches)}"
-        yield on_stage.step("update_stage", description, {"patchOperations": patches})
+    patches = replace(("/deploymentId", stage.get("deploymentId"), deployed)) if stage else []
+    patches += _stage_patches(desired, existing, stage or {})
+    yield from on_stage.patch("update_stage", f"configure stage {STAGE}", patches)
     if stage and not desired.is_tagged(stage.get("tags") or {}):
-        arn = Ref(API.name, desired.account.arn("apigateway", f"/restapis/{{}}/stages/{STAGE}", owned=False))
+        arn = Ref(API.name, desired.names.account.arn("apigateway", f"/restapis/{{}}/stages/{STAGE}", owned=False))
         yield GATEWAY.step("tag_resource", f"tag stage {STAGE}", {"resourceArn": arn, "tags": desired.tags})
 
 
@@ -195,19 +188,17 @@ def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any
     methods = stage.get("methodSettings") or {}
     found = methods.get(ALL_METHODS) or {}
     throttle = desired.settings.throttle
-    for key, before, value in (
-        ("rateLimit", found.get("throttlingRateLimit"), throttle.rate),
-        ("burstLimit", found.get("throttlingBurstLimit"), throttle.burst),
-    ):
-        if before != value:
-            yield patch("replace", f"/{ALL_METHODS}/throttling/{key}", f"{value:.15g}")
+    yield from replace(
+        (f"/{ALL_METHODS}/throttling/rateLimit", found.get("throttlingRateLimit"), throttle.rate),
+        (f"/{ALL_METHODS}/throttling/burstLimit", found.get("throttlingBurstLimit"), throttle.burst),
+    )
     # Settings of single methods override those of all. Their names are escaped already, as patch paths are.
     yield from (patch("remove", f"/{method}") for method in sorted(set(methods) - {ALL_METHODS}))
     log = stage.get("accessLogSettings") or {}
     if functions.logs_access(desired, existing):
         arn = desired.names.log_group_arn(desired.names.access_log_group)
-        for key, text in (("destinationArn", arn), ("format", ACCESS_LOG_FORMAT)):
-            if str(log.get(key, "")).removesuffix(":*") != text:
-                yield patch("replace", f"/accessLogSettings/{key}", text)
+        before = str(log.get("destinationArn", "")).removesuffix(":*")
+        yield from replace(("/accessLogSettings/destinationArn", before, arn))
+        yield from replace(("/accessLogSettings/format", log.get("format"), ACCESS_LOG_FORMAT))
     elif log.get("destinationArn") and not desired.settings.access_log:
         yield patch("remove", "/accessLogSettings")

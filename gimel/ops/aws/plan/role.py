@@ -11,7 +11,7 @@ from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing, Role
 from gimel.ops.aws.names import Names, marker
 
-from .steps import MISSING, Step, Target
+from .steps import Step, Target
 
 TRUST = policies.as_text(policies.TRUST)
 
@@ -55,7 +55,7 @@ def delete(role: Role, names: Names) -> Iterator[Step]:
     yield from _delete_policies(name, set(role.policies) - other_regions)
     if not other_regions:
         yield from _detach_policies(name, role)
-        yield _target(name).step("delete_role", f"delete role {name}", tolerates=MISSING)
+        yield _target(name).remove("delete_role", f"delete role {name}")
 
 
 def _target(name: str) -> Target:
@@ -94,10 +94,9 @@ def _put_trust(name: str, trust: str, description: str) -> Step:
 def _delete_policies(name: str, policies: set[str]) -> Iterator[Step]:
     for policy in sorted(policies):
         description = f"delete policy {policy} of role {name}"
-        yield _target(name).step("delete_role_policy", description, {"PolicyName": policy}, tolerates=MISSING)
+        yield _target(name).remove("delete_role_policy", description, {"PolicyName": policy})
 
 
 def _detach_policies(name: str, role: Role) -> Iterator[Step]:
     for arn in role.attached:
-        description = f"detach policy {arn} from role {name}"
-        yield _target(name).step("detach_role_policy", description, {"PolicyArn": arn}, tolerates=MISSING)
+        yield _target(name).remove("detach_role_policy", f"detach policy {arn} from role {name}", {"PolicyArn": arn})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,15 @@ class Target:
             options["waiter_params"] = self.params
         merged = {**self.params, **(params or {})}
         return Step(description=description, service=self.service, call=call, params=merged, **options)
+
+    def remove(self, call: str, description: str, params: Mapping[str, Any] | None = None) -> Step:
+        """A call that deletes it, or part of it, and succeeds if that is gone already."""
+        return self.step(call, description, params, tolerates=MISSING)
+
+    def patch(self, call: str, title: str, patches: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+        """A call with these patch operations, described after the title; none if there is nothing to patch."""
+        if patches:
+            yield self.step(call, f"{title}: {_summary(patches)}", {"patchOperations": patches})
 
 
 @dataclass(frozen=True)
@@ -125,12 +134,17 @@ def as_json(plan: Plan) -> str:
 
 
 def patch(op: str, path: str, value: Any = None) -> dict[str, Any]:
-    """One of API Gateway's patch operations."""
-    return {"op": op, "path": path, **({} if value is None else {"value": value})}
+    """One of API Gateway's patch operations, which take numbers as text."""
+    text = f"{value:.15g}" if isinstance(value, (int, float)) else value
+    return {"op": op, "path": path, **({} if value is None else {"value": text})}
 
 
-def summary(patches: Iterable[Mapping[str, Any]]) -> str:
-    """What patch operations change, in words."""
+def replace(*values: tuple[str, Any, Any]) -> list[dict[str, Any]]:
+    """The patch operations for those paths whose existing value (the second) is not the desired one (the third)."""
+    return [patch("replace", path, desired) for path, existing, desired in values if existing != desired]
+
+
+def _summary(patches: Sequence[Mapping[str, Any]]) -> str:
     texts = []
     for one in patches:
         text = str(one["path"]).strip("/").removeprefix("*/*/")

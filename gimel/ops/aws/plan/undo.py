@@ -9,7 +9,7 @@ from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
 from . import functions, role
-from .steps import MISSING, Plan, Step, Target, patch
+from .steps import Plan, Step, Target, patch
 
 
 def rollback(existing: Existing, release: str | None = None) -> Plan:
@@ -27,8 +27,7 @@ def rollback(existing: Existing, release: str | None = None) -> Plan:
     if not shared:
         which = f"version of release {release}" if release else "version of an earlier release that supports this API"
         raise NothingToRollBack(f"the functions have no {which}", "deploy an earlier state of your files instead")
-    first = old[0]
-    target = max(shared, key=lambda found: earlier[first.name][found])
+    target = max(shared, key=lambda found: earlier[old[0].name][found])
     steps = []
     for function in old:
         version = earlier[function.name][target]
@@ -36,10 +35,8 @@ def rollback(existing: Existing, release: str | None = None) -> Plan:
             description = f"point alias {LIVE} of {function.name} to version {version}, release {target}"
             description += f" (now version {function.live})"
             steps.append(functions.move_alias(function.name, str(version), description))
-    kept = tuple(
-        f"{function.name} has no earlier version and stays as it is" for function in live if function not in old
-    )
-    return Plan(tuple(steps), notes=kept)
+    kept = [function.name for function in live if function not in old]
+    return Plan(tuple(steps), notes=tuple(f"{name} has no earlier version and stays as it is" for name in kept))
 
 
 def _earlier(function: Function, release: str | None) -> dict[str, int]:
@@ -56,7 +53,10 @@ def _earlier(function: Function, release: str | None) -> dict[str, int]:
 def destroy(existing: Existing, names: Names) -> Plan:
     """Delete everything that is marked as created by this deployment, from the outside in. Redis is not touched."""
     notes = list(existing.notes)
-    steps: list[Step] = [*_key(existing, names, notes), *_api(existing, names)]
+    steps, api = list(_key(existing, names, notes)), existing.api
+    if api and is_of(names.deployment, api.description):
+        target = Target("apigateway", {"restApiId": api.id})
+        steps.append(target.remove("delete_rest_api", f"delete API {names.base} ({api.id})"))
     for name, function in sorted(existing.functions.items()):
         if function.belongs_to(names.deployment):
             steps += functions.delete(name, names.log_group(name), existing)
@@ -78,21 +78,13 @@ def _key(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:
         if own_stage in plan.stages:
             patches = {"patchOperations": [patch("remove", "/apiStages", own_stage)]}
             description = f"remove the stage from usage plan {base}"
-            yield target.step("update_usage_plan", description, patches, tolerates=MISSING)
+            yield target.remove("update_usage_plan", description, patches)
         if set(plan.stages) <= {own_stage} and set(plan.keys) <= {key.id if key else ""}:
-            yield target.step("delete_usage_plan", f"delete usage plan {base}", tolerates=MISSING)
+            yield target.remove("delete_usage_plan", f"delete usage plan {base}")
         else:
             notes.append(f"usage plan {base} has other keys or stages and is kept")
     if key and is_of(names.deployment, key.description):
-        target = Target("apigateway", {"apiKey": key.id})
-        yield target.step("delete_api_key", f"delete API key {base}", tolerates=MISSING)
-
-
-def _api(existing: Existing, names: Names) -> Iterator[Step]:
-    api = existing.api
-    if api and is_of(names.deployment, api.description):
-        target = Target("apigateway", {"restApiId": api.id})
-        yield target.step("delete_rest_api", f"delete API {names.base} ({api.id})", tolerates=MISSING)
+        yield Target("apigateway", {"apiKey": key.id}).remove("delete_api_key", f"delete API key {base}")
 
 
 def _role(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:

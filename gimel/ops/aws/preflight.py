@@ -18,24 +18,19 @@ from gimel.ops.addresses import is_loopback
 from . import policies
 from .deployment import Deployment
 
-OLDEST_REDIS = (2, 8, 9)
-"""The first with HyperLogLogs."""
-
+OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
-
-ALMOST_FULL = 0.9
-"""Of maxmemory."""
-
+ALMOST_FULL = 0.9  # of maxmemory
 NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
 
 
 class Level(Enum):
-    """How serious a finding is."""
+    """How serious a finding is, as the mark that commands show before it."""
 
-    GOOD = "ok"
-    UNKNOWN = "unknown"
-    WARNING = "warning"
-    ERROR = "error"
+    GOOD = "[green]ok[/]"
+    UNKNOWN = "[blue]?[/] "
+    WARNING = "[yellow]![/] "
+    ERROR = "[red]x[/] "
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,7 @@ def check_account(deployment: Deployment) -> Iterator[Finding]:
         arn = deployment.aws.client("sts").get_caller_identity()["Arn"]
         denied = policies.missing(deployment.aws.client("iam"), arn, account, deployment.permissions)
     except (ClientError, BotoCoreError, NotImplementedError):
-        hint = "`gimel permissions` lists what you need"
-        yield Finding(Level.UNKNOWN, "could not check IAM permissions", hint)
+        yield Finding(Level.UNKNOWN, "could not check IAM permissions", "`gimel permissions` lists what you need")
         return
     if denied:
         # Only a warning: the simulator does not know every kind of policy, and emulators differ.
@@ -165,9 +159,8 @@ def _eviction(policy: str) -> Finding:
     if policy.startswith("allkeys"):
         message = f"Redis may evict counts when it runs out of memory (eviction policy {policy})"
         return Finding(Level.WARNING, message, "set maxmemory-policy to noeviction")
-    if policy.startswith("volatile"):
-        return Finding(Level.GOOD, f"eviction policy {policy} keeps counts, which never expire")
-    return Finding(Level.GOOD, f"eviction policy {policy}")
+    note = " keeps counts, which never expire" if policy.startswith("volatile") else ""
+    return Finding(Level.GOOD, f"eviction policy {policy}{note}")
 
 
 def _persistence(info: dict[str, Any], save: str | None) -> Finding:

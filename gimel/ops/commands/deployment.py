@@ -10,36 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 
 from gimel.ops.aws import preflight
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan, Step
-from gimel.ops.aws.preflight import Finding, Level
+from gimel.ops.aws.preflight import Level
 from gimel.ops.snippet import snippet
 
 from .console import config_option, err, out
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 dry_option = click.option("--dry-run", is_flag=True, help="Show the plan without applying it.")
+FORMATS = click.Choice(["text", "json"])
 format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the plan.",
+    "--format", "form", type=FORMATS, default="text", show_default=True, help="Format of the plan."
 )
-
-MARKS = {
-    Level.GOOD: "[green]ok[/]",
-    Level.UNKNOWN: "[blue]?[/] ",
-    Level.WARNING: "[yellow]![/] ",
-    Level.ERROR: "[red]x[/] ",
-}
 
 
 @click.command()
@@ -50,7 +40,9 @@ MARKS = {
 def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> None:
     """Create or update the deployment on AWS, to match the configuration. Safe to rerun at any time."""
     deployment = Deployment.load(config_file)
-    _run_preflight(deployment)
+    # Without a spinner, which would erase botocore's prompt for an MFA code.
+    if not _run_preflight(deployment, err):
+        raise PreflightFailed("preflight failed, so nothing was changed", "fix the errors above and retry")
     with err.status("Reading the current deployment …"):
         plan = deployment.plan()
     account, bundle = deployment.aws.account, deployment.desired.bundle
@@ -99,9 +91,8 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
     deployment = Deployment.load(config_file)
     plan, base, region = deployment.plan_removal(), deployment.names.base, deployment.aws.account.region
     title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} to delete in {region}"
-    applied = _confirm_and_apply(
-        deployment, plan, title, dry_run, form, lambda: _confirm_name(deployment.settings.name, name)
-    )
+    own = deployment.settings.name
+    applied = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm_name(own, name))
     if applied and plan.steps:
         err.print("Redis keeps its data.")
 
@@ -110,10 +101,7 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
 @config_option
 def preflight_command(config_file: Path | None) -> None:
     """Check credentials, permissions and Redis, without changing anything."""
-    findings = list(preflight.check(Deployment.load(config_file)))
-    for finding in findings:
-        out.print(_line(finding), soft_wrap=True)
-    if any(finding.level is Level.ERROR for finding in findings):
+    if not _run_preflight(Deployment.load(config_file), out):
         sys.exit(1)
 
 
@@ -122,8 +110,7 @@ def preflight_command(config_file: Path | None) -> None:
 def api_key(config_file: Path | None) -> None:
     """Print the API key for reports and deletions."""
     deployment = Deployment.load(config_file)
-    _, key = deployment.require_api()
-    click.echo(deployment.key_value(key))
+    click.echo(deployment.key_value(deployment.require_api()[1]))
 
 
 @click.command("permissions")
@@ -136,21 +123,15 @@ def permissions_command(config_file: Path | None) -> None:
 COMMANDS = (deploy, rollback, destroy, preflight_command, api_key, permissions_command)
 
 
-def _run_preflight(deployment: Deployment) -> None:
-    """Show the findings of preflight. Raises PreflightFailed."""
-    failed = False
-    # Without a spinner, which would erase botocore's prompt for an MFA code.
+def _run_preflight(deployment: Deployment, console: Console) -> bool:
+    """Show the findings of preflight. Returns whether none of them is an error."""
+    passed = True
     for finding in preflight.check(deployment):
-        err.print(_line(finding), soft_wrap=True)
-        failed |= finding.level is Level.ERROR
-    if failed:
-        raise PreflightFailed("preflight failed, so nothing was changed", "fix the errors above and retry")
-
-
-def _line(finding: Finding) -> str:
-    # ASCII only: not every terminal's encoding has an arrow.
-    hint = f" [dim]-> {escape(finding.hint)}[/]" if finding.hint else ""
-    return f"{MARKS[finding.level]} {escape(finding.message)}{hint}"
+        # ASCII only: not every terminal's encoding has an arrow.
+        hint = f" [dim]-> {escape(finding.hint)}[/]" if finding.hint else ""
+        console.print(f"{finding.level.value} {escape(finding.message)}{hint}", soft_wrap=True)
+        passed &= finding.level is not Level.ERROR
+    return passed
 
 
 def _confirm_and_apply(
@@ -160,11 +141,11 @@ def _confirm_and_apply(
     _show(plan, title, form)
     if dry_run:
         return False
-    if plan.steps and not confirm():
-        err.print("Nothing was changed.")
-        return False
     if plan.steps:
-        apply(deployment, plan)
+        if not confirm():
+            err.print("Nothing was changed.")
+            return False
+        _apply(deployment, plan)
     return True
 
 
@@ -204,15 +185,9 @@ def _ask(question: Callable[[], Any], hint: str) -> Any:
         raise NotConfirmed("no answer was given, so nothing was changed", hint) from None
 
 
-def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
+def _apply(deployment: Deployment, plan: Plan) -> None:
     """Perform every step of a plan and show the progress. Raises StepFailed and Interrupted."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+    columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
         task = progress.add_task("", total=len(plan.steps))
 
@@ -227,6 +202,5 @@ def apply(deployment: Deployment, plan: Plan) -> dict[str, str]:
             progress.advance(task)
             return response
 
-        values = steps.execute(plan, perform)
+        steps.execute(plan, perform)
         progress.update(task, description="done")
-    return values

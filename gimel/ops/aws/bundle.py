@@ -57,16 +57,10 @@ class Bundle:
         return base64.b64encode(hashlib.sha256(self.data).digest()).decode()
 
 
-def wheel_folder() -> Path:
-    """The cache of downloaded wheels: $GIMEL_CACHE, or ~/.cache/gimel."""
-    return Path(os.environ.get("GIMEL_CACHE") or Path.home() / ".cache" / "gimel")
-
-
 def build(config: Mapping[str, Any], runtime: str, extra_files: Mapping[str, bytes] | None = None) -> Bundle:
     """Build the zip for a runtime such as `python3.12`. `config` is the config.json in it. Raises BundleError."""
-    files = dict(extra_files or {})
-    files["config.json"] = (json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
-    files.update(_own_files())
+    text = json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    files = {**(extra_files or {}), "config.json": text.encode(), **dict(_own_files())}
     for requirement in requirements(runtime):
         files.update(_wheel_files(wheel(requirement)))
     compiled = runtime == f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -74,16 +68,14 @@ def build(config: Mapping[str, Any], runtime: str, extra_files: Mapping[str, byt
         files.update(_compiled(files))
     data = _zip(files)
     if len(data) > MAX_BYTES:
-        raise BundleError(
-            f"the zip has {len(data):,} bytes, over the {MAX_BYTES:,} allowed", "check gimel/ for stray files"
-        )
+        message = f"the zip has {len(data):,} bytes, over the {MAX_BYTES:,} allowed"
+        raise BundleError(message, "check gimel/ for stray files")
     return Bundle(data, compiled)
 
 
 def function_config(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A config.json without comments and without what functions do not use. The caller removes secrets."""
-    cleaned = _without_comments(raw)
-    return {key: value for key, value in cleaned.items() if key not in LAPTOP_KEYS}
+    return {key: value for key, value in _without_comments(raw).items() if key not in LAPTOP_KEYS}
 
 
 def _without_comments(value: Any) -> Any:
@@ -104,14 +96,11 @@ def requirements(runtime: str) -> list[str]:
 
 
 def wheel(requirement: str) -> Path:
-    """The wheel of `name==version`, from the cache or else downloaded. Raises BundleError."""
-    folder = wheel_folder()
+    """The wheel of `name==version`, from the cache ($GIMEL_CACHE) or else downloaded. Raises BundleError."""
+    folder = Path(os.environ.get("GIMEL_CACHE") or Path.home() / ".cache" / "gimel")
     name, _, version = requirement.partition("==")
     pattern = f"{name.replace('-', '_')}-{version}-*none-any.whl"
-    found = next(iter(sorted(folder.glob(pattern))), None)
-    if found:
-        return found
-    return _download(requirement, pattern, folder)
+    return min(folder.glob(pattern), default=None) or _download(requirement, pattern, folder)
 
 
 def _download(requirement: str, pattern: str, folder: Path) -> Path:
@@ -140,9 +129,8 @@ def _own_files() -> Iterator[tuple[str, bytes]]:
 def _wheel_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with ZipFile(path) as archive:
         for name in archive.namelist():
-            if name.endswith("/") or re.search(r"\.dist-info/(?!METADATA$|licenses/|LICENSE)", name):
-                continue
-            yield name, archive.read(name)
+            if not name.endswith("/") and not re.search(r"\.dist-info/(?!METADATA$|licenses/|LICENSE)", name):
+                yield name, archive.read(name)
 
 
 def _compiled(files: Mapping[str, bytes]) -> dict[str, bytes]:

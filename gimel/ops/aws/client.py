@@ -23,9 +23,7 @@ from .plan.steps import Step
 OPTIONS = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=10, read_timeout=70)
 
 RETRY_FOR_S = 90
-DELAY_S = 1
-"""Between two tries, and between two polls of a waiter."""
-
+DELAY_S = 1  # between two tries, and between two polls of a waiter
 WAIT_S = {"published_version_active": 600}
 DEFAULT_WAIT_S = 300
 
@@ -101,7 +99,9 @@ class Aws:
             response = self._call_with_retry(getattr(client, step.call), params)
             if step.waiter:
                 version = {"Qualifier": response["Version"]} if step.waiter == "published_version_active" else {}
-                self._wait(client, step.waiter, {**step.waiter_params, **version})
+                attempts = WAIT_S.get(step.waiter, DEFAULT_WAIT_S) // DELAY_S
+                pace = {"Delay": DELAY_S, "MaxAttempts": attempts}
+                client.get_waiter(step.waiter).wait(**step.waiter_params, **version, WaiterConfig=pace)
         except (ClientError, BotoCoreError, WaiterError) as error:
             if isinstance(error, ClientError) and error.response["Error"]["Code"] in step.tolerates:
                 return {}
@@ -120,10 +120,6 @@ class Aws:
                     raise
                 self._sleep(DELAY_S)
         return call(**params)
-
-    def _wait(self, client: Any, name: str, params: Mapping[str, Any]) -> None:
-        attempts = WAIT_S.get(name, DEFAULT_WAIT_S) // DELAY_S
-        client.get_waiter(name).wait(**params, WaiterConfig={"Delay": DELAY_S, "MaxAttempts": attempts})
 
 
 def _is_transient(error: ClientError) -> bool:
@@ -145,8 +141,7 @@ def _reason(error: Exception) -> str:
     """Lambda's reason why a function never became what a waiter waited for."""
     if not isinstance(error, WaiterError):
         return ""
-    response = error.last_response
-    function = response.get("Configuration") or response
+    function = error.last_response.get("Configuration") or error.last_response
     reason = function.get("LastUpdateStatusReason") or function.get("StateReason")
     return f": {reason}" if reason else ""
 

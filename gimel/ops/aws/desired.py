@@ -18,19 +18,16 @@ from .names import Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
-MAX_NAME_LENGTH = 64
-"""Of a Lambda function."""
+MAX_NAME_LENGTH = 64  # of a Lambda function
 
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
 """Files that are included in the zip, and their names there."""
 
 SECRET_VARIABLES = {"GIMEL_REDIS_PASSWORD"}
 
+LOGGED = ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
 ACCESS_LOG_FORMAT = policies.as_text(
-    {
-        name: f"$context.{name}"
-        for name in ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
-    }
+    {name: f"$context.{name}" for name in LOGGED}
     | {"error": "$context.error.message", "integrationError": "$context.integrationErrorMessage"}
 )
 
@@ -48,7 +45,7 @@ class DesiredFunction:
 class Desired:
     """Everything that a deployment should consist of."""
 
-    account: Account
+    names: Names
     settings: AwsSettings
     wiring: wiring.Wiring
     functions: tuple[DesiredFunction, ...]
@@ -56,11 +53,6 @@ class Desired:
     role_policy: str
     role_policy_in_vpc: str
     notes: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> Names:
-        """The names of everything in the deployment."""
-        return Names(self.settings.name, self.account)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -75,7 +67,7 @@ class Desired:
     def api_digest(self) -> str:
         """The description of API Gateway's deployment. It changes only when the API does."""
         routes = [(route.path, route.method, route.function, route.needs_key) for route in self.wiring.routes]
-        text = policies.as_text([routes, self.names.base, self.account.arn("lambda", ""), GATEWAY_RESPONSES])
+        text = policies.as_text([routes, self.names.base, self.names.account.arn("lambda", ""), GATEWAY_RESPONSES])
         return f"{marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -94,8 +86,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     section, environment, files = _split(redis)
     built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
     known = [function.name for function in wired.functions]
-    unknown = sorted(set(settings.functions) - set(known))
-    if unknown:
+    if unknown := sorted(set(settings.functions) - set(known)):
         raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
     names = Names(settings.name, account)
     functions = [_function(function, settings, names, environment) for function in wired.functions]
@@ -108,11 +99,9 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     ]
     release = hashlib.sha256(policies.as_text([built.sha256, public]).encode()).hexdigest()[:12]
     text = description(settings.name, release)
-    notes = list(wired.notes)
-    if "tls_key_file" in section:
-        notes.append("the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key")
+    key_note = "the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key"
     return Desired(
-        account=account,
+        names=names,
         settings=settings,
         wiring=wired,
         functions=tuple(
@@ -121,7 +110,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
         bundle=built,
         role_policy=_policy(redis, settings, names, functions, bool(settings.subnet_ids)),
         role_policy_in_vpc=_policy(redis, settings, names, functions, in_vpc=True),
-        notes=tuple(notes),
+        notes=(*wired.notes, key_note) if "tls_key_file" in section else wired.notes,
     )
 
 
@@ -141,16 +130,12 @@ def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dic
         section.pop("password", None)
     for key, name in FILES.items():
         if key in section:
-            files[name] = _content(key, section[key])
+            try:
+                files[name] = Path(section[key]).read_bytes()
+            except OSError as error:
+                raise ConfigError(f"could not read redis.{key} ({error.strerror})", "set it to a PEM file") from None
             section[key] = name
     return section, environment, files
-
-
-def _content(key: str, path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"could not read redis.{key} ({error.strerror})", "set it to a PEM file") from None
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
@@ -169,8 +154,9 @@ def _without_password(url: str) -> tuple[str, str | None]:
 def _function(
     function: wiring.Function, settings: AwsSettings, names: Names, environment: dict[str, str]
 ) -> DesiredFunction:
-    own = settings.function(function.name)
+    own = settings.functions.get(function.name, settings.common)
     explicit = function.name in settings.functions
+    vpc = {"SubnetIds": sorted(settings.subnet_ids), "SecurityGroupIds": sorted(settings.security_group_ids)}
     configuration = {
         "Runtime": settings.runtime,
         "Role": names.role_arn,
@@ -179,10 +165,7 @@ def _function(
         "Timeout": own.timeout_s if explicit else function.timeout_s or own.timeout_s,
         "Architectures": [settings.architecture],
         "Environment": {"Variables": dict(environment)},
-        "VpcConfig": {
-            "SubnetIds": sorted(settings.subnet_ids),
-            "SecurityGroupIds": sorted(settings.security_group_ids),
-        },
+        "VpcConfig": vpc,
         "SnapStart": {"ApplyOn": "PublishedVersions" if settings.snap_start else "None"},
     }
     return DesiredFunction(names.function(function.name), configuration, own.reserved_concurrency)

@@ -62,6 +62,10 @@ def _or_none(call: Callable[..., Any], **params: Any) -> Any:
         raise
 
 
+def _is_marked(item: Mapping[str, Any], names: Names) -> bool:
+    return is_of(names.deployment, item.get("description") or "")
+
+
 def _is_own(item: Mapping[str, Any], names: Names, desired: set[str]) -> bool:
     text, name = item.get("Description") or "", item["FunctionName"]
     if is_of(names.deployment, text):
@@ -81,8 +85,7 @@ def _role(iam: Any, names: Names) -> Role | None:
         return None
     policies = {}
     for name in _pages(iam, "list_role_policies", "PolicyNames", RoleName=names.base):
-        document = _or_none(iam.get_role_policy, RoleName=names.base, PolicyName=name)
-        if document:
+        if document := _or_none(iam.get_role_policy, RoleName=names.base, PolicyName=name):
             policies[str(name)] = _normal(document["PolicyDocument"])
     attached = _pages(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=names.base)
     tags = {tag["Key"]: tag["Value"] for tag in response["Role"].get("Tags") or []}
@@ -102,16 +105,13 @@ def _normal(document: Any) -> str:
 
 def _function(client: Any, name: str) -> Function:
     response = client.get_function(FunctionName=name)
-    versions = {}
-    for item in _pages(client, "list_versions_by_function", "Versions", FunctionName=name):
-        # $LATEST is listed too, and emulators may list a number twice.
-        if item["Version"].isdigit():
-            versions[int(item["Version"])] = item
+    versions = _pages(client, "list_versions_by_function", "Versions", FunctionName=name)
     aliases = _pages(client, "list_aliases", "Aliases", FunctionName=name)
     return Function(
         name=name,
         latest=response["Configuration"],
-        versions=versions,
+        # $LATEST is listed too, and emulators may list a number twice.
+        versions={int(item["Version"]): item for item in versions if item["Version"].isdigit()},
         aliases={item["Name"]: _alias(item) for item in aliases},
         permissions=_permissions(client, name),
         tags=response.get("Tags") or {},
@@ -127,10 +127,8 @@ def _alias(item: Mapping[str, Any]) -> Alias:
 def _permissions(client: Any, name: str) -> dict[str, str]:
     """The source ARN that each statement of the alias' policy allows, by the statement's id."""
     response = _or_none(client.get_policy, FunctionName=name, Qualifier=LIVE)
-    if response is None:
-        return {}
     found = {}
-    for statement in json.loads(response["Policy"])["Statement"]:
+    for statement in json.loads(response["Policy"])["Statement"] if response else ():
         condition = (statement.get("Condition") or {}).get("ArnLike") or {}
         found[statement["Sid"]] = str(condition.get("AWS:SourceArn") or "")
     return found
@@ -138,7 +136,7 @@ def _permissions(client: Any, name: str) -> dict[str, str]:
 
 def _api(client: Any, names: Names) -> Api | None:
     named = [item for item in _pages(client, "get_rest_apis", "items") if item.get("name") == names.base]
-    marked = [item for item in named if is_of(names.deployment, item.get("description") or "")]
+    marked = [item for item in named if _is_marked(item, names)]
     # Gimel 1.x left no mark, but can be recognized by the path of its endpoint.
     candidates = marked or [item for item in named if "/track" in _resources(client, item["id"])]
     if len(candidates) > 1:
@@ -152,19 +150,18 @@ def _api(client: Any, names: Names) -> Api | None:
         return None
     api = candidates[0]["id"]
     resources = _resources(client, api)
-    methods = {}
-    for path, (resource, verbs) in resources.items():
-        for verb in verbs:
-            found = _or_none(client.get_method, restApiId=api, resourceId=resource, httpMethod=verb)
-            if found:
-                methods[path, verb] = found
+    methods = {
+        (path, verb): _or_none(client.get_method, restApiId=api, resourceId=resource, httpMethod=verb)
+        for path, (resource, verbs) in resources.items()
+        for verb in verbs
+    }
     responses = _pages(client, "get_gateway_responses", "items", restApiId=api)
     deployments = _pages(client, "get_deployments", "items", restApiId=api)
     return Api(
         id=api,
         description=candidates[0].get("description") or "",
         resources={path: resource for path, (resource, _) in resources.items()},
-        methods=methods,
+        methods={key: method for key, method in methods.items() if method},
         responses={
             item["responseType"]: item.get("responseParameters") or {}
             for item in responses
@@ -186,13 +183,10 @@ def _stage(client: Any, api: str) -> Mapping[str, Any] | None:
 
 
 def _key(client: Any, names: Names, api: Api | None, notes: list[str]) -> Key | None:
-    named = [
-        item
-        # AWS takes nameQuery as a prefix, and some emulators ignore it.
-        for item in _pages(client, "get_api_keys", "items", nameQuery=names.base)
-        if item.get("name") == names.base
-    ]
-    marked = [item for item in named if is_of(names.deployment, item.get("description") or "")]
+    # AWS takes nameQuery as a prefix, and some emulators ignore it.
+    listed = _pages(client, "get_api_keys", "items", nameQuery=names.base)
+    named = [item for item in listed if item.get("name") == names.base]
+    marked = [item for item in named if _is_marked(item, names)]
     staged = [item for item in named if api and f"{api.id}/{STAGE}" in (item.get("stageKeys") or [])]
     unmarked = [item for item in named if not (item.get("description") or "").startswith(MARK)]
     # Without an API of ours, an unmarked key of that name belongs to somebody else.
@@ -213,7 +207,7 @@ def _usage_plans(
     own = foreign = None
     for item in _pages(client, "get_usage_plans", "items"):
         stages = tuple(f"{stage['apiId']}:{stage['stage']}" for stage in item.get("apiStages") or [])
-        ours = item.get("name") == names.base and is_of(names.deployment, item.get("description") or "")
+        ours = item.get("name") == names.base and _is_marked(item, names)
         if not ours and not (api and f"{api.id}:{STAGE}" in stages):
             continue
         keys = tuple(found["id"] for found in _pages(client, "get_usage_plan_keys", "items", usagePlanId=item["id"]))

@@ -26,11 +26,9 @@ CALLS = {
         "ListRolePolicies PutRolePolicy TagRole UpdateAssumeRolePolicy",
     ),
 }
-IMPLIED = {"lambda:ListTags"}
-"""AWS checks this for another call, GetFunction."""
 
 LIST_CALLS = ["lambda:ListFunctions", "logs:DescribeLogGroups"]
-"""IAM knows no narrower resource for these."""
+"""IAM supports no narrower resource for these."""
 
 PASS_ROLE = "iam:PassRole"
 PASSED_TO = {"iam:PassedToService": "lambda.amazonaws.com"}
@@ -56,7 +54,6 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
 
     `functions` are the functions' names. One pattern covers most of them, but not those of extra wiring.
     """
-    account = names.account
     others = [name for name in sorted(functions) if not name.startswith(f"{names.base}-")]
     # Versions, aliases and the contents of a log group follow a colon, which a pattern that ends with * includes.
     patterns = [f"{names.base}-*", *(pattern for name in others for pattern in (name, f"{name}:*"))]
@@ -66,14 +63,17 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         "Logs": [names.log_group_arn(group) for group in groups],
         "Role": [names.role_arn],
     }
-    statements = [_allow(title, _actions(*CALLS[title]), arns) for title, arns in resources.items()]
+    statements = [
+        _allow(title, [f"{service}:{call}" for call in calls.split()], resources[title])
+        for title, (service, calls) in CALLS.items()
+    ]
     statements += [
         _allow("Look", LIST_CALLS, ["*"]),
         _allow("PassRole", [PASS_ROLE], [names.role_arn]) | {"Condition": {"StringEquals": PASSED_TO}},
         _allow("AccessLog", ACCESS_LOG, ["*"]),
     ]
     for method, paths in GATEWAY.items():
-        arns = [account.arn("apigateway", path, owned=False) for path in paths]
+        arns = [names.account.arn("apigateway", path, owned=False) for path in paths]
         statements.append(_allow(f"Gateway{method.title()}", [f"apigateway:{method}"], arns))
     if in_vpc:
         statements.append(_allow("Network", VPC, ["*"]))
@@ -83,10 +83,6 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
 def actions(document: Mapping[str, Any]) -> list[str]:
     """All actions of a policy, sorted."""
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
-
-
-def _actions(service: str, calls: str) -> list[str]:
-    return [f"{service}:{call}" for call in calls.split()]
 
 
 def _allow(title: str, allowed: list[str], resources: list[str]) -> dict[str, Any]:
@@ -147,7 +143,7 @@ def role_policy(log_groups: Iterable[str], readable: Mapping[str, str], in_vpc: 
         **{(action,): [arn] for action, arn in readable.items()},
     }
     if in_vpc:
-        # Lambda itself needs these, and EC2 takes no narrower resource; the functions' code is denied them below.
+        # Lambda itself needs these, and EC2 accepts no narrower resource; the functions' code is denied them below.
         allowed[NETWORK_ACTIONS] = ["*"]
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in allowed.items()

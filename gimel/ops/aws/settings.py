@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
 """Less than the 29 seconds after which API Gateway times out."""
 
-MAX_TAGS = 49
-"""AWS allows 50, and Gimel adds one."""
-
+MAX_TAGS = 49  # AWS allows 50, and Gimel adds one
 TAG_SIGNS = "_.:/=+-@"
 """Allowed by all AWS services in tags, besides letters, digits and spaces."""
 
@@ -67,8 +65,8 @@ class AwsSettings:
     architecture: str = "arm64"
     common: FunctionSettings = FunctionSettings()
     functions: dict[str, FunctionSettings] = field(default_factory=dict)
-    subnet_ids: tuple[str, ...] = ()
-    security_group_ids: tuple[str, ...] = ()
+    subnet_ids: list[str] = field(default_factory=list)
+    security_group_ids: list[str] = field(default_factory=list)
     snap_start: bool = False
     throttle: Throttle = Throttle(500, 1000)
     key_throttle: Throttle = Throttle(20, 40)
@@ -76,10 +74,6 @@ class AwsSettings:
     access_log: bool = True
     kms_key_arn: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
-
-    def function(self, name: str) -> FunctionSettings:
-        """The settings of the function with this name in the endpoint table."""
-        return self.functions.get(name, self.common)
 
 
 FUNCTION_KEYS = set(FunctionSettings.__dataclass_fields__)
@@ -110,21 +104,19 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         else:
             problems.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
     vpc = Section(take("vpc", "an object", json_object, {}), VPC_KEYS, "aws.vpc.", problems)
-    retentions = f"one of {', '.join(map(str, RETENTIONS_DAYS))}"
+    days, retentions = _one_of(*RETENTIONS_DAYS), f"one of {', '.join(map(str, RETENTIONS_DAYS))}"
     settings = AwsSettings(
         name=take("name", NAME_FORMAT, _name, default.name),
         runtime=take("runtime", f"one of {', '.join(RUNTIMES)}", _one_of(*RUNTIMES), default.runtime),
         architecture=take("architecture", "arm64 or x86_64", _one_of("arm64", "x86_64"), default.architecture),
         common=common,
         functions=functions,
-        subnet_ids=vpc.take("subnet_ids", 'a list such as ["subnet-…"]', _texts, ()),
-        security_group_ids=vpc.take("security_group_ids", 'a list such as ["sg-…"]', _texts, ()),
+        subnet_ids=vpc.take("subnet_ids", 'a list such as ["subnet-…"]', list_of(str), []),
+        security_group_ids=vpc.take("security_group_ids", 'a list such as ["sg-…"]', list_of(str), []),
         snap_start=take("snap_start", "true or false", flag, default.snap_start),
         throttle=_throttle(section, "throttle", default.throttle),
         key_throttle=_throttle(section, "key_throttle", default.key_throttle),
-        log_retention_days=take(
-            "log_retention_days", retentions, _one_of(*RETENTIONS_DAYS), default.log_retention_days
-        ),
+        log_retention_days=take("log_retention_days", retentions, days, default.log_retention_days),
         access_log=take("access_log", "true or false", flag, default.access_log),
         kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
         tags=take("tags", TAGS_FORMAT, _tags, {}),
@@ -138,14 +130,14 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
 
 
 def _function(section: Section, default: FunctionSettings) -> FunctionSettings:
+    def take(key: str, wanted: str, low: int, high: int) -> Any:
+        return section.take(key, wanted, whole(low, high), getattr(default, key))
+
     timeout = f"whole seconds from 1 to {MAX_TIMEOUT_S} (API Gateway times out after 29)"
-    return replace(
-        default,
-        memory_mb=section.take("memory_mb", "a whole number from 128 to 10240", whole(128, 10240), default.memory_mb),
-        timeout_s=section.take("timeout_s", timeout, whole(1, MAX_TIMEOUT_S), default.timeout_s),
-        reserved_concurrency=section.take(
-            "reserved_concurrency", "a whole number from 0", whole(0, 100_000), default.reserved_concurrency
-        ),
+    return FunctionSettings(
+        take("memory_mb", "a whole number from 128 to 10240", 128, 10240),
+        take("timeout_s", timeout, 1, MAX_TIMEOUT_S),
+        take("reserved_concurrency", "a whole number from 0", 0, 100_000),
     )
 
 
@@ -166,11 +158,6 @@ def _name(value: object) -> str | None:
 
 def _one_of(*values: object) -> Callable[[object], Any]:
     return lambda value: value if value in values and not isinstance(value, bool) else None
-
-
-def _texts(value: object) -> tuple[str, ...] | None:
-    texts = list_of(str)(value)
-    return None if texts is None else tuple(texts)
 
 
 def _tags(value: object) -> dict[str, str] | None:

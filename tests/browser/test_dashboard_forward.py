@@ -23,10 +23,10 @@ class Dashboard:
     """`gimel dashboard` as its user starts it."""
 
     def __init__(self, folder, *options: str, key: str | None = KEY, **more: str) -> None:
-        environ = {"BROWSER": "true"}  # the command that does nothing
+        environ = {"BROWSER": "true", **more}  # the command that does nothing
         if key:
             environ["GIMEL_API_KEY"] = key
-        self.process = start_gimel("dashboard", "--port", "0", *options, home=folder, **environ, **more)
+        self.process = start_gimel("dashboard", "--port", "0", *options, home=folder, **environ)
         self.process.wait_for_line("Press Ctrl-C to stop.")
         self.lines = self.process.lines
         self.address = next(line.split()[4] for line in self.lines if line.startswith("The dashboard is at"))

@@ -10,10 +10,6 @@ from pathlib import Path
 from gimel.errors import ConfigError
 
 
-class FileExists(ConfigError):
-    """The file exists, and may be overwritten on request only."""
-
-
 def shipped(name: str) -> Path:
     """A file at the top of the source: in a checkout, or where pip installed it. Raises ConfigError if missing."""
     checkout = Path(__file__).parents[2]
@@ -26,15 +22,11 @@ def shipped(name: str) -> Path:
 
 
 def write(path: Path, force: bool = False) -> None:
-    """Write a config.json that only its owner can read.
-
-    Raises FileExists, unless `force` is set, and ConfigError if it cannot be written.
-    """
+    """Write a config.json that only its owner can read. Without `force`, an existing file is a ConfigError."""
     text = shipped("config.json.template").read_bytes()
     if path.exists() and not force:
-        raise FileExists(
-            f"{path} already exists", "edit it with `gimel configure --edit`, or overwrite it with --force"
-        )
+        hint = "edit it with `gimel configure --edit`, or overwrite it with --force"
+        raise ConfigError(f"{path} already exists", hint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:

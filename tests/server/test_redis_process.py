@@ -45,7 +45,7 @@ def test_every_write_is_on_disk_before_it_is_answered(tmp_path, binary):
 
 def test_a_second_server_in_the_same_folder_is_refused(tmp_path, binary):
     second = redis_process.EmbeddedRedis(tmp_path / "data", binary)
-    told = pytest.raises(redis_process.FolderInUse, match="stop that server, or choose another folder")
+    told = pytest.raises(ConfigError, match="stop that server, or choose another folder")
     with redis_process.EmbeddedRedis(tmp_path / "data", binary), told:
         second.__enter__()
     with second:
@@ -211,7 +211,7 @@ def test_no_second_redis_starts_beside_an_orphan_that_hangs(tmp_path, binary, mo
                 redis_process.EmbeddedRedis(tmp_path / "data", binary).__enter__()
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        wait_for(lambda: redis_process.answers(tmp_path / "data"), "the first Redis")
+        wait_for(lambda: redis_process.is_running(tmp_path / "data", if_busy=False), "the first Redis")
 
 
 def test_reading_a_folder_without_data_creates_no_files(tmp_path, binary):

@@ -21,6 +21,6 @@ def configure(config_file: Path | None, force: bool, edit: bool) -> None:
     path = config_file or Path(os.environ.get("GIMEL_CONFIG") or Path.home() / ".gimel" / "config.json")
     if force or not (edit and path.exists()):
         resources.write(path, force)
-        out.print(f"Wrote {plain(str(path))}", soft_wrap=True)
+        out.print(f"Wrote {plain(path)}", soft_wrap=True)
     if edit:
         click.edit(filename=os.fspath(path))

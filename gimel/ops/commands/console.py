@@ -15,10 +15,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
-from gimel.ops.server.redis_process import default_folder
 from gimel.ops.server.wsgi import Server, Stopped, stop_on_signals
 
 out = Console(highlight=False)
@@ -31,7 +29,10 @@ ASCII = str.maketrans("−–—×\u00a0\u202f\ufffd", "---x  ?") | {ord("…"):
 
 config_option = click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration file.")
 data_option = click.option(
-    "--data", type=click.Path(path_type=Path), default=default_folder, help="Data folder of the embedded Redis."
+    "--data",
+    type=click.Path(path_type=Path),
+    default=lambda: Path.home() / ".gimel" / "data",
+    help="Data folder of the embedded Redis.",
 )
 key_option = click.option("--api-key", envvar="GIMEL_API_KEY", help="API key; default: $GIMEL_API_KEY.")
 namespace_option = click.option(
@@ -40,15 +41,10 @@ namespace_option = click.option(
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 
 
-def plain(text: str) -> str:
-    """Untrusted text, made safe for `out` and `err`."""
-    return escape(formats.visible(text))
-
-
-def with_cause(error: GimelError) -> str:
-    """An error's message, followed by its cause unless the message includes it."""
-    cause = error.__cause__
-    return f"{error} ({cause})" if cause and str(cause) not in str(error) else str(error)
+def plain(value: object) -> str:
+    """Untrusted text, made safe for `out` and `err`. An error's cause is added unless its message includes it."""
+    text, cause = str(value), getattr(value, "__cause__", None)
+    return escape(formats.visible(f"{text} ({cause})" if cause and str(cause) not in text else text))
 
 
 def write_any_text() -> None:

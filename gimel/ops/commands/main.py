@@ -12,7 +12,7 @@ from gimel.errors import GimelError
 
 from . import deployment
 from .configure import configure
-from .console import err, plain, with_cause, write_any_text
+from .console import err, plain, write_any_text
 from .dashboard import dashboard
 from .report import report
 from .serve import demo, serve
@@ -26,7 +26,7 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except GimelError as error:
-            err.print(f"[red]Error:[/] {plain(with_cause(error))}", soft_wrap=True)
+            err.print(f"[red]Error:[/] {plain(error)}", soft_wrap=True)
             sys.exit(1)
 
 

@@ -19,33 +19,13 @@ from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process
 from gimel.ops.server.app import App
 from gimel.ops.server.local import LocalApi
+from gimel.ops.server.redis_process import INSTALL
 from gimel.ops.server.wsgi import Server
 from gimel.ops.snippet import snippet
 
-from .console import (
-    PORTS,
-    browser_option,
-    config_option,
-    data_option,
-    err,
-    key_option,
-    out,
-    plain,
-    run,
-    stoppable,
-    with_cause,
-)
+from .console import PORTS, browser_option, config_option, data_option, err, key_option, out, plain, run, stoppable
 
 LOOPBACK = "127.0.0.1"
-INSTALL = "install the Debian package redis-server, or run `pip install 'gimel[local]'`"
-
-
-class NoRedis(ConfigError):
-    """No Redis is configured, and none is installed."""
-
-
-class ApiKeyRequired(ConfigError):
-    """Other machines could reach the server, which has no API key."""
 
 
 @click.command()
@@ -75,7 +55,7 @@ def serve(
     if not api_key and not is_loopback(host):
         why = "other machines could read reports and delete experiments"
         hint = "set one with --api-key or GIMEL_API_KEY"
-        raise ApiKeyRequired(f"cannot listen on {host} without an API key ({why})", hint)
+        raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
         store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, stack)
         server = Server(App(LocalApi(api_key or None, alephbet, is_demo).answer, cors_origin), host, port)
@@ -99,7 +79,7 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
             counters.ping(connection.client())
         except StoreUnavailable as error:
             # Not fatal: Redis may come back, and browsers resend their events.
-            err.print(f"[yellow]Warning:[/] {plain(with_cause(error))}", soft_wrap=True)
+            err.print(f"[yellow]Warning:[/] {plain(error)}", soft_wrap=True)
         return "as configured"
     binary = redis_process.find_server()
     if binary:
@@ -109,10 +89,10 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     try:
         import fakeredis
     except ImportError:
-        raise NoRedis("no redis-server found", INSTALL) from None
+        raise ConfigError("no redis-server found", INSTALL) from None
     connection.use(found, fakeredis.FakeRedis())
-    warning = f"no redis-server found, so counts are lost on exit. To keep them, {INSTALL}."
-    err.print(f"[yellow]Warning:[/] {plain(warning)}", soft_wrap=True)
+    warning = plain(f"no redis-server found, so counts are lost on exit. To keep them, {INSTALL}.")
+    err.print(f"[yellow]Warning:[/] {warning}", soft_wrap=True)
     return "in-memory fakeredis (nothing is saved)"
 
 
@@ -132,11 +112,11 @@ def demo(port: int, browser: bool) -> None:
 def use_samples(stack: ExitStack) -> str:
     """Connect the handlers to sample experiments in a temporary Redis, and return a description of it.
 
-    Touches neither the configured Redis nor the user's data folder. Raises NoRedis if there is no redis-server.
+    Touches neither the configured Redis nor the user's data folder. Raises ConfigError if there is no redis-server.
     """
     binary = redis_process.find_server()
     if binary is None:
-        raise NoRedis("the demo needs redis-server, which was not found", INSTALL)
+        raise ConfigError("the demo needs redis-server, which was not found", INSTALL)
     # Short names: the path of a Unix socket is limited to about 100 bytes.
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-")))
     server = stack.enter_context(redis_process.EmbeddedRedis(folder / "r", binary))

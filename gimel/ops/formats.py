@@ -1,10 +1,9 @@
-"""A report as a person or a program wants it: tables with verdicts, JSON or CSV."""
+"""A report as tables with verdicts for the terminal, or as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -39,11 +38,6 @@ UNBOUNDED = 1.0
 """An uncertainty for which whole percents are enough."""
 
 FIGURES = [field for field in ROW_FIELDS if field not in ("label", "successes", "trials", "verdict")]
-
-
-def as_json(report: Report) -> str:
-    """The report as it is, indented."""
-    return json.dumps(report, ensure_ascii=False, indent=2)
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:
@@ -194,31 +188,19 @@ def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
 
 def _rate(result: dict[str, Any]) -> str:
     bounds = result.get("rate_interval")
-    return percent(result["rate"], _half(bounds)) if bounds else "–"
+    return percent(result["rate"], (bounds["high"] - bounds["low"]) / 2) if bounds else "–"
 
 
 def _uplift(result: dict[str, Any]) -> str:
     uplift, bounds = result.get("uplift"), result.get("uplift_interval") or {}
     low, high = bounds.get("low"), bounds.get("high")
-    if high is None:
-        return _unbounded_uplift(uplift, low)
-    if uplift is None or low is None:
-        return "–"
-    width = (high - low) / 2
-    return f"{percent(uplift, width, True)} ({percent(low, width, True)} to {percent(high, width, True)})"
-
-
-def _unbounded_uplift(uplift: float | None, low: float | None) -> str:
-    """If the control's rate may be 0. A low end of −100 % says nothing: no uplift is below it."""
-    shown = [percent(uplift, UNBOUNDED, True)] if uplift is not None else []
-    known = [f"{percent(low, UNBOUNDED, True)} or more"] if low is not None and low > -1 else []
-    if shown and known:
-        return f"{shown[0]} ({known[0]})"
-    return "".join(shown or known) or "–"
-
-
-def _half(bounds: dict[str, float]) -> float:
-    return (bounds["high"] - bounds["low"]) / 2
+    if uplift is not None and low is not None and high is not None:
+        width = (high - low) / 2
+        return f"{percent(uplift, width, True)} ({percent(low, width, True)} to {percent(high, width, True)})"
+    # The control's rate may be 0. A low end of −100 % says nothing: no uplift is below it.
+    shown = percent(uplift, UNBOUNDED, True) if uplift is not None else ""
+    known = f"{percent(low, UNBOUNDED, True)} or more" if low is not None and low > -1 else ""
+    return f"{shown} ({known})" if shown and known else shown or known or "–"
 
 
 def _chance(result: dict[str, Any]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 
@@ -22,7 +23,6 @@ from gimel.ops.server import assets, redis_process
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
 
 FORMATS = ("table", "json", "csv", "html")
-Report = list[dict[str, Any]]
 
 
 @click.command()
@@ -58,7 +58,7 @@ def report(
         err.print(f"[yellow]{message}[/]", soft_wrap=True)
     # Files are UTF-8, whatever the terminal's encoding.
     if form == "json":
-        click.echo(formats.as_json(found).encode())
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2).encode())
     elif form == "csv":
         click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
@@ -74,7 +74,7 @@ def report(
 @contextmanager
 def _source(
     url: str | None, api_key: str | None, config_file: Path | None, data: Path
-) -> Iterator[Callable[[Mapping[str, str]], Report]]:
+) -> Iterator[Callable[[Mapping[str, str]], formats.Report]]:
     """Reads reports: from the API at `url`, or else from Redis."""
     if url:
         yield lambda params: fetch_report(url, api_key, params)
@@ -85,10 +85,10 @@ def _source(
             redis_url = stack.enter_context(redis_process.reachable(data))
             found = replace(found, redis_settings=config.RedisSettings(url=redis_url))
         connection.use(found)
-        yield lambda params: cast(Report, gimel.all.handle(Request(params)).value)
+        yield lambda params: cast(formats.Report, gimel.all.handle(Request(params)).value)
 
 
-def _with_counts(items: Report) -> Report:
+def _with_counts(items: formats.Report) -> formats.Report:
     return [item for item in items if item.get("experiment") and (item["goals"] or item.get("participants"))]
 
 

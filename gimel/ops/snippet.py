@@ -56,7 +56,7 @@ def snippet(
     variants: Sequence[str] = VARIANTS,
     goals: Sequence[str] = GOALS,
 ) -> str:
-    """The HTML to paste into a page. Any text is safe in it; `check` tells whether it makes sense."""
+    """The HTML to paste into a page. Any text is safe in it; `check` finds names that make no sense."""
     named_goals = zip(goal_variables(goals), map(javascript_text, goals))
     return SNIPPET.substitute(
         script=alephbet_script(),

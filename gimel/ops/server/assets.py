@@ -16,22 +16,10 @@ from gimel.gateway import to_json
 FOLDER = Path(__file__).parents[1] / "dashboard"
 ENTRY = "dashboard.js"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
+RESTRICTIONS = "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    f"img-src 'self' data:; frame-ancestors 'none'; {RESTRICTIONS}",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -56,24 +44,22 @@ def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | N
     """The dashboard as one HTML file that contains this report. `view` is the part of the address after the `#`."""
     time = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     shown = view or urlencode({"namespace": namespace})
-    data = to_json({"namespace": namespace, "read_at": time, "view": shown, "report": report})
+    # Names come from the public internet: none may end the script element or begin a comment in it.
+    data = to_json({"namespace": namespace, "read_at": time, "view": shown, "report": report}).replace("<", "\\u003c")
     style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
     script = _one_script()
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    )
+    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; {RESTRICTIONS}"
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
     page = (FOLDER / "index.html").read_text(encoding="utf-8")
     for old, new in (
-        (
-            '<meta charset="utf-8">',
-            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
-        ),
+        ('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}'),
         ('<link rel="stylesheet" href="dashboard/dashboard.css">', f"<style>{style}</style>"),
         (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
-        ("</body>", f'<script type="application/json" id="snapshot">{_inert(data)}</script>\n</body>'),
+        ("</body>", f'<script type="application/json" id="snapshot">{data}</script>\n</body>'),
     ):
-        page = _replace_once(page, old, new)
+        if old not in page:
+            raise ValueError(f"index.html does not contain {old}")
+        page = page.replace(old, new, 1)
     return page
 
 
@@ -94,14 +80,3 @@ def _one_script() -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _inert(json_text: str) -> str:
-    # Names come from the public internet: none may end the script element or begin a comment in it.
-    return json_text.replace("<", "\\u003c")
-
-
-def _replace_once(text: str, old: str, new: str) -> str:
-    if old not in text:
-        raise ValueError(f"index.html does not contain {old}")
-    return text.replace(old, new, 1)

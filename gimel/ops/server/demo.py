@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import redis
@@ -14,8 +15,8 @@ from gimel import config, connection, counters
 from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, Event
 
 SEED = 20261123
-BATCH = 4000
-"""Events per round trip."""
+BATCH = 2000
+"""Visitors per round trip."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,15 @@ def configuration(redis_url: str, folder: Path) -> config.Config:
     return config.load(path, environ={})
 
 
-def fill(client: redis.Redis, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
+def fill(client: redis.Redis, progress: Callable[[int, int], object]) -> None:
     """Count all events of these experiments, calling `progress` with the number of visitors done and in total."""
     precision_of = connection.settings().precision_of
     total = sum(sum(each.visitors.values()) for each in EXPERIMENTS)
-    done = 0
-    for experiment in EXPERIMENTS:
-        batch: list[Event] = []
-        for events in _visits(experiment):
-            batch += events
-            done += 1
-            if len(batch) >= BATCH:
-                counters.record(client, batch, precision_of)
-                batch = []
-                progress(done, total)
-        counters.record(client, batch, precision_of)
-        progress(done, total)
+    visits = (events for experiment in EXPERIMENTS for events in _visits(experiment))
+    for done in range(0, total, BATCH):
+        batch = islice(visits, BATCH)
+        counters.record(client, (event for events in batch for event in events), precision_of)
+        progress(min(done + BATCH, total), total)
 
 
 def _visits(experiment: Experiment) -> Iterator[list[Event]]:

@@ -17,8 +17,7 @@ class SessionTokens:
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe()
         self.ticket = secrets.token_urlsafe()
-        self._is_ticket_used = False
-        self._lock = Lock()
+        self._ticket_use = Lock()  # taken for good by the first use
 
     def is_valid(self, token: str) -> bool:
         """Whether this is the token."""
@@ -26,13 +25,9 @@ class SessionTokens:
 
     def exchange(self, secret: str) -> str | None:
         """The token in exchange for itself or, the first time, for the ticket; None for anything else."""
-        if self.is_valid(secret):
+        if self.is_valid(secret) or (_equal(secret, self.ticket) and self._ticket_use.acquire(blocking=False)):
             return self.token
-        if not _equal(secret, self.ticket):
-            return None
-        with self._lock:
-            was_used, self._is_ticket_used = self._is_ticket_used, True
-        return None if was_used else self.token
+        return None
 
 
 def _equal(given: str, secret: str) -> bool:

@@ -26,15 +26,15 @@ class ApiUnreachable(GimelError):
 
 
 class ApiError(GimelError):
-    """The API answered with an error, or with something else than was asked for."""
+    """The API answered with an error, or with something other than what was requested."""
 
 
 class ApiKeyRefused(ApiError):
     """The API refused the API key, or got none."""
 
 
-# Without handlers for errors, these are returned like other answers, and so are redirects: following one would send the
-# API key wherever it leads.
+# Without error handlers, errors and redirects are returned like other answers. Following a redirect would send the API
+# key wherever it leads.
 _opener = OpenerDirector()
 for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(), UnknownHandler()):
     _opener.add_handler(handler)

@@ -35,7 +35,7 @@ PLACEHOLDER = "\N{REPLACEMENT CHARACTER}"
 BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 UNBOUNDED = 1.0
-"""An uncertainty for which whole percents are enough."""
+"""An uncertainty so large that percentages are rounded to whole numbers."""
 
 FIGURES = [field for field in ROW_FIELDS if field not in ("label", "successes", "trials", "verdict")]
 
@@ -121,7 +121,7 @@ def visible(text: str) -> str:
 
 
 def as_text(report: Report) -> RenderableType:
-    """For the terminal: of each experiment the split of visitors, and of each goal the verdict and a table."""
+    """For the terminal: how the visitors of each experiment are split, and a verdict and a table for each goal."""
     parts: list[RenderableType] = []
     for item in _visible(report):
         parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
@@ -144,7 +144,7 @@ def _overview(item: dict[str, Any]) -> list[Text]:
     shown = ", ".join(f"{one['trials']:,} {one['label']}" for one in item.get("participants", []))
     lines = [Text(f"participants: {shown}")]
     verdict = item.get("verdict", {})
-    if verdict.get("state") in ("do_not_trust", "mixed"):  # the goals' own verdicts do not say it
+    if verdict.get("state") in ("do_not_trust", "mixed"):  # the verdicts on its goals do not say so
         lines += _sentences(verdict)
     lines += [Text(note, style="yellow") for note in item.get("notes", [])]
     if item.get("counting_note"):

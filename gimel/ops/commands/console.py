@@ -48,7 +48,7 @@ def plain(value: object) -> str:
 
 
 def write_any_text() -> None:
-    """Let stdout and stderr replace letters that their encoding lacks: signs by ASCII, others by their numbers."""
+    """Make stdout and stderr replace characters that their encoding lacks: signs with ASCII, others with escapes."""
     codecs.register_error("gimel", _stand_in)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

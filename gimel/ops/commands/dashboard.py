@@ -42,7 +42,7 @@ def dashboard(
     tokens = SessionTokens()
     server = bind(App(Forwarder(base, api_key, tokens).answer), port)
     view = {"namespace": namespace} if namespace != DEFAULT_NAMESPACE else {}
-    # Browsers send no server what follows the `#`, and the page removes the secret from its address.
+    # Browsers never send a server what follows the `#`, and the page removes the secret from its address.
     printed, opened = (f"{server.url}/#{urlencode({**view, 'token': each})}" for each in (tokens.token, tokens.ticket))
     out.print(f"The dashboard is at {escape(printed)}   (API: {escape(base)})", soft_wrap=True)
     run(server, opened if browser else None)
@@ -55,7 +55,7 @@ def bind(app: App, port: int | None) -> Server:
     except PortTaken:
         if port is not None:
             raise
-    err.print(f"[yellow]Port {PORT} is taken, so this dashboard has another address than usual.[/]", soft_wrap=True)
+    err.print(f"[yellow]Port {PORT} is taken, so this dashboard has a different address than usual.[/]", soft_wrap=True)
     return Server(app, HOST, 0)
 
 

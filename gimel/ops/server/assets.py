@@ -1,4 +1,4 @@
-"""The dashboard's files: served under a strict Content-Security-Policy, or combined in one that needs no server."""
+"""The dashboard's files: served under a strict Content-Security-Policy, or combined into one that needs no server."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | N
 
 
 def _one_script() -> str:
-    """All modules as one script, dependencies first. They share a scope: no two may declare the same name."""
+    """All modules as one script, dependencies first. They share a scope, so no two may declare the same name."""
     sources: dict[str, str] = {}
 
     def add(name: str) -> None:

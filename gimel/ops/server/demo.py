@@ -1,4 +1,4 @@
-"""Sample experiments: generated, always the same, and counted by the real code."""
+"""Sample experiments: generated, the same every time, and counted by the real code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = 2000
 class Experiment:
     """An experiment that shows one feature of the report.
 
-    `visitors` has their number by variant; `rates` has, by goal, how often a visitor of each variant reaches it.
+    `visitors` counts them by variant; `rates` says, for each goal, how often a visitor of each variant reaches it.
     """
 
     name: str

@@ -37,7 +37,7 @@ class LocalApi:
             if endpoint.path == path:
                 return self._call(endpoint, environ)
         if path in exports.PATHS:
-            self._require_access(environ)  # exports cost this server work
+            self._require_access(environ)  # exports are expensive
         answer = exports.answer(environ, self._about(environ))
         if answer:
             return answer

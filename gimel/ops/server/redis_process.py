@@ -53,14 +53,14 @@ class RedisStartError(GimelError):
 def find_servers() -> list[str]:
     """The Redis and Valkey servers on this machine, newest first: on PATH, in the usual folders, and in packages."""
     packaged = [path for root in sys.path for each in PACKAGED for path in glob(os.path.join(escape(root), each))]
-    # Links to folders are resolved, but none to a binary: Debian's is redis-check-rdb, which goes by the link's name.
+    # Links to folders are resolved, links to binaries are not: Debian's lead to redis-check-rdb, which checks its name.
     folders = dict.fromkeys(map(os.path.realpath, [*os.get_exec_path(), *USUAL_FOLDERS, *packaged]))
     found = (shutil.which(name, path=folder) for folder in folders for name in SERVERS)
     return sorted((path for path in found if path and _version(path)), key=_version, reverse=True)
 
 
 def find_server() -> str | None:
-    """The newest of them, if there is one."""
+    """The newest Redis or Valkey server on this machine, if there is one."""
     return next(iter(find_servers()), None)
 
 
@@ -193,7 +193,7 @@ class EmbeddedRedis:
             "maxmemory-policy": "noeviction",
         }
         command = [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
-        # In a session of its own: Ctrl-C at the terminal must not reach Redis, but our server, which then stops it.
+        # In its own session: Ctrl-C in the terminal must reach only our server, which then stops Redis.
         with (self.folder / "redis.log").open("a") as early, _signals_held():
             self._process = subprocess.Popen(command, start_new_session=True, stdout=early, stderr=early)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -231,7 +231,7 @@ class EmbeddedRedis:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Delay signals that stop the program until a new process is on record, so that it is not left running."""
+    """Delay signals that stop the program until a new process is recorded, so that it is never left running."""
     is_main = threading.current_thread() is threading.main_thread()  # the only one in which Python handles signals
     endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if is_main else ()
     held: list[int] = []

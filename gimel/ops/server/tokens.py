@@ -17,7 +17,7 @@ class SessionTokens:
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe()
         self.ticket = secrets.token_urlsafe()
-        self._ticket_use = Lock()  # taken for good by the first use
+        self._ticket_use = Lock()  # the first use acquires it for good
 
     def is_valid(self, token: str) -> bool:
         """Whether this is the token."""

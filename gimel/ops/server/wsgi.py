@@ -33,7 +33,7 @@ class Server:
     """
 
     def __init__(self, app: App, host: str, port: int) -> None:
-        # A burst of events waits its turn, which is no reason for a warning.
+        # In a burst, events wait for a thread; that needs no warning.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         try:
             self._server = waitress.create_server(

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import re
 
 from rich.console import Console
 
 from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
 from gimel.ops import formats
+from gimel.ops.server.assets import FOLDER
 from tests.counts import counted
 
 BETTER, WORSE = {"blue": 2500, "red": 2960}, {"blue": 2500, "red": 2000}
@@ -21,8 +23,8 @@ def item(shards=0, participants=50_000, **goals):
     return {"experiment": "button", **experiment_report(counts)}
 
 
-def shown(*items):
-    console = Console(file=io.StringIO(), width=300)
+def shown(*items, width=300):
+    console = Console(file=io.StringIO(), width=width)
     console.print(formats.as_text(list(items)))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
@@ -76,3 +78,16 @@ def test_negative_figures_have_true_minus_signs():
     output = shown(item(buy=WORSE))
     assert "\N{MINUS SIGN}20 %" in output
     assert " -" not in output
+
+
+def test_a_narrow_terminal_breaks_names_and_no_figures():
+    narrow = item(buy=BETTER) | {"experiment": "a rather long name"}
+    for result in narrow["goals"][0]["results"]:
+        result["label"] = f"the {result['label']} button in the upper right corner"
+    assert re.search(r"\+18 % \(\+12 % to \+25 %\) +> 99.9 %$", shown(narrow, width=80), re.MULTILINE)
+
+
+def test_the_page_reads_no_field_that_a_row_lacks():
+    read = {field for path in FOLDER.glob("*.js") for field in re.findall(r"\brow\.(\w+)", path.read_text())}
+    assert "uplift_interval" in read
+    assert read <= set(ROW_FIELDS)

@@ -168,10 +168,10 @@ def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("\nVariant", overflow="fold")
     for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if not is_repeated:
-        table.add_column("Uplift\n(95 % interval)", justify="right")
-        table.add_column("Beats\ncontrol", justify="right")
+        for name in ("Uplift\n(95 % interval)", "Beats\ncontrol"):
+            table.add_column(name, justify="right", no_wrap=True)
     for result in goal["results"]:
         control = result["label"] == item.get("control")
         label = Text(result["label"])

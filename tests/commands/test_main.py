@@ -82,7 +82,7 @@ def test_only_named_experiments_are_shown(tracked):
     assert result.stderr == "No experiment \"nobody's\" in namespace 'alephbet'.\n"
 
 
-@pytest.mark.parametrize("name", ["buton color", "BUTTON COLOR", "button,color"])
+@pytest.mark.parametrize("name", ["buton color", "BUTTON COLOR", "button,color", "color"])
 def test_an_unknown_name_gets_a_suggestion_from_redis_or_the_api(tracked, serve, redis_server, name):
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     for options in ([], ["--url", server.url]):

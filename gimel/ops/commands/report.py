@@ -94,5 +94,6 @@ def _with_counts(items: formats.Report) -> formats.Report:
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     by_folded = {each.casefold(): each for each in known}
-    close = difflib.get_close_matches(name.casefold(), by_folded, 1)
+    folded = name.casefold()
+    close = difflib.get_close_matches(folded, by_folded, 1) or [each for each in by_folded if folded in each]
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -6,6 +6,9 @@ import pytest
 from gimel import config
 from gimel.errors import ConfigError
 from gimel.ops.resources import shipped
+from gimel.validation import Section, read_file, text
+
+URLS = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
 
 
 def write(path: Path, value: object) -> Path:
@@ -41,13 +44,83 @@ def test_the_nearest_file_wins(places):
     assert config.load(None, {}).redis_settings is None
 
 
-def test_in_lambda_only_the_file_beside_the_bundle_counts(places):
-    assert config.find(None, {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"}) is None
+def test_in_lambda_only_the_file_beside_the_bundle_counts(places, tmp_path, monkeypatch):
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track"}
+    assert config.find(None, environ) is None
+    bundle = tmp_path / "task"
+    monkeypatch.setattr(config, "__file__", str(bundle / "gimel" / "config.py"))
+    path = write(bundle / "config.json", {})
+    assert config.find(None, environ) == path
 
 
 def test_the_url_of_the_environment_wins_over_the_redis_section(places):
     settings = config.load(places["option"], {"GIMEL_REDIS_URL": "redis://other:7000/2"}).redis
     assert settings == config.RedisSettings(url="redis://other:7000/2")
+
+
+def test_a_url_in_the_environment_leaves_the_redis_section_unread(tmp_path):
+    path = write(tmp_path / "c.json", {"redis": {"port": "none"}, "precision": 4})
+    found = config.load(path, {"GIMEL_REDIS_URL": "redis://other"})
+    assert (found.redis.url, found.precision, found.path) == ("redis://other", 4, path)
+
+
+def test_a_wrong_url_in_the_environment_is_named_by_its_variable(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {"GIMEL_REDIS_URL": "http://h"})
+    assert str(caught.value) == (
+        f"invalid configuration in the environment:\n  GIMEL_REDIS_URL: invalid Redis URL; use {URLS}"
+    )
+
+
+def test_problems_found_elsewhere_are_listed_first():
+    known = ["aws.region: unknown region"]
+    with pytest.raises(ConfigError) as caught:
+        config.check(config.ConfigFile(None, {"precision": 8}), {}, known)
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == ["aws.region", "precision"]
+    assert known == ["aws.region: unknown region"]
+
+
+def test_every_redis_setting_is_read(tmp_path):
+    written = {
+        "host": "redis.example.com",
+        "port": 65535,
+        "unix_socket": "/run/redis.sock",
+        "db": 0,
+        "username": "app",
+        "password": "p",
+        "tls": True,
+        "tls_verify": False,
+        "tls_ca_file": "/etc/ca.pem",
+        "tls_cert_file": "/etc/cert.pem",
+        "tls_key_file": "/etc/key.pem",
+        "connect_timeout_s": 2,
+        "timeout_s": 0.5,
+    }
+    assert config.load(write(tmp_path / "c.json", {"redis": written}), {}).redis == config.RedisSettings(**written)
+    url = {"url": "rediss://redis.example.com:6380/1"}
+    assert config.load(write(tmp_path / "c.json", {"redis": url}), {}).redis == config.RedisSettings(**url)
+    assert config.load(write(tmp_path / "c.json", {"redis": {}}), {}).redis == config.RedisSettings()
+
+
+def test_a_password_of_digits_may_be_a_number(tmp_path):
+    assert config.load(write(tmp_path / "c.json", {"redis": {"password": 1234}}), {}).redis.password == "1234"
+
+
+def test_pem_files_lie_beside_the_configuration(tmp_path, monkeypatch):
+    files = {"tls_ca_file": "ca.pem", "tls_cert_file": "keys/cert.pem", "tls_key_file": "keys/key.pem"}
+    path = write(tmp_path / "etc" / "c.json", {"redis": files})
+    found = config.load(path, {}).redis
+    for name, file in files.items():
+        assert getattr(found, name) == str(tmp_path / "etc" / file)
+    monkeypatch.chdir(tmp_path)
+    assert config.check(config.ConfigFile(None, {"redis": files}), {}).redis.tls_ca_file == str(tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(("old", "verified"), [(None, False), ("none", False), ("required", True)])
+def test_gimel_1_decided_by_ssl_cert_reqs_whether_certificates_are_verified(tmp_path, old, verified):
+    path = write(tmp_path / "c.json", {"redis": {"ssl_cert_reqs": old}})
+    assert config.load(path, {}).redis.tls_verify is verified
 
 
 def test_a_file_of_gimel_1_works_unchanged(tmp_path):
@@ -91,6 +164,67 @@ def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"redis": "localhost"}, "redis: must be an object with host, port and password"),
+        ({"redis": {"url": 5}}, f"redis.url: must be a Redis URL: {URLS}"),
+        ({"redis": {"url": "http://h"}}, f"redis.url: invalid Redis URL; use {URLS}"),
+        ({"redis": {"unix_socket": 5}}, "redis.unix_socket: must be the path of a Unix socket, not 5"),
+        ({"redis": {"port": 0}}, "redis.port: must be a whole number from 1 to 65535, not 0"),
+        ({"redis": {"port": "65536"}}, 'redis.port: must be a whole number from 1 to 65535, not "65536"'),
+        ({"redis": {"db": -1}}, "redis.db: must be a whole number from 0, not -1"),
+        ({"redis": {"username": 5}}, "redis.username: must be text"),
+        ({"redis": {"tls": "yes"}}, 'redis.tls: must be true or false, not "yes"'),
+        ({"redis": {"tls_verify": 1}}, "redis.tls_verify: must be true or false, not 1"),
+        ({"redis": {"tls_ca_file": 5}}, "redis.tls_ca_file: must be the path of a PEM file, not 5"),
+        ({"redis": {"tls_cert_file": ""}}, 'redis.tls_cert_file: must be the path of a PEM file, not ""'),
+        ({"redis": {"tls_key_file": 5}}, "redis.tls_key_file: must be the path of a PEM file, not 5"),
+        ({"redis": {"connect_timeout_s": 0}}, "redis.connect_timeout_s: must be a number of seconds above 0, not 0"),
+        ({"redis": {"timeout_s": True}}, "redis.timeout_s: must be a number of seconds above 0, not true"),
+        ({"extra_wiring": [1]}, "extra_wiring: must be a list of objects, not [1]"),
+        ({"aws": []}, "aws: must be an object, not []"),
+        ({"experiments": []}, "experiments: must be an object with an object for each experiment, not []"),
+        (
+            {"experiments": {"b": {"baseline": 5}}},
+            "experiments.b.baseline: must be the name of the control variant, not 5",
+        ),
+        (
+            {"experiments": {"b": {"precision": 2}}},
+            'experiments.b.precision: must be 1, 4, 16, 64, 256 or "exact", not 2',
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_its_key_takes(tmp_path, wrong, problem):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", wrong), {})
+    assert str(caught.value).splitlines()[1:] == [f"  {problem}"]
+
+
+@pytest.mark.parametrize("weights", [{}, 5, {"red": -1}, {"red": "3"}])
+def test_weights_are_numbers_by_variant(tmp_path, weights):
+    with pytest.raises(ConfigError, match=r"experiments\.b\.weights: must be numbers above 0 by variant"):
+        config.load(write(tmp_path / "c.json", {"experiments": {"b": {"weights": weights}}}), {})
+
+
+def test_experiments_and_weights_may_hold_comments(tmp_path):
+    experiments = {"// which": "ours", "a": {"weights": {"// even": "for now", "red": 1}}, "b": {"baseline": "blue"}}
+    found = config.load(write(tmp_path / "c.json", {"experiments": experiments}), {})
+    assert found.experiments == {
+        "a": config.ExperimentSettings(weights={"red": 1.0}),
+        "b": config.ExperimentSettings(baseline="blue"),
+    }
+
+
+def test_after_a_wrong_experiment_the_others_are_checked_too(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path / "c.json", {"experiments": {"a": 1, "b": {"baseline": 2}}}), {})
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "experiments.a",
+        "experiments.b.baseline",
+    ]
+
+
 def test_a_wrong_url_is_refused_without_repeating_its_password(tmp_path):
     with pytest.raises(ConfigError) as caught:
         config.load(write(tmp_path / "c.json", {"redis": {"url": "http://:secret@host"}}), {})
@@ -113,12 +247,44 @@ def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [("{", "invalid JSON in"), ("[" * 100_000, "invalid JSON in"), ("[]", "must contain one JSON object")],
+    ("content", "said"),
+    [
+        ("{", "invalid JSON in .*: fix the syntax, or run `gimel configure`$"),
+        ("[" * 100_000, "invalid JSON in .*: fix the syntax, or run `gimel configure`$"),
+        ("[]", r"must contain one JSON object: see config\.json\.template$"),
+    ],
 )
-def test_an_invalid_file_is_refused(tmp_path, text, said):
+def test_an_invalid_file_is_refused(tmp_path, content, said):
     with pytest.raises(ConfigError, match=said):
-        config.load(write(tmp_path / "c.json", text), {})
+        config.load(write(tmp_path / "c.json", content), {})
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_file(tmp_path)
+    assert str(caught.value) == f"could not read {tmp_path} (Is a directory): check its permissions"
+
+
+def test_an_unknown_key_that_resembles_none_is_answered_with_all_of_them():
+    section = Section({"zzz": 1, "// note": 2}, {"host", "port"}, "redis.")
+    assert section.problems == ["redis.zzz: unknown key; valid keys: host, port"]
+
+
+def test_a_long_wrong_value_is_cut_and_stays_readable():
+    section = Section({"name": ["ü" * 100]}, {"name"})
+    assert section.take("name", "text", text) is None
+    assert section.problems == ['name: must be text, not ["' + "ü" * 58]
+
+
+@pytest.mark.parametrize("port", [1, 65535, "1", "65535"])
+def test_a_port_is_a_number_or_its_digits(tmp_path, port):
+    assert config.load(write(tmp_path / "c.json", {"redis": {"port": port}}), {}).redis.port == int(port)
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "true", '"3"', "Infinity", "1e999"])
+def test_a_timeout_is_a_finite_number_above_0(tmp_path, written):
+    with pytest.raises(ConfigError, match=r"redis\.timeout_s: must be a number of seconds above 0"):
+        config.load(write(tmp_path / "c.json", f'{{"redis": {{"timeout_s": {written}}}}}'), {})
 
 
 def test_a_placeholder_of_the_template_is_refused(tmp_path):
@@ -159,10 +325,14 @@ def test_an_origin_that_no_browser_sends_is_refused(tmp_path, origin):
 
 
 def test_a_named_file_must_exist(tmp_path):
-    with pytest.raises(ConfigError, match=r"gimel configure --config .*none\.json"):
-        config.load(tmp_path / "none.json", {})
-    with pytest.raises(ConfigError, match="from GIMEL_CONFIG"):
-        config.load(None, {"GIMEL_CONFIG": str(tmp_path / "none.json")})
+    path = tmp_path / "none.json"
+    hint = f"name an existing file, or create it with `gimel configure --config {path}`"
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, {})
+    assert str(caught.value) == f"no such file: {path}: {hint}"
+    with pytest.raises(ConfigError) as caught:
+        config.load(None, {"GIMEL_CONFIG": str(path)})
+    assert str(caught.value) == f"no such file: {path} (from GIMEL_CONFIG): {hint}"
 
 
 def test_origins_and_experiments_are_read(tmp_path):
@@ -173,6 +343,18 @@ def test_origins_and_experiments_are_read(tmp_path):
     found = config.load(path, {})
     assert found.cors_origins == ("https://a.example:8443", "http://[::1]")
     assert found.allowed_experiments == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("https://a.example", ("https://a.example",)), ("*", ("*",)), (["*"], ("*",))]
+)
+def test_a_single_origin_needs_no_list(tmp_path, written, read):
+    assert config.load(write(tmp_path / "c.json", {"cors_origins": written}), {}).cors_origins == read
+
+
+def test_what_a_file_leaves_out_has_a_default(tmp_path):
+    path = write(tmp_path / "c.json", {"experiments": {"b": {}}})
+    assert config.load(path, {}) == config.Config(experiments={"b": config.ExperimentSettings()}, path=path)
 
 
 def test_precision_and_an_experiments_own_settings_are_read(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 
 import pytest
 import redis
@@ -30,7 +31,7 @@ def assert_unavailable(call, event, *secrets: str) -> None:
     assert answer["statusCode"] == 503
     assert int(answer["headers"]["Retry-After"]) > 0
     assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
-    assert read(answer)["hint"] == "retry the same request later"
+    assert read(answer) == {"error": "could not store or read counts", "hint": "retry the same request later"}
     for secret in ("127.0.0.1", "6379", *secrets):
         assert secret not in answer["body"]
 
@@ -42,6 +43,8 @@ class TestUnavailable:
         use(f"redis://127.0.0.1:{port}")
         assert_unavailable(call, event, str(port))
         assert "Connection refused" in caplog.text
+        hint = "check that Redis is running and its address is correct, or retry later"
+        assert caplog.messages == [f"Redis command failed: {hint}"]
 
     def test_slow(self, call, event, redis_server, caplog):
         use(redis_server.url)
@@ -59,6 +62,7 @@ class TestUnavailable:
         assert_unavailable(call, event, "wrong-secret")
         assert "invalid username-password" in caplog.text
         assert "wrong-secret" not in caplog.text
+        assert caplog.messages == ["Redis command failed: check redis.username and redis.password"]
 
 
 class TestUnwritable:
@@ -73,6 +77,7 @@ class TestUnwritable:
         use(redis_server.url)
         assert_unavailable(*CALLS[0])
         assert "OOM" in caplog.text or "maxmemory" in caplog.text
+        assert caplog.messages == ["Redis command failed: retry later"]
         redis_server.client().config_set("maxmemory", "0")
         assert redis_server.client().dbsize() == 0
 
@@ -85,6 +90,8 @@ def test_a_flat_event_fails_the_invocation_when_redis_is_down(caplog):
     assert caught.value.__suppress_context__
     assert str(port) not in str(caught.value)
     assert str(port) in caplog.text
+    hint = "check that Redis is running and its address is correct, or retry later"
+    assert caplog.messages == [str(caught.value)] == [f"Redis command failed: {hint}"]
 
 
 def test_redis_is_waited_for_one_second_and_not_asked_twice_when_slow():
@@ -94,9 +101,16 @@ def test_redis_is_waited_for_one_second_and_not_asked_twice_when_slow():
     assert redis.TimeoutError not in options["retry"]._supported_errors
 
 
-@pytest.mark.parametrize("url", ["redis://h?unheard_of=1", "redis://h?db=x"])
-def test_contradictory_settings_are_refused(url):
-    with pytest.raises(ConfigError, match="invalid combination of Redis settings"):
+@pytest.mark.parametrize("settings", [{}, {"password": "p"}, {"password": "ssm:/p"}, {"tls": True}])
+def test_timeouts_apply_to_every_kind_of_connection(settings):
+    found = connection.connect(config.RedisSettings(connect_timeout_s=2.0, timeout_s=3.0, **settings))
+    options = found.connection_pool.connection_kwargs
+    assert (options["socket_connect_timeout"], options["socket_timeout"]) == (2.0, 3.0)
+
+
+@pytest.mark.parametrize(("url", "why"), [("redis://h?unheard_of=1", "unheard_of"), ("redis://h?db=x", "'db'")])
+def test_contradictory_settings_are_refused(url, why):
+    with pytest.raises(ConfigError, match=f"^invalid combination of Redis settings: .*{why}"):
         connection.connect(config.RedisSettings(url=url))
 
 
@@ -172,10 +186,29 @@ def test_an_encrypted_connection_is_checked_against_its_authority(tls_redis):
     assert participants(server.client()) == 2
 
 
+def test_host_port_and_database_are_used():
+    settings = config.RedisSettings(host="redis.example.com", port=6380, db=3)
+    options = connection.connect(settings).connection_pool.connection_kwargs
+    assert (options["host"], options["port"], options["db"]) == ("redis.example.com", 6380, 3)
+
+
+@pytest.mark.parametrize("where", [{"tls": True}, {"url": "rediss://localhost"}])
+def test_certificates_are_used_and_verified_unless_switched_off(where):
+    files = {"tls_ca_file": "ca.pem", "tls_cert_file": "cert.pem", "tls_key_file": "key.pem"}
+    pool = connection.connect(config.RedisSettings(**where, **files)).connection_pool
+    made = pool.make_connection()
+    assert (made.ca_certs, made.certfile, made.keyfile) == ("ca.pem", "cert.pem", "key.pem")
+    assert (made.cert_reqs, made.check_hostname) == (ssl.CERT_REQUIRED, True)
+    pool = connection.connect(config.RedisSettings(**where, tls_verify=False)).connection_pool
+    made = pool.make_connection()
+    assert (made.cert_reqs, made.check_hostname) == (ssl.CERT_NONE, False)
+
+
 def test_nothing_configured_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="set GIMEL_REDIS_URL"):
+    with pytest.raises(ConfigError) as caught:
         connection.client()
+    assert str(caught.value) == "no Redis is configured: set GIMEL_REDIS_URL, or redis.host in config.json"
 
 
 def test_a_new_connection_asks_nothing_but_what_it_must(real, round_trips):

@@ -68,6 +68,23 @@ def test_odd_names_come_back_as_they_went_in(real, precision):
     assert count(*ODD_NAMES, namespace="n") == {name: {name: {name: 3}} for name in ODD_NAMES}
 
 
+def test_a_name_that_is_not_utf_8_does_not_hide_the_others(real):
+    record(events(1))
+    real.sadd("alephbet:experiments", b"caf\xe9")
+    assert counters.experiments(connection.client(), "alephbet") == ["caf\N{REPLACEMENT CHARACTER}", "e"]
+    key = b"alephbet:counters:e:participate:caf\xe9"
+    real.sadd("alephbet:e:counter_keys", key)
+    real.pfadd(key, "u1", "u2")
+    assert count() == {"e": {"participate": {"red": 1, "caf\N{REPLACEMENT CHARACTER}": 2}}}
+
+
+def test_goal_and_variant_are_read_from_the_right_as_gimel_1_did(real):
+    key = "alephbet:counters:e:shop:buy:red"
+    real.sadd("alephbet:e:counter_keys", key)
+    real.pfadd(key, "u1")
+    assert count() == {"e": {"buy": {"red": 1}}}
+
+
 def test_what_gimel_1_wrote_is_read(real):
     key = "alephbet:counters:shop: colors:buy:red"
     real.sadd("alephbet:experiments", "shop: colors")
@@ -226,6 +243,21 @@ def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
         return members
 
     monkeypatch.setattr(redis.client.Pipeline, "smembers", overtaken)
+    counters.forget(connection.client(), "alephbet", "e")
+    assert list(real.scan_iter()) == []
+
+
+def test_a_counter_written_again_while_deleting_is_not_left_behind(real, monkeypatch):
+    record(events(1))
+    multi = redis.client.Pipeline.multi
+    rivals = [events(2)]
+
+    def overtaken(self):
+        if rivals:
+            record(rivals.pop())
+        return multi(self)
+
+    monkeypatch.setattr(redis.client.Pipeline, "multi", overtaken)
     counters.forget(connection.client(), "alephbet", "e")
     assert list(real.scan_iter()) == []
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gimel.errors import BadRequest
-from gimel.events import Event, read_batch, read_event, read_experiment, read_namespace, read_scope
+from gimel.events import HINT, Event, read_batch, read_event, read_experiment, read_namespace, read_scope
 
 from .calls import EVENT
 
@@ -63,20 +63,37 @@ def test_two_hundred_characters_of_any_script_are_accepted():
     assert read_event({**EVENT, "experiment": "🎯" * 200}).experiment == "🎯" * 200
 
 
-@pytest.mark.parametrize("item", [None, [], "text", 5, True])
-def test_only_an_object_is_an_event(item):
-    with pytest.raises(BadRequest, match="an event must be an object"):
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [(None, "null"), ([], "a list"), ("text", "a single value"), (5, "a single value"), (True, "true or false")],
+)
+def test_only_an_object_is_an_event(item, kind):
+    with pytest.raises(BadRequest) as caught:
         read_event(item)
+    assert caught.value.problems == [f"an event must be an object, not {kind}"]
+    assert caught.value.hint == HINT
 
 
-def test_truth_values_are_no_text():
-    assert problems_of(uuid=True) == ["uuid must be text, not true or false"]
+@pytest.mark.parametrize(("value", "kind"), [(True, "true or false"), ({}, "an object"), ([], "a list")])
+def test_only_text_and_numbers_are_names(value, kind):
+    assert problems_of(uuid=value, namespace=value) == [
+        f"uuid must be text, not {kind}",
+        f"namespace must be text, not {kind}",
+    ]
+
+
+def test_a_namespace_with_a_colon_is_refused():
+    with pytest.raises(BadRequest) as caught:
+        read_namespace({"namespace": "a:b"})
+    assert caught.value.problems == ["namespace contains a colon"]
+    assert caught.value.hint == "a namespace is text without a colon"
 
 
 def test_a_batch_keeps_the_good_and_says_where_the_bad_are():
-    batch = read_batch([EVENT, {}, {**EVENT, "experiment": "other"}], frozenset({"button color"}))
+    other = {**EVENT, "experiment": "other"}
+    batch = read_batch([EVENT, {}, other, other], frozenset({"button color"}))
     assert [event.experiment for event in batch.accepted] == ["button color"]
-    assert batch.ignored == 1
+    assert batch.ignored == 2
     assert list(batch.refused) == [1]
 
 
@@ -90,5 +107,5 @@ def test_what_an_older_gimel_named_can_still_be_asked_for():
     assert read_experiment({"experiment": "x" * 300 + "\n"})[1] == "x" * 300 + "\n"
     assert read_scope({"scope": "a\x00,b"}) == "a\x00,b"
     for read in (read_experiment, read_scope):
-        with pytest.raises(BadRequest, match="is not valid UTF-8"):
+        with pytest.raises(BadRequest, match=r"is not valid UTF-8: send (experiment|scope)=NAME,"):
             read({"experiment": "\ud83d", "scope": "\udcff"})

@@ -8,7 +8,8 @@ import pytest
 import gimel
 from gimel import config, connection
 from gimel.errors import BadRequest
-from gimel.gateway import FORM
+from gimel.events import HINT
+from gimel.gateway import FORM, to_json
 
 from .calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
 
@@ -43,15 +44,25 @@ class TestRestApi:
     @pytest.mark.parametrize("content_type", ["text/plain;charset=UTF-8", "application/json; charset=utf-8", "", FORM])
     def test_json_is_taken_whatever_it_is_called(self, fake, content_type):
         assert gimel.track(post(EVENT, content_type), None) == ACCEPTED
+        assert gimel.track(post([EVENT], content_type), None) == ACCEPTED
 
-    def test_a_form_is_accepted(self, fake):
-        headers = {"Content-Type": FORM}
+    def test_white_space_before_json_does_not_make_it_a_form(self, fake):
+        body = f"\n {json.dumps(EVENT)}"
+        assert gimel.track(make_rest_event("POST", body=body, headers={"content-type": FORM}), None) == ACCEPTED
+
+    @pytest.mark.parametrize("content_type", [FORM, f"{FORM}; charset=UTF-8", FORM.upper()])
+    def test_a_form_is_accepted(self, fake, content_type):
+        headers = {"Content-Type": content_type}
         form = urlencode({**EVENT, "experiment": "größer & +"})
         assert gimel.track(make_rest_event("POST", body=form, headers=headers), None) == ACCEPTED
         assert fake.smembers("alephbet:experiments") == {"größer & +"}
 
     def test_a_post_without_a_body_has_its_event_in_the_query(self, fake):
         assert gimel.track(make_rest_event("POST", query=EVENT), None) == ACCEPTED
+        assert participants(fake) == 1
+
+    def test_the_body_of_a_get_is_not_read(self, fake):
+        assert gimel.track(make_rest_event(query=EVENT, body="nonsense"), None) == ACCEPTED
         assert participants(fake) == 1
 
     def test_numbers_keep_the_text_they_were_sent_as(self, fake):
@@ -66,6 +77,24 @@ class TestRestApi:
         assert answer["headers"] == HEADERS
         assert read(answer)["problems"] == [f"{name} is missing" for name in ("experiment", "variant", "event", "uuid")]
 
+    def test_a_bad_event_is_a_400_that_says_what_to_send(self, fake):
+        answer = gimel.track(post({**EVENT, "uuid": "", "variant": None}), None)
+        assert answer["statusCode"] == 400
+        problems = ["variant is missing", "uuid is empty"]
+        assert read(answer) == {"error": "; ".join(problems), "problems": problems, "hint": HINT}
+
+    def test_a_number_that_json_lacks_is_a_400(self, fake):
+        body = json.dumps({**EVENT, "uuid": float("nan")})
+        answer = gimel.track(make_rest_event("POST", body=body), None)
+        assert answer["statusCode"] == 400
+        assert read(answer)["problems"] == ["the body is neither JSON nor a form"]
+        assert read(answer)["hint"] == f"{HINT}; or a list of such events"
+
+    def test_an_empty_field_of_a_form_is_not_missing_but_empty(self, fake):
+        body = urlencode({**EVENT, "uuid": ""})
+        answer = gimel.track(make_rest_event("POST", body=body, headers={"content-type": FORM}), None)
+        assert read(answer)["problems"] == ["uuid is empty"]
+
     @pytest.mark.parametrize("body", ["{", "[NaN]", "Infinity", '"\ud800"', "[" * 100_000, "nonsense"])
     def test_what_is_not_json_is_a_400(self, fake, body):
         assert gimel.track(make_rest_event("POST", body=body), None)["statusCode"] == 400
@@ -73,10 +102,13 @@ class TestRestApi:
     def test_a_list_counts_the_good_and_names_the_bad(self, fake):
         answer = gimel.track(post([EVENT, {"uuid": "x"}, {**EVENT, "uuid": "u2"}]), None)
         assert answer["statusCode"] == 200
-        assert read(answer)["counted"] == 2
         missing = [f"{name} is missing" for name in ("experiment", "variant", "event")]
-        assert read(answer)["refused"] == [{"item": 1, "problems": missing}]
-        assert read(answer)["error"] == "1 of 3 events refused"
+        assert read(answer) == {
+            "error": "1 of 3 events refused",
+            "counted": 2,
+            "refused": [{"item": 1, "problems": missing}],
+            "hint": HINT,
+        }
         assert participants(fake) == 2
 
     def test_a_list_of_good_events_is_answered_null(self, fake):
@@ -88,6 +120,7 @@ class TestRestApi:
         assert [one["item"] for one in read(answer)["refused"]] == [0, 1]
 
     def test_a_list_has_1_to_500_events(self, fake):
+        assert gimel.track(post([EVENT]), None) == ACCEPTED
         assert gimel.track(post([EVENT] * 500), None) == ACCEPTED
         assert gimel.track(post([]), None)["statusCode"] == 400
         too_many = gimel.track(post([EVENT] * 501), None)
@@ -105,6 +138,7 @@ class TestRestApi:
         headers = {"content-type": FORM}
         answer = gimel.track(make_rest_event("POST", body=form, headers=headers), None)
         assert read(answer)["problems"] == ["more than 100 parameters"]
+        assert read(answer)["hint"] == HINT
 
     def test_a_body_that_is_an_object_already_is_taken(self, fake):
         assert gimel.track(make_rest_event("POST", body=EVENT), None) == ACCEPTED
@@ -112,15 +146,19 @@ class TestRestApi:
     def test_options_is_answered_for_the_preflight(self, fake):
         answer = gimel.delete(make_rest_event("OPTIONS"), None)
         assert (answer["statusCode"], answer["body"]) == (204, "")
-        assert answer["headers"]["Access-Control-Allow-Methods"] == "DELETE, OPTIONS"
-        assert "x-api-key" in answer["headers"]["Access-Control-Allow-Headers"]
-        assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+        assert answer["headers"] == HEADERS | {
+            "Access-Control-Allow-Methods": "DELETE, OPTIONS",
+            "Access-Control-Allow-Headers": "content-type, x-api-key",
+            "Access-Control-Max-Age": "86400",
+        }
 
     def test_other_methods_do_nothing(self, fake):
         gimel.track(make_rest_event(query=EVENT), None)
         answer = gimel.delete(make_rest_event("GET", query=EVENT), None)
         assert answer["statusCode"] == 405
         assert answer["headers"]["Allow"] == "DELETE, OPTIONS"
+        assert read(answer) == {"error": "method GET is not allowed", "hint": "use DELETE"}
+        assert gimel.track(make_rest_event("PUT"), None)["headers"]["Allow"] == "GET, POST, OPTIONS"
         assert participants(fake) == 1
 
     def test_only_configured_origins_are_allowed(self, fake):
@@ -145,8 +183,8 @@ class TestRestApi:
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert answer["statusCode"] == 500
         assert answer["headers"] == HEADERS
-        assert "secret" not in answer["body"]
-        assert "secret" in caplog.text
+        assert read(answer) == {"error": "internal error", "hint": "see the log for the cause"}
+        assert caplog.messages == ["secret"]
 
     def test_a_missing_configuration_is_a_500_with_cors(self, tmp_path, monkeypatch, caplog):
         monkeypatch.chdir(tmp_path)
@@ -154,6 +192,13 @@ class TestRestApi:
         assert answer["statusCode"] == 500
         assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
         assert "GIMEL_REDIS_URL" in caplog.text
+
+    def test_a_broken_configuration_is_a_500_that_every_page_can_read(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "config.json").write_text("{")
+        answer = gimel.track(make_rest_event(query=EVENT, headers={"origin": "https://a.example"}), None)
+        assert answer["statusCode"] == 500
+        assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
 
 
 class TestHttpApi:
@@ -169,13 +214,24 @@ class TestHttpApi:
         gimel.track(make_http_event(query={**EVENT, "experiment": "a,b"}), None)
         assert fake.smembers("alephbet:experiments") == {"a,b"}
 
-    def test_broken_utf_8_is_a_400(self, fake):
-        assert gimel.track(make_http_event(raw_query="experiment=%FF"), None)["statusCode"] == 400
-        assert gimel.track(make_http_event("POST", body=b'{"experiment": "\xff"}'), None)["statusCode"] == 400
+    def test_a_call_without_a_method_is_a_get(self, fake):
+        event = make_http_event(query=EVENT)
+        del event["requestContext"]["http"]["method"]
+        assert gimel.track(event, None) == ACCEPTED
 
-    def test_broken_base64_is_a_400(self, fake):
-        event = {**make_http_event("POST", body=b"x"), "body": "%%%"}
-        assert gimel.track(event, None)["statusCode"] == 400
+    @pytest.mark.parametrize(
+        ("event", "problem"),
+        [
+            (make_http_event(raw_query="experiment=%FF"), "a value is not valid UTF-8"),
+            (make_http_event("POST", body=b'{"experiment": "\xff"}'), "the body is not valid UTF-8"),
+            ({**make_http_event("POST", body=b"x"), "body": "%%%"}, "the body is not valid base64"),
+            ({**make_http_event("POST", body=b"x"), "body": "e30=%"}, "the body is not valid base64"),
+        ],
+    )
+    def test_what_cannot_be_decoded_is_a_400_that_says_so(self, fake, event, problem):
+        answer = gimel.track(event, None)
+        assert answer["statusCode"] == 400
+        assert read(answer) == {"error": problem, "problems": [problem], "hint": HINT}
 
 
 class TestQueue:
@@ -189,19 +245,27 @@ class TestQueue:
         failures = gimel.track(event, None)["batchItemFailures"]
         assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
         assert participants(fake) == 2
-        assert "the body is neither JSON nor a form" in caplog.text
-        assert "message m1 was refused" in caplog.text
-        assert "messages m2 were refused" in caplog.text
+        unread, refused = caplog.messages
+        assert unread.startswith("message m1 was refused: the body is neither JSON nor a form: ")
+        assert refused.startswith('messages m2 were refused: {"error":"1 of 3 events refused"')
+
+    def test_each_message_with_a_bad_event_is_named_once(self, fake, caplog):
+        failures = gimel.track(make_queue_event("[{}, {}]", json.dumps(EVENT), "{}"), None)["batchItemFailures"]
+        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]
+        assert caplog.messages[0].startswith("messages m0, m2 were refused: ")
 
     def test_messages_that_cannot_be_read_reach_no_handler(self, fake):
         connection.use(config.Config(), Broken())
         failures = gimel.track(make_queue_event("not json", "[]"), None)["batchItemFailures"]
         assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]
 
-    def test_an_outage_keeps_every_message_in_the_queue(self, fake):
+    def test_an_outage_keeps_every_message_in_the_queue(self, fake, caplog):
         connection.use(config.Config(), Broken())
-        failures = gimel.track(make_queue_event(json.dumps(EVENT), json.dumps(EVENT)), None)["batchItemFailures"]
-        assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m1"}]
+        event = make_queue_event(json.dumps(EVENT), "not json", json.dumps(EVENT))
+        failures = gimel.track(event, None)["batchItemFailures"]
+        assert sorted(failure["itemIdentifier"] for failure in failures) == ["m0", "m1", "m2"]
+        assert caplog.messages[-1] == "no message of this batch was counted: secret"
+        assert caplog.records[-1].exc_info[0] is ZeroDivisionError
 
 
 class TestFlat:
@@ -219,3 +283,17 @@ class TestFlat:
     def test_a_mistake_fails_the_invocation(self, fake, event):
         with pytest.raises(BadRequest, match=r"uuid|an event must be an object"):
             gimel.track(event, None)
+
+    def test_an_event_that_is_no_object_has_no_parameters(self, fake):
+        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None}}]
+
+    def test_a_mistake_is_described_in_json(self, fake):
+        with pytest.raises(BadRequest) as caught:
+            gimel.track({**EVENT, "uuid": ""}, None)
+        assert json.loads(str(caught.value)) == {"error": "uuid is empty", "problems": ["uuid is empty"], "hint": HINT}
+
+
+def test_an_answer_is_compact_json_in_any_script():
+    assert to_json({"name": ["größer", 1, None]}) == '{"name":["größer",1,null]}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(float("nan"))

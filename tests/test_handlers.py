@@ -10,6 +10,7 @@ def test_all_names_the_scope_and_reports_only_it(fake):
     found = gimel.all({"scope": "c,a"})
     assert found[0] == {"meta": {"scope": "c,a"}}
     assert [item["experiment"] for item in found[1:]] == ["a", "c"]
+    assert [item["experiment"] for item in gimel.all({"scope": ",a,"})[1:]] == ["a"]
 
 
 def test_an_experiment_with_a_comma_in_its_name_can_be_asked_for(fake):
@@ -58,6 +59,8 @@ def test_an_experiments_own_settings_reach_its_report(fake):
     assert [one["share"] for one in item["sample_ratio"]["expected"]] == [0.25, 0.75]
     assert [one["counting_error"] for one in item["participants"]] == [0, 0]
     assert [(goal["goal"], goal["kind"]) for goal in item["goals"]] == [("view", "per_visitor")]
+    (goal,) = gimel.experiment({"experiment": EVENT["experiment"]})
+    assert (goal["goal"], goal["kind"], goal["control"]) == ("view", "per_visitor", "red")
 
 
 def test_another_control_is_that_of_the_experiments_that_have_it(fake):

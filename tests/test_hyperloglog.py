@@ -119,5 +119,6 @@ class TestUnrounded:
             estimate = -REGISTERS * log1p(-taken / REGISTERS)
             assert unrounded(floor(estimate + 0.5)) == pytest.approx(estimate)
 
-    def test_a_large_reading_stays(self):
-        assert unrounded(123_456) == 123_456
+    @pytest.mark.parametrize("reading", [REGISTERS // 16, 123_456])
+    def test_a_large_reading_stays(self, reading):
+        assert unrounded(reading) == reading

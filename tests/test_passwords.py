@@ -62,6 +62,60 @@ def test_a_changed_password_is_found_when_the_connection_is_made_anew(guarded):
     assert found.ping()
 
 
+def credentials(reference: str, username: str | None = None) -> tuple[str, ...]:
+    return passwords.AwsCredentialProvider(reference, username).get_credentials()
+
+
+@pytest.mark.parametrize(
+    ("secret", "found"),
+    [
+        ("open sesame", ("open sesame",)),
+        ('{"password": "p"}', ("p",)),
+        ('{"password": 5}', ("5",)),
+        ('{"username": "app", "password": "p"}', ("app", "p")),
+        ('{"username": "app"}', ('{"username": "app"}',)),
+        ('["password"]', ('["password"]',)),
+        ("12345", ("12345",)),
+    ],
+)
+def test_a_secret_is_the_password_or_an_object_that_holds_it(secret, found):
+    boto3.client("secretsmanager").create_secret(Name="gimel", SecretString=secret)
+    assert credentials("secret:gimel") == found
+
+
+def test_the_configured_user_name_wins_over_the_secrets():
+    secret = '{"username": "app", "password": "p"}'
+    boto3.client("secretsmanager").create_secret(Name="gimel", SecretString=secret)
+    assert credentials("secret:gimel", "own") == ("own", "p")
+    settings = config.RedisSettings(username="own", password="secret:gimel")
+    options = connection.connect(settings).connection_pool.connection_kwargs
+    assert options["credential_provider"].get_credentials() == ("own", "p")
+
+
+def test_the_region_is_that_of_the_lambda_function(monkeypatch):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    boto3.client("ssm", "eu-central-1").put_parameter(Name="/p", Value="one", Type="SecureString")
+    boto3.client("secretsmanager", "eu-central-1").create_secret(Name="s", SecretString="two")
+    assert (credentials("ssm:/p"), credentials("secret:s")) == (("one",), ("two",))
+
+
+@pytest.mark.parametrize("reference", ["ssm:/p", "secret:s"])
+def test_aws_is_waited_for_three_seconds_and_asked_twice_at_most(monkeypatch, reference):
+    boto3.client("ssm").put_parameter(Name="/p", Value="one", Type="SecureString")
+    boto3.client("secretsmanager").create_secret(Name="s", SecretString="two")
+    make, made = boto3.client, []
+
+    def client(*args, **options):
+        made.append(make(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(boto3, "client", client)
+    credentials(reference)
+    (used,) = [one.meta.config for one in made]
+    assert (used.connect_timeout, used.read_timeout, used.retries["total_max_attempts"]) == (3, 3, 2)
+
+
 def test_a_parameter_that_is_not_there_is_an_outage_that_says_which(guarded):
     with pytest.raises(redis.AuthenticationError, match="could not read the password from ssm:/nothing"):
         connection.connect(settings(guarded, "ssm:/nothing")).ping()

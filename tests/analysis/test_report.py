@@ -1,11 +1,12 @@
 import json
+from math import hypot
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gimel.analysis.report import experiment_report
-from gimel.hyperloglog import Count
+from gimel.hyperloglog import Count, hyperloglog_error
 from tests.counts import counted
 
 FIGURES = [
@@ -190,6 +191,20 @@ class TestSampleRatio:
         sample_ratio = report(trials)["sample_ratio"]
         assert (sample_ratio["state"], sample_ratio["p_value"]) == ("not_tested", None)
 
+    def test_four_variants_are_all_listed(self):
+        trials = {"a": 1000, "b": 1000, "c": 1000, "d": 1300}
+        assert report(trials)["sample_ratio"]["text"] == (
+            "the split 1,000 / 1,000 / 1,000 / 1,300 should be 25 / 25 / 25 / 25"
+        )
+
+    def test_the_worst_lacks_the_most_for_its_size(self):
+        """15 of 100 is further off, by Pearson's (seen - expected)^2 / expected, than 180 of 100 or 9,990 of 10,000."""
+        weights = {"a": 10_000, "b": 285, "c": 100, "d": 100, "e": 100}
+        trials = {"a": 9_990, "b": 300, "c": 100, "d": 180, "e": 15}
+        assert sum(trials.values()) == sum(weights.values())
+        text = report(trials, weights=weights)["sample_ratio"]["text"]
+        assert text == "e has 15 visitors and should have about 100"
+
     def test_of_many_variants_the_worst_is_named(self):
         trials = {f"v{i:02}": 1000 for i in range(12)} | {"v05": 1300}
         assert report(trials)["sample_ratio"]["text"] == ("v05 has 1,300 visitors and should have about 1,025")
@@ -208,6 +223,17 @@ class TestSampleRatio:
         reason = report({"a": 1, "blue": 5000, "red": 5010, "redd": 2})["sample_ratio"]["reason"]
         assert "Either a and redd lose nearly all of their visitors" in reason
         assert "Or a and redd are not variants of this experiment" in reason
+
+    @pytest.mark.parametrize(
+        "trials",
+        [{"a": 5000, "b": 2}, {"a": 5000, "b": 2, "c": 1}, {"a": 5000, "b": 5000, "c": 1500}],
+    )
+    def test_without_two_variants_and_a_stranger_there_is_one_explanation(self, trials):
+        assert report(trials)["sample_ratio"]["reason"] == (
+            "a split this uneven happens by chance less than 1 time in 1,000; visitors are lost or counted in the"
+            " wrong variant, so the rates cannot be compared: find the cause; if the split is intended, or one of them"
+            " is no longer a variant, set weights in config.json"
+        )
 
     @pytest.mark.parametrize(
         ("weights", "cure"),
@@ -249,6 +275,11 @@ class TestUnweighted:
         (of_goal,), (expected,) = answer["goals"], without["goals"]
         assert (of_goal["kind"], of_goal["verdict"]) == ("proportion", expected["verdict"])
         assert [row(of_goal, label) for label in self.WEIGHTS] == [row(expected, label) for label in self.WEIGHTS]
+
+    def test_a_single_one_is_noted_in_the_singular(self):
+        assert report({"blue": 900, "red": 910, "x": 4}, weights=self.WEIGHTS)["notes"] == [
+            "x has no weight in config.json, so it is neither compared nor part of the split"
+        ]
 
     def test_their_counts_are_shown_and_nothing_is_compared(self):
         unweighted = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
@@ -297,7 +328,10 @@ class TestLostParticipants:
 
     def test_several_are_named_once(self):
         (note,) = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})["notes"]
-        assert note.startswith("goals were reached in x and y, but no participant of them was counted")
+        assert note == (
+            "goals were reached in x and y, but no participant of them was counted: either those events were lost, or"
+            " they are not variants of this experiment"
+        )
 
     def test_they_are_not_counted_as_compared(self):
         assert report({"b": 90, "c": 91}, buy={"x": 1})["comparisons"] == 1
@@ -339,6 +373,28 @@ class TestPerVisitor:
         assert row(of_goal, "blue")["verdict"]["state"] == "control"
         assert row(of_goal, "red")["verdict"]["text"] == "0.500 times in red"
 
+    @pytest.mark.parametrize(
+        ("settings", "why"), [({}, "more successes than visitors"), ({"per_visitor": ["buy"]}, "configured as a goal")]
+    )
+    def test_each_variant_says_why_it_is_one(self, settings, why):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "blue": 900}, **settings)
+        for words in (of_goal["verdict"], row(of_goal, "red")["verdict"]):
+            assert words["reason"].startswith(why)
+
+    def test_its_counting_error_is_that_of_both_counters(self):
+        of_goal = goal({"red": 10_000, "blue": 10_000}, {"red": 50_000, "blue": 900}, shards=1)
+        expected = hypot(hyperloglog_error(50_000), hyperloglog_error(10_000))
+        assert row(of_goal, "red")["counting_error"] == pytest.approx(expected)
+
+    def test_a_control_that_never_reached_it_leaves_no_uplift(self):
+        red = row(goal({"red": 1000, "blue": 1000}, {"red": 1700}), "red")
+        assert (red["difference"], red["uplift"]) == (1.7, None)
+
+    def test_a_variant_without_visitors_has_no_rate(self):
+        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "x": 3}, per_visitor=["buy"])
+        assert row(of_goal, "x")["rate"] is None
+        assert row(of_goal, "x")["verdict"]["reason"] == "3 reached the goal, but none was counted as a participant"
+
     def test_other_goals_stay_proportions(self):
         goals = report({"a": 100, "b": 100}, view={"a": 50}, buy={"a": 20}, per_visitor=["view"])["goals"]
         assert [(item["goal"], item["kind"]) for item in goals] == [("buy", "proportion"), ("view", "per_visitor")]
@@ -352,6 +408,8 @@ class TestPerVisitor:
     def test_a_configured_goal_without_visitors_has_no_data(self, trials):
         of_goal = goal(trials, {"a": 5, "b": 2}, per_visitor=["buy"])
         assert (of_goal["verdict"]["state"], of_goal["verdict"]["text"]) == ("no_data", "no visitors yet")
+        unreached = goal({**trials, "x": 0}, {"a": 0}, per_visitor=["buy"])
+        assert unreached["verdict"] == {"state": "no_data", "text": "no visitors yet", "reason": ""}
 
     def test_a_few_more_successes_than_exact_visitors_may_be_lost_participants(self):
         """No proportion can be told from either, and the words name both."""
@@ -368,6 +426,7 @@ class TestPerVisitor:
         assert of_goal["kind"] == "per_visitor"
         assert of_goal["verdict"]["text"] == "0.900 times in blue and 1.70 times in red"
         assert (red["rate"], red["difference"]) == (1.7, pytest.approx(0.8))
+        assert red["uplift"] == pytest.approx(1.7 / 0.9 - 1)
         assert red["verdict"]["state"] == "per_visitor"
         for figure in (
             "rate_interval",
@@ -404,6 +463,7 @@ class TestEdges:
         of_goal = goal({"red": 1000}, {"red": 40})
         assert of_goal["results"][0]["rate"] == 0.04
         assert of_goal["verdict"]["text"] == "nothing to compare: only red has visitors so far"
+        assert of_goal["verdict"]["reason"] == "a comparison needs a second variant"
 
     def test_twelve_variants(self):
         trials = {f"v{i:02}": 10_000 for i in range(12)}
@@ -423,6 +483,7 @@ class TestEdges:
     def test_a_control_without_visitors(self):
         of_goal = goal({"red": 1000}, {"red": 50, "blue": 3}, baseline="blue")
         assert of_goal["verdict"]["text"] == "blue, the control, has no visitors yet"
+        assert of_goal["verdict"]["reason"] == "there is nothing to compare the other variants with"
         assert row(of_goal, "red")["rate"] == 0.05
         assert row(of_goal, "blue")["verdict"]["reason"] == "3 reached the goal, but none was counted as a participant"
 

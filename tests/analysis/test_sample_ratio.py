@@ -2,6 +2,7 @@ import json
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,21 @@ class TestSampleRatio:
         visitors = [1_000_000, 1_010_000]
         assert sample_ratio_p_value([Count(n) for n in visitors], [1, 1]) < 1e-9
         assert sample_ratio_p_value([Count(n, 0.00813) for n in visitors], [1, 1]) > 0.1
+
+    @pytest.mark.parametrize("visitors", [(1_000_000, 1_010_000), (5000, 5300)])
+    def test_of_two_equal_halves_the_counters_error_joins_the_variance_of_the_difference(self, visitors):
+        """(x1 - x0)^2 / (x1 + x0 + the counters' two variances) is a chi-square with one degree of freedom."""
+        x1, x0 = visitors
+        expected = scipy_stats.chi2.sf((x1 - x0) ** 2 / (x1 + x0 + (0.008 * x1) ** 2 + (0.004 * x0) ** 2), 1)
+        assert sample_ratio_p_value([Count(x1, 0.008), Count(x0, 0.004)], [1, 1]) == pytest.approx(expected)
+
+    def test_of_several_variants_it_is_the_fit_of_their_weights_to_the_counts(self):
+        """What is left of the counts, in standard errors, by numpy's least squares."""
+        x, errors, shares = np.array([8200, 1100, 900]), np.array([0.008, 0.0, 0.006]), np.array([0.8, 0.1, 0.1])
+        spread = np.sqrt(x.sum() * shares + (x * errors) ** 2)
+        _, (left,), *_ = np.linalg.lstsq((shares / spread)[:, None], x / spread)
+        ours = sample_ratio_p_value([Count(int(n), e) for n, e in zip(x, errors)], [8, 1, 1])
+        assert ours == pytest.approx(scipy_stats.chi2.sf(left, 2))
 
     def test_a_reversed_split_is_not_counting_error(self):
         """One in a thousand is expected, and nine in ten came: no counter errs like that."""

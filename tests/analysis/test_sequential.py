@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from gimel.analysis.proportions import Proportion, difference_interval
 from gimel.analysis.sequential import (
     always_valid_interval,
     always_valid_p_value,
     boundary,
+    counting_share,
     information,
     visitors_needed,
     visitors_per_variant,
@@ -128,6 +130,30 @@ class TestAlwaysValidInterval:
         assert information(seen(500, 10_000), seen(500, 10_000)) == pytest.approx(250 * 0.95, rel=0.01)
 
 
+class TestAlwaysValidPValue:
+    @pytest.mark.parametrize("error", [0.0, 0.008])
+    @pytest.mark.parametrize(("reached", "visitors"), [(150, 1000), (1130, 10_000), (108_500, 1_000_000)])
+    def test_at_that_alpha_the_interval_ends_at_zero(self, reached, visitors, error):
+        variant, control = seen(reached, visitors, error), seen(visitors // 10, visitors, error)
+        p = always_valid_p_value(variant, control)
+        assert p < 0.5
+        assert always_valid_interval(variant, control, p).low == pytest.approx(0, abs=1e-12)
+
+
+class TestCountingShare:
+    @pytest.mark.parametrize("visitors", [2000, 4_000_000])
+    @pytest.mark.parametrize("alpha", [0.05, 0.05 / 11])
+    def test_it_is_what_exact_counters_would_take_off_the_square_of_the_width(self, visitors, alpha):
+        """Below the clock's 200 the counters have a lower boundary than the sampling."""
+
+        def width(error):
+            interval = always_valid_interval(*[seen(visitors // 10, visitors, error)] * 2, alpha)
+            return interval.high - interval.low
+
+        share = counting_share(*[seen(visitors // 10, visitors, 0.008)] * 2, alpha)
+        assert share == pytest.approx(1 - (width(0) / width(0.008)) ** 2)
+
+
 class TestVisitors:
     @pytest.mark.parametrize("case", GBSTATS["sample_size"], ids=lambda case: f"{case['p']} + {case['d']}")
     def test_a_single_look_takes_as_many_as_evan_miller_says(self, case):
@@ -147,6 +173,29 @@ class TestVisitors:
     def test_an_impossible_change_is_refused(self, rate, change):
         with pytest.raises(ValueError, match="is not a change of a rate"):
             visitors_per_variant(rate, change)
+
+    @pytest.mark.parametrize(("rate", "change"), [(0.0, 0.1), (0.5, -0.5), (0.5, 0.5), (1.0, -0.1)])
+    def test_either_rate_may_be_0_or_1(self, rate, change):
+        """Fleiss, Levin & Paik, 4.2, with scipy's quantiles."""
+        changed = rate + change
+        spread = norm.isf(0.025) * sqrt(2 * rate * (1 - rate))
+        spread += norm.isf(0.2) * sqrt(rate * (1 - rate) + changed * (1 - changed))
+        assert visitors_per_variant(rate, change) == pytest.approx((spread / change) ** 2)
+
+    @pytest.mark.parametrize("error", [0.0, 0.004])
+    @pytest.mark.parametrize("alpha", [0.05, 0.05 / 11])
+    def test_the_plan_is_made_for_the_boundary_at_its_end(self, alpha, error):
+        start, rate, changed = seen(50, 1000, error), 0.05, 0.055
+        planned = 1000 + visitors_needed(start, start, 0.1, alpha)
+        clock = planned * (rate * (1 - rate) + changed * (1 - changed)) / 4
+        critical, counting = boundary(clock, alpha), 4 * (rate * error) ** 2
+        expected = visitors_per_variant(rate, changed - rate, critical=critical, counting_variance=counting)
+        assert planned == pytest.approx(expected, rel=0.005)
+
+    def test_all_converting_is_planned_as_one_failure_among_two_more(self):
+        everyone, nearly = seen(100, 100), seen(101, 102)
+        planned = 100 + visitors_needed(everyone, everyone, 0.1)
+        assert planned == pytest.approx(102 + visitors_needed(nearly, nearly, 0.1), abs=1)
 
     def test_what_has_come_is_not_needed_any_more(self):
         early = visitors_needed(seen(50, 1000), seen(50, 1000), 0.1)

@@ -1,8 +1,9 @@
 import pytest
 
 from gimel.analysis.proportions import Proportion
+from gimel.analysis.sequential import visitors_needed
 from gimel.analysis.verdicts import _to_detect
-from gimel.analysis.wording import about, listed, named, per_visitor, points
+from gimel.analysis.wording import about, listed, named, per_visitor, percent, points, rounded_up
 from gimel.hyperloglog import Count
 
 from .test_report import goal, report, row
@@ -72,7 +73,47 @@ def test_no_difference_names_the_largest_plausible_one():
 def test_what_the_counters_hide_is_said():
     state, text, reason = verdict_of({"red": 10**6, "blue": 10**6}, {"red": 52_100, "blue": 50_000}, shards=1)
     assert (state, text) == ("no_difference", "a difference of more than 11 % is implausible")
-    assert reason.endswith("counting error hides smaller changes, which a higher precision would reveal")
+    assert reason == (
+        "5.2 % against 5.0 %; the difference lies between −0.1 and +0.5 percentage points, no matter how often you"
+        " check; counting error hides smaller changes, which a higher precision would reveal"
+    )
+
+
+def test_the_largest_plausible_change_may_be_a_decrease():
+    trials, reached = {"red": 10**6, "blue": 10**6}, {"red": 199_000, "blue": 200_000}
+    interval = row(goal(trials, reached), "red")["always_valid_interval"]
+    assert -interval["low"] > interval["high"]
+    bound = rounded_up(-interval["low"] / 0.2)
+    assert verdict_of(trials, reached)[:2] == ("no_difference", f"a difference of more than {bound} is implausible")
+
+
+@pytest.mark.parametrize(("visitors", "reached", "percents"), [(5_000, 250, 10), (100_000, 5_250, 5)])
+def test_several_comparisons_need_more_visitors(visitors, reached, percents):
+    of_goal = goal(dict.fromkeys("abcd", visitors), {**dict.fromkeys("bcd", reached), "a": visitors // 20})
+    variant, control = (Proportion(Count(count), Count(visitors)) for count in (reached, visitors // 20))
+    words, needed = row(of_goal, "b")["verdict"], row(of_goal, "b")["visitors_needed"]
+    missing = visitors_needed(variant, control, percents / 100, 0.05 / 3)
+    assert words["text"] == f"about {about(missing)} more visitors per variant to detect a {percents} % change"
+    assert needed == visitors_needed(variant, control, 0.1, 0.05 / 3)
+
+
+def test_a_goal_that_nobody_reached_says_of_how_many():
+    assert verdict_of({"red": 1000, "blue": 1003}, {}) == (
+        "collecting",
+        "no one has reached this goal yet",
+        "so far 0 of 1,000 visitors against 0 of 1,003: too few to tell",
+    )
+
+
+def test_what_more_visitors_can_still_rule_out_is_not_hidden():
+    """The counters bring most of the uncertainty, but without the rest of it 10 % would be ruled out."""
+    trials, reached = {"red": 30_000, "blue": 30_000}, {"red": 15_750, "blue": 15_000}
+    assert verdict_of(trials, reached, shards=1) == (
+        "collecting",
+        "too few visitors to rule out a 10 % change",
+        "52.5 % against 50.0 % so far; the difference may be anything from −0.3 to +5.3 percentage points",
+    )
+    assert row(goal(trials, reached, shards=1), "red")["visitors_needed"] == 0
 
 
 @pytest.mark.parametrize("shards", [0, 1, 16])
@@ -106,6 +147,15 @@ def test_a_wrong_split_leaves_no_verdict_on_a_goal():
     assert reason == "see the sample ratio mismatch of the experiment"
 
 
+def test_one_winner_of_several_variants_has_its_own_reason():
+    trials, reached = dict.fromkeys("abc", 50_000), {"a": 2500, "b": 3100, "c": 2550}
+    assert verdict_of(trials, reached) == (
+        "winner",
+        "b beats a",
+        "6.2 % against 5.0 %: 0.7 to 1.7 percentage points higher, no matter how often you check",
+    )
+
+
 def test_two_winners_are_not_tested_against_each_other():
     assert verdict_of(dict.fromkeys("abc", 50_000), {"a": 2500, "b": 3100, "c": 3200}) == (
         "winner",
@@ -129,6 +179,11 @@ def test_an_open_comparison_comes_before_a_lost_one():
     assert reason.endswith("; b loses to a")
 
 
+def test_the_other_open_comparisons_are_named():
+    reason = verdict_of(dict.fromkeys("abcd", 5_000), {"a": 250, "b": 260, "c": 255, "d": 240})[2]
+    assert reason.endswith("; c and d are still open too")
+
+
 def test_settled_comparisons_are_summed_up():
     state, text, reason = verdict_of(dict.fromkeys("abc", 10**6), {"a": 200_000, "b": 180_000, "c": 200_010})
     assert (state, text) == ("no_difference", "a difference of more than 1.2 % is implausible")
@@ -142,9 +197,27 @@ def test_a_plan_is_rounded_up_to_two_digits(visitors, words):
     assert about(visitors) == words
 
 
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0, "0 %"),
+        (0.000451, "0.046 %"),
+        (0.0123, "1.3 %"),
+        (0.05, "5.0 %"),
+        (0.0981, "9.9 %"),
+        (0.0995, "10 %"),
+        (0.1001, "11 %"),
+        (12.5, "1,250 %"),
+    ],
+)
+def test_a_bound_is_rounded_up_to_two_digits(share, words):
+    assert rounded_up(share) == words
+
+
 def test_a_long_list_is_cut():
     assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b"]) == "a and b"
+    assert listed(["a", "b", "c", "d"]) == "a, b, c and d"
     assert listed(list("abcdefg")) == "a, b, c and 4 more"
 
 
@@ -154,6 +227,30 @@ def test_a_long_list_is_cut():
 )
 def test_a_rate_per_visitor_has_three_digits(rate, words):
     assert per_visitor(rate) == words
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "words"),
+    [
+        (0.5, "6 %"),
+        (0.04, "6 %"),
+        (0.03, "5.9 %"),
+        (0.004, "5.9 %"),
+        (0.003, "5.92 %"),
+        (0.0003, "5.917 %"),
+        (0.00003, "5.9173 %"),
+        (1e-9, "5.9173 %"),
+        (0, "5.9173 %"),
+    ],
+)
+def test_a_percentage_has_the_decimals_that_its_uncertainty_justifies(uncertainty, words):
+    assert percent(0.05917263, uncertainty) == words
+
+
+def test_a_sign_is_shown_where_it_is_asked_for():
+    assert percent(0.05, 0.01, signed=True) == "+5.0 %"
+    assert percent(0.05, 0.01) == "5.0 %"
+    assert percent(-0.05, 0.01) == "\N{MINUS SIGN}5.0 %"
 
 
 def test_zero_has_no_minus_sign():
@@ -208,7 +305,7 @@ class TestExperiment:
 
     def test_without_a_goal_there_is_nothing_to_judge(self):
         verdict = report(self.TRIALS)["verdict"]
-        assert (verdict["state"], verdict["text"]) == ("no_data", "no goal has been reached yet")
+        assert verdict == {"state": "no_data", "text": "no goal has been reached yet", "reason": "", "goal": None}
 
     def test_a_wrong_split_comes_before_everything(self):
         verdict = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100})["verdict"]

@@ -301,7 +301,7 @@ def test_goal_variables_are_safe_and_different():
 def test_without_any_redis_a_server_says_what_to_install(monkeypatch, command):
     monkeypatch.setattr(redis_process, "find_server", lambda: None)
     monkeypatch.setitem(sys.modules, "fakeredis", None)
-    assert "install the Debian package redis-server" in fail(ConfigError, command)
+    assert "install the Debian package redis-server" in fail(redis_process.NoRedisServer, command)
 
 
 def test_other_machines_need_an_api_key():

@@ -99,7 +99,7 @@ def test_a_running_redis_is_read_even_where_no_server_is_installed(tmp_path, bin
         monkeypatch.setattr(redis_process, "find_servers", list)
         with redis_process.reachable(tmp_path / "data") as url:
             assert url == server.url
-    missing_server = pytest.raises(ConfigError, match="no redis-server to read the data in")
+    missing_server = pytest.raises(redis_process.NoRedisServer, match="no redis-server to read the data in")
     with missing_server, redis_process.reachable(tmp_path / "data"):
         pass
 
@@ -272,6 +272,15 @@ def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_pat
     assert second.wait() == 1
     assert "is in use by another server" in second.output
     assert send(server.url, 1)
+
+
+def test_a_folder_in_use_has_an_error_of_its_own(tmp_path, binary):
+    with (
+        redis_process.EmbeddedRedis(tmp_path, binary),
+        pytest.raises(redis_process.FolderInUse),
+        redis_process.EmbeddedRedis(tmp_path, binary),
+    ):
+        pass
 
 
 def test_a_signal_before_the_new_process_is_known_leaves_no_redis_behind(binary, tmp_path, monkeypatch):

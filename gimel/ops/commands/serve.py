@@ -89,7 +89,7 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     try:
         import fakeredis
     except ImportError:
-        raise ConfigError("no redis-server found", INSTALL) from None
+        raise redis_process.NoRedisServer("no redis-server found", INSTALL) from None
     connection.use(found, fakeredis.FakeRedis())
     warning = plain(f"no redis-server found, so counts are lost on exit. To keep them, {INSTALL}.")
     err.print(f"[yellow]Warning:[/] {warning}", soft_wrap=True)
@@ -112,11 +112,11 @@ def demo(port: int, browser: bool) -> None:
 def use_samples(stack: ExitStack) -> str:
     """Connect the handlers to sample experiments in a temporary Redis, and return a description of it.
 
-    Touches neither the configured Redis nor the user's data folder. Raises ConfigError if there is no redis-server.
+    Touches neither the configured Redis nor the user's data folder. Raises NoRedisServer.
     """
     binary = redis_process.find_server()
     if binary is None:
-        raise ConfigError("the demo needs redis-server, which was not found", INSTALL)
+        raise redis_process.NoRedisServer("the demo needs redis-server, which was not found", INSTALL)
     # Short names: the path of a Unix socket is limited to about 100 bytes.
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-")))
     server = stack.enter_context(redis_process.EmbeddedRedis(folder / "r", binary))

@@ -46,6 +46,14 @@ MAX_SOCKET_PATH = 103
 LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", (7,)
 
 
+class FolderInUse(ConfigError):
+    """Another server is using the data folder."""
+
+
+class NoRedisServer(ConfigError):
+    """No redis-server is installed."""
+
+
 class RedisStartError(GimelError):
     """redis-server did not start."""
 
@@ -99,8 +107,8 @@ def _version(binary: str) -> tuple[int, ...]:
 class EmbeddedRedis:
     """A redis-server that syncs each write to a log in `folder` before it answers; a context manager.
 
-    Where this binary cannot read the folder, others on this machine are tried. Raises RedisStartError, or ConfigError
-    for a folder that cannot be used.
+    If this binary cannot read the folder, others on this machine are tried. Raises FolderInUse, RedisStartError, or
+    ConfigError for a folder that cannot be used.
     """
 
     def __init__(self, folder: Path, binary: str) -> None:
@@ -123,7 +131,7 @@ class EmbeddedRedis:
         except BlockingIOError:
             self._lock.close()
             hint = "stop that server, or choose another folder with --data"
-            raise ConfigError(f"data folder {self.folder} is in use by another server", hint) from None
+            raise FolderInUse(f"data folder {self.folder} is in use by another server", hint) from None
         except OSError as error:
             hint = "choose a writable folder with --data"
             raise ConfigError(f"cannot use data folder {self.folder} ({error.strerror})", hint) from None
@@ -249,7 +257,7 @@ def _signals_held() -> Iterator[None]:
 def reachable(folder: Path) -> Iterator[str]:
     """The URL of the Redis in this folder, which is started for as long as needed unless it is already running.
 
-    Raises ConfigError if there is no data, or no server to read it.
+    Raises ConfigError if there is no data, and NoRedisServer if there is no server to read it.
     """
     if is_running(folder):
         yield url_of(folder)
@@ -259,6 +267,6 @@ def reachable(folder: Path) -> Iterator[str]:
         raise ConfigError(f"no Redis is configured, and there is no data in {folder}", hint)
     binary = find_server()
     if binary is None:
-        raise ConfigError(f"no redis-server to read the data in {folder}", INSTALL)
+        raise NoRedisServer(f"no redis-server to read the data in {folder}", INSTALL)
     with EmbeddedRedis(folder, binary) as server:
         yield server.url

@@ -19,8 +19,8 @@ from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
 from gimel.ops.server.wsgi import Server, Stopped, stop_on_signals
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 PORTS = click.IntRange(0, 65535)
 

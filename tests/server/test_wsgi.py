@@ -23,6 +23,13 @@ TRACED = "/gimel/ops/", "/waitress/", "/contextlib.py"
 LAST_WORD = "Stopped."
 
 
+@pytest.fixture(autouse=True)
+def _no_signal_is_ignored():
+    """As it would be in a background job, or under nohup. tests/conftest.py restores the handlers."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Command:
     """`gimel demo` in this process, up to its first wait for a request; its Redis is a cleanup that is noted."""
 

@@ -2,6 +2,12 @@
 
 import re
 
+import pytest
+
+from gimel.analysis.counting import share_of_variance
+from gimel.analysis.proportions import Proportion, rate_interval
+from gimel.hyperloglog import Count
+
 from .test_report import report
 
 TRIALS = {"blue": 10**6, "red": 10**6}
@@ -29,6 +35,15 @@ def test_a_large_part_says_how_much_and_what_a_higher_precision_would_change():
     counting = 0.2**2 * 2 * (0.0081**2)
     assert abs(share - 100 * counting / (counting + sampling)) < 1.5
     assert abs(narrower - 100 * (1 - ((sampling + counting / 4) / (sampling + counting)) ** 0.5)) < 1.5
+
+
+@pytest.mark.parametrize("visitors", [2_000, 20_000, 1_000_000])
+def test_the_share_is_that_of_the_counters_in_the_variance_of_the_rate(visitors):
+    """p^2 e^2 of p^2 e^2 + p (1 - p) / n."""
+    rate = Proportion(Count(visitors // 5, 0.006), Count(visitors, 0.008))
+    counting, sampling = 0.2**2 * (0.006**2 + 0.008**2), 0.2 * 0.8 / visitors
+    share = share_of_variance(rate, rate_interval(rate, 0.05), 0.05)
+    assert share == pytest.approx(counting / (counting + sampling), rel=0.01)
 
 
 def test_the_next_precision_is_the_one_above():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from scipy.optimize import brentq
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from gimel.analysis.proportions import (
@@ -118,6 +119,22 @@ class TestDifferenceInterval:
         """
         ours, (low, high) = difference_interval(variant, control), theirs["two_sided_absolute"]["ci"]
         assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.02 * (high - low))
+
+    @pytest.mark.parametrize("error", [0.0, 0.008, 0.1])
+    def test_the_counters_error_is_in_the_score_interval_of_either_rate(self, error):
+        """MOVER of the rates r with (p - r)^2 = z^2 (r (1 - r) / n + r^2 e^2), found by scipy."""
+        z = scipy_stats.norm.isf(0.025)
+
+        def ends(p, n):
+            def beyond(r):
+                return (p - r) ** 2 - z * z * (r * (1 - r) / n + 2 * r * r * error**2)
+
+            return brentq(beyond, 0, p), brentq(beyond, p, 1)
+
+        (l1, u1), (l0, u0) = ends(0.3, 1000), ends(0.25, 2000)
+        ours = difference_interval(seen(300, 1000, error), seen(500, 2000, error))
+        assert ours.low == pytest.approx(0.05 - hypot(0.3 - l1, u0 - 0.25))
+        assert ours.high == pytest.approx(0.05 + hypot(u1 - 0.3, 0.25 - l0))
 
     def test_none_against_none_is_not_certain(self):
         interval = difference_interval(seen(0, 100), seen(0, 100))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gimel.analysis.proportions import Proportion, uplift_interval
 from gimel.analysis.report import experiment_report
 from gimel.hyperloglog import Count, hyperloglog_error
 from tests.counts import counted
@@ -134,6 +135,9 @@ class TestFigures:
         assert of_three["difference_interval"]["low"] < one["difference_interval"]["low"]
         assert of_three["always_valid_interval"]["low"] < one["always_valid_interval"]["low"]
         assert of_three["rate_interval"] == one["rate_interval"]
+        variant, control = (Proportion(Count(reached), Count(1000)) for reached in (80, 50))
+        uplift = uplift_interval(variant, control, 0.05 / 3)
+        assert of_three["uplift_interval"] == {"low": uplift.low, "high": uplift.high}
 
     def test_the_counters_error_is_shown_and_used(self):
         counted, exact = (goal({"a": 10**6, "b": 10**6}, {"a": 50_000, "b": 51_500}, shards=k) for k in (1, 0))
@@ -190,6 +194,7 @@ class TestSampleRatio:
     def test_without_two_variants_there_is_nothing_to_check(self, trials):
         sample_ratio = report(trials)["sample_ratio"]
         assert (sample_ratio["state"], sample_ratio["p_value"]) == ("not_tested", None)
+        assert sample_ratio["text"] == "there is no split of visitors to check yet"
 
     def test_four_variants_are_all_listed(self):
         trials = {"a": 1000, "b": 1000, "c": 1000, "d": 1300}
@@ -442,6 +447,12 @@ class TestPerVisitor:
         assert of_goal["kind"] == "proportion"
         assert row(of_goal, "red")["successes"] == 10_150
         assert row(of_goal, "red")["rate"] == 1.0
+
+    @pytest.mark.parametrize(("reached", "kind"), [(10_340, "proportion"), (10_380, "per_visitor")])
+    def test_four_standard_errors_may_be_counting_error(self, reached, kind):
+        allowed = 4 * hypot(10_000 * hyperloglog_error(10_000), reached * hyperloglog_error(reached))
+        assert (reached - 10_000 > allowed) == (kind == "per_visitor")
+        assert goal({"red": 10_000, "blue": 10_000}, {"red": reached}, shards=1)["kind"] == kind
 
     def test_a_stray_success_without_visitors_decides_nothing(self):
         assert goal({"red": 1000, "blue": 1000}, {"red": 50, "stray": 3})["kind"] == "proportion"

@@ -59,9 +59,10 @@ class TestBoundary:
     def test_nothing_is_known_at_the_start(self):
         assert boundary(0) == inf
 
-    def test_an_impossible_alpha_is_refused(self):
+    @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1])
+    def test_an_impossible_alpha_is_refused(self, alpha):
         with pytest.raises(ValueError, match="alpha"):
-            boundary(100, 0)
+            boundary(100, alpha)
 
 
 class TestAlwaysValidInterval:
@@ -91,6 +92,7 @@ class TestAlwaysValidInterval:
     def test_it_excludes_zero_exactly_when_its_p_value_is_small(self, s1, s0, n1, n0, error, alpha):
         variant, control = seen(s1, n1, error), seen(s0, n0, error)
         interval, p = always_valid_interval(variant, control, alpha), always_valid_p_value(variant, control, alpha)
+        assert 0 <= p <= 1
         if abs(p / alpha - 1) > 1e-9:
             assert (p < alpha) == (interval.low > 0 or interval.high < 0)
 

@@ -165,9 +165,10 @@ def test_two_winners_are_not_tested_against_each_other():
 
 
 def test_every_variant_loses():
-    assert verdict_of(dict.fromkeys("abc", 50_000), {"a": 2500, "b": 1900, "c": 2000})[:2] == (
+    assert verdict_of(dict.fromkeys("abc", 50_000), {"a": 2500, "b": 1900, "c": 2000}) == (
         "loser",
         "a, the control, beats b and c",
+        "each of them is worse, no matter how often you check",
     )
 
 
@@ -188,6 +189,13 @@ def test_settled_comparisons_are_summed_up():
     state, text, reason = verdict_of(dict.fromkeys("abc", 10**6), {"a": 200_000, "b": 180_000, "c": 200_010})
     assert (state, text) == ("no_difference", "a difference of more than 1.2 % is implausible")
     assert reason.endswith("; b loses to a")
+
+
+def test_of_settled_comparisons_the_least_certain_speaks():
+    reached = {"a": 200_000, "b": 200_010, "c": 201_000, "d": 180_000, "e": 180_000}
+    reason = verdict_of(dict.fromkeys(reached, 10**6), reached)[2]
+    assert reason.startswith("c against a: 20.10 % against 20.00 %")
+    assert reason.endswith("; d and e lose to a")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"could not read {path} ({error.strerror})", "check its permissions") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"invalid JSON in {path}: {error}", "fix the syntax, or run `gimel configure`") from None
+        raise ConfigError(
+            f"invalid JSON in {path}: {error}", "fix the syntax, or start again with `gimel configure --force`"
+        ) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must contain one JSON object", "see config.json.template")
     return raw

@@ -249,8 +249,8 @@ def test_a_url_and_what_it_says_already_are_not_both_taken(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "invalid JSON in .*: fix the syntax, or run `gimel configure`$"),
-        ("[" * 100_000, "invalid JSON in .*: fix the syntax, or run `gimel configure`$"),
+        ("{", "invalid JSON in .*: fix the syntax, or start again with `gimel configure --force`$"),
+        ("[" * 100_000, "invalid JSON in .*: fix the syntax, or start again with `gimel configure --force`$"),
         ("[]", r"must contain one JSON object: see config\.json\.template$"),
     ],
 )

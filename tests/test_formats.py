@@ -25,7 +25,7 @@ def item(shards=0, participants=50_000, **goals):
 
 def shown(*items, width=300):
     console = Console(file=io.StringIO(), width=width)
-    console.print(formats.as_text(list(items)))
+    console.print(formats.as_text(list(items), width))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
@@ -85,6 +85,13 @@ def test_a_narrow_terminal_breaks_names_and_no_figures():
     for result in narrow["goals"][0]["results"]:
         result["label"] = f"the {result['label']} button in the upper right corner"
     assert re.search(r"\+18 % \(\+12 % to \+25 %\) +> 99.9 %$", shown(narrow, width=80), re.MULTILINE)
+
+
+def test_a_narrower_terminal_breaks_figures_and_cuts_none_off():
+    output = shown(item(buy=BETTER), width=70)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in output
+    assert re.search("^  red ", output, re.MULTILINE)
+    assert "> 99.9 %" in output
 
 
 def test_the_page_reads_no_field_that_a_row_lacks():

@@ -86,11 +86,11 @@ def _alarm(labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[fl
     if few and len(labels) - len(few) >= 2:
         reason += f". {_two_explanations(few)}"
     else:
-        reason += "; visitors are lost or counted in the wrong variant, so the rates cannot be compared: find the cause"
+        reason += ". Visitors are lost or counted in the wrong variant, so the rates cannot be compared: find the cause"
         reason += (
             ", or correct the weights in config.json"
             if configured
-            else "; if the split is intended, or one of them is no longer a variant, set weights in config.json"
+            else ". If the split is intended, or a variant has been removed, set weights in config.json"
         )
     return Verdict("do_not_trust", text, reason)
 

@@ -120,7 +120,7 @@ def of_goal(comparisons: Sequence[Comparison], control_label: str, control: Prop
     reason = f"{named(decisive.label)} against {blue}: {decisive.verdict.reason}"
     others = [one for one in collecting if one is not decisive]
     if others:
-        reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} still open too"
+        reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} also still open"
     if losers:
         reason += f"; {_labels(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
     return Verdict(decisive.verdict.state, decisive.verdict.text, reason)

@@ -120,12 +120,13 @@ def visible(text: str) -> str:
     )
 
 
-def as_text(report: Report) -> RenderableType:
+def as_text(report: Report, width: int) -> RenderableType:
     """For the terminal: how the visitors of each experiment are split, and a verdict and a table for each goal."""
+    no_wrap = width >= 72  # in a narrower terminal figures wrap, too, so that none is cut off
     parts: list[RenderableType] = []
     for item in _visible(report):
         parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
-        parts += [Padding(_goal(goal, item), (1, 0, 0, 2)) for goal in item["goals"]]
+        parts += [Padding(_goal(goal, item, no_wrap), (1, 0, 0, 2)) for goal in item["goals"]]
         if not item["goals"]:
             parts.append(Text("  no goal reached yet"))
         parts.append(Text())
@@ -158,20 +159,20 @@ def _sentences(verdict: dict[str, Any]) -> list[Text]:
     return [text, Text(verdict["reason"], style="dim")] if verdict.get("reason") else [text]
 
 
-def _goal(goal: dict[str, Any], item: dict[str, Any]) -> Group:
+def _goal(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Group:
     first, *more = _sentences(goal.get("verdict", {}))
-    return Group(Text.assemble((goal["goal"], "bold"), "   ", first), *more, _table(goal, item))
+    return Group(Text.assemble((goal["goal"], "bold"), "   ", first), *more, _table(goal, item, no_wrap))
 
 
-def _table(goal: dict[str, Any], item: dict[str, Any]) -> Table:
+def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
     is_repeated = goal.get("kind") == "per_visitor"
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("\nVariant", overflow="fold")
+    table.add_column("\nVariant", overflow="fold", min_width=8)
     for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=no_wrap)
     if not is_repeated:
         for name in ("Uplift\n(95 % interval)", "Beats\ncontrol"):
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name, justify="right", no_wrap=no_wrap)
     for result in goal["results"]:
         control = result["label"] == item.get("control")
         label = Text(result["label"])

@@ -235,9 +235,9 @@ class TestSampleRatio:
     )
     def test_without_two_variants_and_a_stranger_there_is_one_explanation(self, trials):
         assert report(trials)["sample_ratio"]["reason"] == (
-            "a split this uneven happens by chance less than 1 time in 1,000; visitors are lost or counted in the"
-            " wrong variant, so the rates cannot be compared: find the cause; if the split is intended, or one of them"
-            " is no longer a variant, set weights in config.json"
+            "a split this uneven happens by chance less than 1 time in 1,000. Visitors are lost or counted in the"
+            " wrong variant, so the rates cannot be compared: find the cause. If the split is intended, or a variant"
+            " has been removed, set weights in config.json"
         )
 
     @pytest.mark.parametrize(
@@ -245,8 +245,7 @@ class TestSampleRatio:
         [
             (
                 None,
-                "find the cause; if the split is intended, or one of them is no longer a variant, set weights in"
-                " config.json",
+                "find the cause. If the split is intended, or a variant has been removed, set weights in config.json",
             ),
             ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
         ],
@@ -547,4 +546,4 @@ def test_a_summary_gives_figures_only_of_the_variant_it_names():
     counts = {"participate": trials, "buy": {"a": Count(50), "b": Count(90), "c": Count(0)}}
     (goal,) = experiment_report(counts, weights={"a": 100, "b": 100, "c": 1})["goals"]
     assert goal["verdict"]["reason"].startswith("c against a: so far 0 of 10 visitors")
-    assert goal["verdict"]["reason"].endswith("; b is still open too")
+    assert goal["verdict"]["reason"].endswith("; b is also still open")

@@ -182,7 +182,7 @@ def test_an_open_comparison_comes_before_a_lost_one():
 
 def test_the_other_open_comparisons_are_named():
     reason = verdict_of(dict.fromkeys("abcd", 5_000), {"a": 250, "b": 260, "c": 255, "d": 240})[2]
-    assert reason.endswith("; c and d are still open too")
+    assert reason.endswith("; c and d are also still open")
 
 
 def test_settled_comparisons_are_summed_up():

@@ -21,6 +21,8 @@ from tests.parts import ROOT
 
 from .account import ID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(account, gimel_at, tmp_path, monkeypatch):

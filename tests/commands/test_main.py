@@ -150,6 +150,7 @@ def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
     assert f"cannot reach {server.url} (Connection refused)" in fail(ApiUnreachable, "report", "--url", server.url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "shown"),
     [("ascii", r"gr\xf6\xdfer - - ... x +/- \U0001f3af"), ("latin-1", r"größer - - ... × ± \U0001f3af")],

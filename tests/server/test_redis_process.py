@@ -19,6 +19,8 @@ from gimel.ops.server import redis_process, wsgi
 from tests.calls import EVENT
 from tests.parts import ROOT, missing, start_gimel, wait_for
 
+pytestmark = pytest.mark.slow
+
 GARBAGE = b"no command of Redis\r\n" * 10
 
 

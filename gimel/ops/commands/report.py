@@ -64,7 +64,7 @@ def report(
     elif form == "html":
         click.echo(assets.snapshot(found, namespace).encode(), nl=False)
     elif found:
-        out.print(formats.as_text(found))
+        out.print(formats.as_text(found, out.width))
     elif not experiments:
         err.print(f"No events in namespace {plain(repr(namespace))} yet.")
     if unknown:
@@ -95,5 +95,7 @@ def _with_counts(items: formats.Report) -> formats.Report:
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     by_folded = {each.casefold(): each for each in known}
     folded = name.casefold()
-    close = difflib.get_close_matches(folded, by_folded, 1) or [each for each in by_folded if folded in each]
+    close = difflib.get_close_matches(folded, by_folded, 1) or [
+        each for each in by_folded if folded.strip() and folded in each
+    ]
     return f" Did you mean {by_folded[close[0]]!r}?" if close else ""

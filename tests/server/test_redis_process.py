@@ -326,8 +326,9 @@ def test_a_program_that_ends_without_leaving_it_takes_redis_along(binary, tmp_pa
 def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
     server = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path)
     wait_for(lambda: redis_process.socket_of(tmp_path / "data").exists(), "the socket of Redis")
-    assert server.stop(sign) == 128 + sign
-    assert server.lines == ["Interrupted."]
+    code = server.stop(sign)
+    # On a busy machine the signal may find the server started.
+    assert (code, server.lines[-1]) in [(128 + sign, "Interrupted."), (0, "Stopped.")]
     assert not redis_process.is_running(tmp_path / "data")
 
 

@@ -11,6 +11,8 @@ from gimel.ops.aws.plan import steps
 
 from .account import ID, apply, descriptions
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def deployed(account, gimel_at):

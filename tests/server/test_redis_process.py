@@ -322,6 +322,23 @@ def test_a_program_that_ends_without_leaving_it_takes_redis_along(binary, tmp_pa
     assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_redis_starts_is_an_interruption(tmp_path, sign):
+    """The newest server here never gets ready, so that the signal always comes during the start."""
+    never_ready, started = tmp_path / "bin/redis-server", tmp_path / "pid"
+    never_ready.parent.mkdir()
+    never_ready.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo v=99.0.0 && exit\necho $$ > {started}\nexec sleep 60\n'
+    )
+    never_ready.chmod(0o700)
+    path = f"{never_ready.parent}:{os.environ['PATH']}"
+    server = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path, PATH=path)
+    pid = str(wait_for(lambda: started.exists() and started.read_text(), "the server that never gets ready")).strip()
+    assert server.stop(sign) == 128 + sign
+    assert server.lines == ["Interrupted."]
+    assert not Path(f"/proc/{pid}").exists()
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_start_leaves_no_redis_behind(binary, tmp_path, sign):
     server = start_gimel("serve", "--port", "0", "--data", str(tmp_path / "data"), home=tmp_path)

@@ -10,9 +10,11 @@ from redis.retry import Retry
 
 from . import config, passwords
 from .errors import ConfigError
+from .overflow import Overflow
 
 _settings: config.Config | None = None
 _client: redis.Redis | None = None
+_overflow: Overflow | None = None
 
 
 def settings() -> config.Config:
@@ -31,13 +33,22 @@ def client() -> redis.Redis:
     return _client
 
 
-def use(new_settings: config.Config | None, new_client: redis.Redis | None = None) -> None:
-    """Make every handler use these settings, and this client or one created for them.
+def overflow() -> Overflow | None:
+    """Where events wait while Redis cannot take them, if there is such a place."""
+    return _overflow
+
+
+def use(
+    new_settings: config.Config | None,
+    new_client: redis.Redis | None = None,
+    new_overflow: Overflow | None = None,
+) -> None:
+    """Make every handler use these settings, this client or one created for them, and this overflow or none.
 
     Without settings, they are loaded again on next use.
     """
-    global _settings, _client
-    _settings, _client = new_settings, new_client
+    global _settings, _client, _overflow
+    _settings, _client, _overflow = new_settings, new_client, new_overflow
 
 
 def connect(settings: config.RedisSettings) -> redis.Redis:

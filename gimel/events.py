@@ -32,6 +32,11 @@ class Event:
     variant: str
     uuid: str
 
+    def as_item(self) -> dict[str, str]:
+        """As a client sends it; `read_event` reads it back."""
+        names = {"namespace": self.namespace, "experiment": self.experiment, "variant": self.variant}
+        return {**names, "event": self.goal, "uuid": self.uuid}
+
 
 @dataclass(frozen=True)
 class Batch:

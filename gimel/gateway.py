@@ -29,11 +29,17 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Request:
-    """What a handler sees: `params` for reports, `items` (events as sent, not yet validated) for tracking."""
+    """What a handler sees: `params` for reports, `items` (events as sent, not yet validated) for tracking.
+
+    `headers` have lowercase names, and are empty if the request did not come over HTTP. `from_queue`: these events
+    have waited in a queue, which delivers them again unless they are counted.
+    """
 
     params: Mapping[str, object] = field(default_factory=dict)
     items: list[object] = field(default_factory=list)
     is_list: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    from_queue: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,7 @@ def _read(call: _Call) -> Request:
     body = call.body() if call.method == "POST" else b""
     # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():
-        return Request(params, [params])
+        return Request(params, [params], headers=call.headers)
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -150,9 +156,9 @@ def _read(call: _Call) -> Request:
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     # `curl -d` labels JSON as a form, too.
     if kind == FORM and not text.lstrip().startswith(("{", "[")):
-        return Request(params, [_form(text)])
+        return Request(params, [_form(text)], headers=call.headers)
     items, is_list = _read_json(text)
-    return Request(params, items, is_list)
+    return Request(params, items, is_list, call.headers)
 
 
 def _read_json(text: str) -> tuple[list[object], bool]:
@@ -251,7 +257,7 @@ def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str,
             items += found
             senders += [sender] * len(found)
     try:
-        answer = handle(Request(items=items, is_list=True))
+        answer = handle(Request(items=items, is_list=True, from_queue=True))
     except Exception as error:
         log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
         failed += senders

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import connection, counters
-from .events import HINT, Batch, read_batch, read_experiment, read_namespace, read_scope
+from .errors import StoreUnavailable
+from .events import HINT, Batch, Event, read_batch, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
 IGNORED = "experiment is not in allowed_experiments of this deployment"
@@ -17,7 +18,7 @@ def track(request: Request) -> Answer:
     settings = connection.settings()
     batch = read_batch(request.items, settings.allowed_experiments)
     if batch.accepted:
-        counters.record(connection.client(), batch.accepted, settings.precision_of)
+        _count(batch.accepted, request.from_queue)
     return _tracked(batch, request.is_list)
 
 
@@ -54,6 +55,17 @@ def delete(request: Request) -> Answer:
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()
+
+
+def _count(events: list[Event], from_queue: bool) -> None:
+    """Count these events now or, unless they come from there, keep them in the overflow. Raises StoreUnavailable."""
+    try:
+        counters.record(connection.client(), events, connection.settings().precision_of)
+    except StoreUnavailable:
+        overflow = connection.overflow()
+        if overflow is None or from_queue:
+            raise
+        overflow.keep(events)
 
 
 def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:

@@ -1,5 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
 import gimel
 from gimel import config, connection
+from gimel.errors import StoreUnavailable
+from gimel.events import Event
+from gimel.gateway import Request
 
 from .calls import EVENT, make_rest_event, plain, read, taking_part
 
@@ -101,3 +110,32 @@ def test_a_report_has_what_gimels_had(fake):
     ]
     assert plain(gimel.experiment({"experiment": EVENT["experiment"]})) == expected
     assert plain(gimel.all({})[1]["goals"]) == expected
+
+
+class Shelf:
+    """An overflow that keeps events in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[Event] = []
+
+    def keep(self, events: Sequence[Event]) -> None:
+        self.kept += events
+
+
+def test_events_that_redis_does_not_take_are_kept_in_the_overflow(redis_server):
+    shelf = Shelf()
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)), None, shelf)
+    redis_server.stop()
+    answer = gimel.track.handle(Request(items=[{"experiment": "e", "variant": "v", "event": "x", "uuid": "u"}]))
+    assert (answer.status, answer.value) == (200, None)
+    assert shelf.kept == [Event("alephbet", "e", "x", "v", "u")]
+
+
+def test_events_from_the_overflow_do_not_go_back_to_it(redis_server):
+    shelf = Shelf()
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)), None, shelf)
+    redis_server.stop()
+    items = [Event("alephbet", "e", "x", "v", "u").as_item()]
+    with pytest.raises(StoreUnavailable):
+        gimel.track.handle(Request(items=items, is_list=True, from_queue=True))
+    assert shelf.kept == []

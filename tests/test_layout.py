@@ -20,7 +20,7 @@ LAYERS = [
     {"analysis.distributions"},
     {"counters", "gateway"},
     {"connection"},
-    {"config"},
+    {"config", "overflow"},
     {"events", "hyperloglog", "passwords", "validation"},
     {"errors"},
 ]

@@ -97,11 +97,20 @@ def read_experiment(params: Mapping[str, object]) -> tuple[str, str]:
 
 def read_scope(params: Mapping[str, object]) -> str | None:
     """The text of `scope`, a comma-separated list of experiments; None for all. Raises BadRequest."""
+    return _optional(params, "scope", "send scope=NAME,NAME")
+
+
+def read_control(params: Mapping[str, object]) -> str | None:
+    """The requested control variant, if any. Raises BadRequest."""
+    return _optional(params, "control", "send control=NAME")
+
+
+def _optional(params: Mapping[str, object], field: str, hint: str) -> str | None:
     problems: list[str] = []
-    scope = _required(params, "scope", problems, _encoding_problems) if params.get("scope") else None
+    text = _required(params, field, problems, _encoding_problems) if params.get(field) else None
     if problems:
-        raise BadRequest(problems, "send scope=NAME,NAME")
-    return scope
+        raise BadRequest(problems, hint)
+    return text
 
 
 def _name_problems(text: str) -> list[str]:

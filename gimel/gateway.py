@@ -7,7 +7,6 @@ flat events that the API Gateway mapping templates of Gimel 1.x build.
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import json
 import logging
@@ -67,19 +66,21 @@ class Entry:
         if isinstance(event, Mapping):
             if isinstance(event.get("Records"), list):
                 return _answer_queue(self.handle, event["Records"])
-            if "httpMethod" in event:
-                return self._answer_http(_rest_call(event))
-            if "http" in (event.get("requestContext") or {}):
-                return self._answer_http(_http_call(event))
+            if "httpMethod" in event or _has_http_context(event):
+                return self._answer_http(event)
         return _answer_flat(self.handle, event)
 
-    def _answer_http(self, call: _Call) -> dict[str, object]:
+    def _answer_http(self, event: Mapping[str, Any]) -> dict[str, object]:
+        try:
+            call = _read_envelope(event)
+        except BadRequest as error:
+            return _respond(_Call("", dict, {}, bytes), _bad_request(error))
         if call.method == "OPTIONS":
             return _respond(call, Answer(status=204, headers=self._preflight()))
         if call.method not in self.methods:
             allowed = ", ".join(self.methods)
-            error = {"error": f"method {call.method} is not allowed", "hint": f"use {allowed}"}
-            return _respond(call, Answer(error, 405, {"Allow": f"{allowed}, OPTIONS"}))
+            refusal = {"error": f"method {call.method} is not allowed", "hint": f"use {allowed}"}
+            return _respond(call, Answer(refusal, 405, {"Allow": f"{allowed}, OPTIONS"}))
         return _respond(call, _attempt(self.handle, call))
 
     def _preflight(self) -> dict[str, str]:
@@ -105,32 +106,60 @@ class _Call:
     body: Callable[[], bytes]
 
 
-def _rest_call(event: Mapping[str, Any]) -> _Call:
-    # A REST API has already decoded the query string, and sends null if there is none.
-    query = event.get("queryStringParameters") or {}
-    return _Call(event["httpMethod"], lambda: query, _headers(event), lambda: _body(event))
+def _has_http_context(event: Mapping[str, Any]) -> bool:
+    """Whether its requestContext is that of payload 2.0, or nothing that a gateway sends. A flat event has none."""
+    context = event.get("requestContext") or {}
+    return not isinstance(context, Mapping) or "http" in context
 
 
-def _http_call(event: Mapping[str, Any]) -> _Call:
-    # Payload 2.0 also has decoded parameters, but joins repeated ones with commas; the raw text is unambiguous.
-    method = event["requestContext"]["http"].get("method", "GET")
-    return _Call(method, lambda: _form(event.get("rawQueryString") or ""), _headers(event), lambda: _body(event))
+def _read_envelope(event: Mapping[str, Any]) -> _Call:
+    """The HTTP request in a gateway's event. Raises BadRequest, which names all that has the wrong type."""
+    problems: list[str] = []
+
+    def take(found: Mapping[str, Any], name: str, kind: type | tuple[type, ...], wanted: str, default: Any) -> Any:
+        value = found.get(name)  # gateways send null for what is missing
+        if value is None:
+            return default
+        if isinstance(value, kind):
+            return value
+        problems.append(f"{name} must be {wanted}")
+        return default
+
+    headers = take(event, "headers", Mapping, "an object", {})
+    if not all(isinstance(value, str) for value in headers.values()):
+        problems.append("the values of headers must be text")
+    is_base64 = take(event, "isBase64Encoded", bool, "true or false", False)
+    # An object or a list may come from a test event of the AWS console.
+    body = take(event, "body", (str, Mapping, list), "text", "")
+    if "httpMethod" in event:
+        method = take(event, "httpMethod", str, "text", "")
+        # A REST API has already decoded the query string.
+        query = take(event, "queryStringParameters", Mapping, "an object", {})
+    else:
+        context = take(event, "requestContext", Mapping, "an object", {})
+        method = take(take(context, "http", Mapping, "an object", {}), "method", str, "text", "GET")
+        # Payload 2.0 also has decoded parameters, but joins repeated ones with commas; the raw text is unambiguous.
+        query = take(event, "rawQueryString", str, "text", "")
+    if not method.isascii():
+        problems.append("the method must be ASCII")
+    if problems:
+        raise BadRequest(problems, "send an event as API Gateway does")
+    return _Call(
+        method,
+        lambda: _form(query) if isinstance(query, str) else query,
+        {str(name).lower(): value for name, value in headers.items()},
+        lambda: _body(body, is_base64),
+    )
 
 
-def _headers(event: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-
-
-def _body(event: Mapping[str, Any]) -> bytes:
-    body = event.get("body") or ""
-    if not isinstance(body, str):
-        body = json.dumps(body)  # a test event in the AWS console may be such
-    if event.get("isBase64Encoded"):
-        try:
-            return base64.b64decode(body, validate=True)
-        except (binascii.Error, ValueError):
-            raise BadRequest(["the body is not valid base64"], HINT) from None
-    return body.encode("utf-8", "surrogatepass")
+def _body(body: object, is_base64: bool) -> bytes:
+    try:
+        text = body if isinstance(body, str) else json.dumps(body)
+        return base64.b64decode(text, validate=True) if is_base64 else text.encode("utf-8", "surrogatepass")
+    except (TypeError, RecursionError):
+        raise BadRequest(["the body is not JSON"], HINT) from None
+    except ValueError:
+        raise BadRequest(["the body is not valid base64"], HINT) from None
 
 
 def _form(text: str) -> dict[str, object]:
@@ -182,7 +211,7 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
     try:
         return handle(_read(call))
     except BadRequest as error:
-        return Answer({"error": error.message, "problems": error.problems, "hint": error.hint}, 400)
+        return _bad_request(error)
     except StoreUnavailable as error:
         log.error("%s", error, exc_info=error.__cause__)
         return Answer(
@@ -193,6 +222,10 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
     except Exception as error:
         log.exception("%s", error)
         return Answer({"error": "internal error", "hint": "see the log for the cause"}, 500)
+
+
+def _bad_request(error: BadRequest) -> Answer:
+    return Answer({"error": error.message, "problems": error.problems, "hint": error.hint}, 400)
 
 
 def _respond(call: _Call, answer: Answer) -> dict[str, object]:
@@ -238,7 +271,7 @@ def _answer_flat(handle: Handle, event: object) -> object:
     return answer.value
 
 
-def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str, object]:
+def _answer_queue(handle: Handle, records: list[object]) -> dict[str, object]:
     """Count a whole SQS batch at once, and report the messages that must not be deleted from the queue.
 
     A message with any refused event is reported too, so that it ends up in the dead-letter queue.
@@ -247,9 +280,9 @@ def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str,
     senders: list[str] = []
     failed: list[str] = []
     for record in records:
-        sender = str(record.get("messageId"))
+        sender, body = _message(record)
         try:
-            found, _ = _read_json(str(record.get("body") or ""))
+            found, _ = _read_json(body)
         except BadRequest as error:
             log.warning("message %s was refused: %s", sender, error)
             failed.append(sender)
@@ -267,3 +300,10 @@ def _answer_queue(handle: Handle, records: list[Mapping[str, Any]]) -> dict[str,
             log.warning("messages %s were refused: %s", ", ".join(dict.fromkeys(refused)), to_json(answer.value))
         failed += refused
     return {"batchItemFailures": [{"itemIdentifier": sender} for sender in dict.fromkeys(failed)]}
+
+
+def _message(record: object) -> tuple[str, str]:
+    """Id and body of an SQS message. An empty id, reported as failed, makes SQS deliver the whole batch again."""
+    found = record if isinstance(record, Mapping) else {}
+    sender, body = found.get("messageId"), found.get("body")
+    return sender if isinstance(sender, str) else "", body if isinstance(body, str) else ""

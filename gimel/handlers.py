@@ -6,7 +6,7 @@ from typing import Any
 
 from . import connection, counters
 from .errors import StoreUnavailable
-from .events import HINT, Batch, Event, read_batch, read_experiment, read_namespace, read_scope
+from .events import HINT, Batch, Event, read_batch, read_control, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
 IGNORED = "experiment is not in allowed_experiments of this deployment"
@@ -26,8 +26,9 @@ def track(request: Request) -> Answer:
 def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
+    control = read_control(request.params)
     counts = counters.count(connection.client(), namespace, [name])
-    answer = _report(name, counts[name], request.params.get("control"))
+    answer = _report(name, counts[name], control)
     return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
 
@@ -39,12 +40,12 @@ def all(request: Request) -> Answer:
     """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)
+    control = read_control(request.params)
     names = counters.experiments(connection.client(), namespace)
     if scope:
         # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     counts = counters.count(connection.client(), namespace, names)
-    control = request.params.get("control")
     reports = [{"experiment": name, **_report(name, counts[name], control)} for name in names]
     return Answer([{"meta": {"scope": scope}}, *reports])
 
@@ -68,12 +69,11 @@ def _count(events: list[Event], from_queue: bool) -> None:
         overflow.keep(events)
 
 
-def _report(name: str, counts: counters.Counts, control: object) -> dict[str, Any]:
+def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str, Any]:
     from .analysis import report  # not at the top: `track` starts without the statistics
 
     settings = connection.settings().experiment(name)
-    requested = None if control in (None, "") else str(control)
-    return report.experiment_report(counts, settings.baseline, settings.weights, settings.per_visitor, requested)
+    return report.experiment_report(counts, settings.baseline, settings.weights, settings.per_visitor, control)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

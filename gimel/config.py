@@ -6,13 +6,14 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from redis.connection import parse_url
 
 from .errors import ConfigError
+from .events import PARTICIPATE, Event
 from .hyperloglog import PRECISIONS, Precision
 from .validation import Section, flag, json_object, list_of, positive, read_file, text, whole
 
@@ -22,7 +23,10 @@ URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/t
 HOST_WANTED = "a host name or address, such as redis.example.com; put a URL into redis.url"
 
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
-KEYS = {"redis", "cors_origins", "allowed_experiments", "precision", "experiments", "extra_wiring", "aws"}
+KEYS = {
+    *("redis", "cors_origins", "require_origin", "count_bots", "allowed_namespaces", "allowed_experiments", "limits"),
+    *("precision", "experiments", "extra_wiring", "aws"),
+}
 
 # Gimel 1.x passed its redis section to redis-py as it was, so a working file may contain these names.
 OLD_REDIS_NAMES = {
@@ -39,18 +43,36 @@ OLD_REDIS_IGNORED = {
     *("retry_on_timeout", "max_connections", "socket_keepalive", "socket_keepalive_options"),
 }
 
+EXPERIMENTS_WANTED = (
+    'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
+)
 PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
 
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """Settings of one experiment: its control, its variants' shares of visitors, its precision, and the goals that a
-    visitor can reach more than once."""
+    """Settings of one experiment: its control, its variants' shares of visitors, its precision, the goals that a
+    visitor can reach more than once, and the only variants and goals to count (None: all)."""
 
     baseline: str | None = None
     weights: Mapping[str, float] | None = None
     precision: Precision | None = None
     per_visitor: frozenset[str] = frozenset()
+    variants: frozenset[str] | None = None
+    goals: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many names Redis holds at most: experiments and counters in each namespace, variants and goals in each
+    experiment."""
+
+    # A deployment has a few (production, staging, some sites). Each may fill up, so this one multiplies the others.
+    namespaces: int = 10
+    experiments: int = 1_000
+    counters: int = 10_000
+    variants: int = 20
+    goals: int = 50
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,11 @@ class Config:
 
     redis_settings: RedisSettings | None = None
     cors_origins: tuple[str, ...] = ("*",)
-    allowed_experiments: frozenset[str] | None = None
+    require_origin: bool = False
+    count_bots: bool = False
+    allowed_namespaces: frozenset[str] | None = None
+    allowed_experiments: frozenset[str] | Mapping[str, frozenset[str]] | None = None
+    limits: Limits = Limits()
     precision: Precision = 1
     experiments: Mapping[str, ExperimentSettings] = field(default_factory=dict)
     path: Path | None = None
@@ -98,6 +124,21 @@ class Config:
     def precision_of(self, name: str) -> Precision:
         """The precision of this experiment's counters."""
         return self.experiment(name).precision or self.precision
+
+    def unlisted(self, event: Event) -> str | None:
+        """Which name of this event is not in its closed list: `namespace`, `experiment`, `variant` or `goal`."""
+        experiments = self.allowed_experiments
+        if isinstance(experiments, Mapping):
+            experiments = experiments.get(event.namespace)
+        own = self.experiment(event.experiment)
+        goals = None if own.goals is None else own.goals | {PARTICIPATE}
+        lists = {
+            "namespace": (event.namespace, self.allowed_namespaces),
+            "experiment": (event.experiment, experiments),
+            "variant": (event.variant, own.variants),
+            "goal": (event.goal, goals),
+        }
+        return next((kind for kind, (name, names) in lists.items() if names is not None and name not in names), None)
 
 
 @dataclass(frozen=True)
@@ -134,11 +175,16 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
     config = Config(
         redis_settings=redis_settings,
         cors_origins=section.take("cors_origins", ORIGINS_WANTED, _origins, ("*",)),
-        allowed_experiments=section.take("allowed_experiments", "a list of experiment names", _names),
+        require_origin=section.take("require_origin", *_SWITCH, False),
+        count_bots=section.take("count_bots", *_SWITCH, False),
+        allowed_namespaces=section.take("allowed_namespaces", 'a list of namespaces, such as ["alephbet"]', _names),
+        allowed_experiments=section.take("allowed_experiments", EXPERIMENTS_WANTED, _names_or_lists),
+        limits=_limits(section),
         precision=section.take("precision", PRECISION_WANTED, _precision, 1),
         experiments=_experiments(section),
         path=file.path,
     )
+    config = _closed(config, section.problems)
     if section.problems:
         listed = "\n".join(f"  {problem}" for problem in section.problems)
         raise ConfigError(f"invalid configuration in {file.path or 'the environment'}:\n{listed}")
@@ -203,11 +249,50 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
             weights=section.take("weights", 'numbers above 0 by variant, such as {"blue": 1, "red": 3}', _weights),
             precision=section.take("precision", PRECISION_WANTED, _precision),
             per_visitor=section.take("per_visitor", 'a list of goals, such as ["page view"]', _names, frozenset()),
+            variants=section.take("variants", 'a list of variants, such as ["blue", "red"]', _names),
+            goals=section.take("goals", 'a list of goals, such as ["clicked"]', _names),
         )
-        weights, baseline = found[name].weights, found[name].baseline
-        if weights and baseline and baseline not in weights:
-            parent.problems.append(f"{prefix}.weights: must include the baseline, {baseline}")
+        parent.problems += [f"{prefix}.{problem}" for problem in _contradictions(found[name])]
+        if found[name].variants is None and found[name].weights:
+            found[name] = replace(found[name], variants=frozenset(found[name].weights or ()))
     return found
+
+
+def _contradictions(settings: ExperimentSettings) -> list[str]:
+    """What one setting of an experiment says against another."""
+    weights, variants = settings.weights, settings.variants
+    problems = []
+    for key, names in ("weights", weights), ("variants", variants):
+        if settings.baseline and names is not None and settings.baseline not in names:
+            problems.append(f"{key}: must include the baseline, {settings.baseline}")
+    if weights and variants is not None and variants != set(weights):
+        differing = ", ".join(sorted(variants ^ set(weights)))
+        problems.append(f"variants: must be those of weights, but only one of the two has {differing}")
+    if settings.goals is not None and settings.per_visitor - settings.goals:
+        problems.append(f"goals: must include those of per_visitor: {', '.join(sorted(settings.per_visitor))}")
+    return problems
+
+
+def _limits(parent: Section) -> Limits:
+    raw = parent.take("limits", 'an object such as {"experiments": 1000}', json_object, {})
+    section = Section(raw, set(Limits.__dataclass_fields__), "limits.", parent.problems)
+    read = ("a whole number from 1", whole(1, 2**31))
+    return Limits(**{limit.name: section.take(limit.name, *read, limit.default) for limit in fields(Limits)})
+
+
+def _closed(config: Config, problems: list[str]) -> Config:
+    """The same configuration, with what its lists imply. Adds what they say against each other to the problems."""
+    if config.require_origin and "*" in config.cors_origins:
+        problems.append('require_origin: needs cors_origins, the pages that may send events; "*" allows all')
+    if not isinstance(config.allowed_experiments, Mapping):
+        return config
+    named = frozenset(config.allowed_experiments)
+    if config.allowed_namespaces is None:
+        return replace(config, allowed_namespaces=named)
+    if named - config.allowed_namespaces:
+        beside = ", ".join(sorted(named - config.allowed_namespaces))
+        problems.append(f"allowed_experiments: names {beside}, which allowed_namespaces does not")
+    return config
 
 
 def _url_or_problem(name: str, url: str, problems: list[str]) -> str:
@@ -251,6 +336,15 @@ def _weights(value: object) -> dict[str, float] | None:
 def _names(value: object) -> frozenset[str] | None:
     names = list_of(str)(value)
     return None if names is None else frozenset(names)
+
+
+def _names_or_lists(value: object) -> frozenset[str] | dict[str, frozenset[str]] | None:
+    """The names in a list, or in an object with a list for each namespace."""
+    if not isinstance(value, dict):
+        return _names(value)
+    lists = {namespace: _names(names) for namespace, names in value.items() if not namespace.startswith("//")}
+    found = {namespace: names for namespace, names in lists.items() if names is not None}
+    return found if found and len(found) == len(lists) else None
 
 
 def _origins(value: object) -> tuple[str, ...] | None:

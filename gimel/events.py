@@ -40,27 +40,28 @@ class Event:
 
 @dataclass(frozen=True)
 class Batch:
-    """The events of one request: those to count, the number not in allowed_experiments, and the problems of those
+    """The events of one request: those to count, those ignored, each with the reason, and the problems of those
     refused, by position."""
 
     accepted: list[Event] = field(default_factory=list)
-    ignored: int = 0
+    ignored: list[tuple[Event, str]] = field(default_factory=list)
     refused: dict[int, list[str]] = field(default_factory=dict)
 
 
-def read_batch(items: Iterable[object], allowed: frozenset[str] | None = None) -> Batch:
-    """Read every item. `allowed` names the experiments to count; None means all."""
-    accepted, ignored, refused = [], 0, {}
+def read_batch(items: Iterable[object], ignores: Callable[[Event], str | None] = lambda event: None) -> Batch:
+    """Read every item. `ignores` gives the reason why an event is ignored, or None for one to count."""
+    accepted, ignored, refused = [], [], {}
     for position, item in enumerate(items):
         try:
             event = read_event(item)
         except BadRequest as error:
             refused[position] = error.problems
         else:
-            if allowed is None or event.experiment in allowed:
+            reason = ignores(event)
+            if reason is None:
                 accepted.append(event)
             else:
-                ignored += 1
+                ignored.append((event, reason))
     return Batch(accepted, ignored, refused)
 
 

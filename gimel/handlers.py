@@ -9,14 +9,12 @@ from .errors import StoreUnavailable
 from .events import HINT, Batch, Event, read_batch, read_control, read_experiment, read_namespace, read_scope
 from .gateway import Answer, Request, endpoint
 
-IGNORED = "experiment is not in allowed_experiments of this deployment"
-
 
 @endpoint("GET", "POST")
 def track(request: Request) -> Answer:
     """Count each event once, no matter how often it is sent."""
     settings = connection.settings()
-    batch = read_batch(request.items, settings.allowed_experiments)
+    batch = read_batch(request.items, settings.unlisted)
     if batch.accepted:
         _count(batch.accepted, request.from_queue)
     return _tracked(batch, request.is_list)
@@ -78,7 +76,8 @@ def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:
     """An accepted event is answered `200` and `null`, the only answer that every Alephbet treats as final."""
-    headers = {"X-Gimel-Ignored": IGNORED} if batch.ignored else {}
+    reasons = ", ".join(sorted({reason for _, reason in batch.ignored}))
+    headers = {"X-Gimel-Ignored": reasons} if reasons else {}
     if not batch.refused:
         return Answer(headers=headers)
     refused = [{"item": position, "problems": problems} for position, problems in batch.refused.items()]
@@ -86,7 +85,7 @@ def _tracked(batch: Batch, is_list: bool) -> Answer:
     status = 200 if counted or batch.ignored else 400
     if is_list:
         value: dict[str, object] = {
-            "error": f"{len(refused)} of {counted + batch.ignored + len(refused)} events refused",
+            "error": f"{len(refused)} of {counted + len(batch.ignored) + len(refused)} events refused",
             "counted": counted,
             "refused": refused,
             "hint": HINT,

@@ -5,6 +5,7 @@ import pytest
 
 from gimel import config
 from gimel.errors import ConfigError
+from gimel.events import Event
 from gimel.ops.resources import shipped
 from gimel.validation import Section, read_file, text
 
@@ -183,6 +184,26 @@ def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
         ({"redis": {"connect_timeout_s": 0}}, "redis.connect_timeout_s: must be a number of seconds above 0, not 0"),
         ({"redis": {"timeout_s": True}}, "redis.timeout_s: must be a number of seconds above 0, not true"),
         ({"extra_wiring": [1]}, "extra_wiring: must be a list of objects, not [1]"),
+        ({"limits": 5}, 'limits: must be an object such as {"experiments": 1000}, not 5'),
+        ({"limits": {"goals": 0}}, "limits.goals: must be a whole number from 1, not 0"),
+        ({"limits": {"goal": 5}}, "limits.goal: unknown key; did you mean goals?"),
+        ({"count_bots": 1}, "count_bots: must be true or false, not 1"),
+        (
+            {"require_origin": True},
+            'require_origin: needs cors_origins, the pages that may send events; "*" allows all',
+        ),
+        (
+            {"allowed_namespaces": "n"},
+            'allowed_namespaces: must be a list of namespaces, such as ["alephbet"], not "n"',
+        ),
+        (
+            {"allowed_namespaces": ["n"], "allowed_experiments": {"m": ["e"], "n": []}},
+            "allowed_experiments: names m, which allowed_namespaces does not",
+        ),
+        *(
+            ({"allowed_experiments": wrong}, f"allowed_experiments: must be {config.EXPERIMENTS_WANTED}, not {shown}")
+            for wrong, shown in (({"n": "e"}, '{"n": "e"}'), ({}, "{}"))
+        ),
         ({"aws": []}, "aws: must be an object, not []"),
         ({"experiments": []}, "experiments: must be an object with an object for each experiment, not []"),
         (
@@ -211,7 +232,7 @@ def test_experiments_and_weights_may_hold_comments(tmp_path):
     experiments = {"// which": "ours", "a": {"weights": {"// even": "for now", "red": 1}}, "b": {"baseline": "blue"}}
     found = config.load(write(tmp_path / "c.json", {"experiments": experiments}), {})
     assert found.experiments == {
-        "a": config.ExperimentSettings(weights={"red": 1.0}),
+        "a": config.ExperimentSettings(weights={"red": 1.0}, variants=frozenset({"red"})),
         "b": config.ExperimentSettings(baseline="blue"),
     }
 
@@ -345,6 +366,68 @@ def test_origins_and_experiments_are_read(tmp_path):
     assert found.allowed_experiments == {"a", "b"}
 
 
+def ignored(tmp_path, content, **names) -> str | None:
+    """Which list of a configuration this event is not in."""
+    found = config.load(write(tmp_path / "c.json", content), {})
+    return found.unlisted(
+        Event(**{"namespace": "n", "experiment": "e", "goal": "g", "variant": "v", "uuid": "u", **names})
+    )
+
+
+def test_without_lists_every_name_is_counted(tmp_path):
+    assert ignored(tmp_path, {}) is None
+    assert ignored(tmp_path, {"experiments": {"e": {"baseline": "w"}}}) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "unlisted"),
+    [
+        ({}, None),
+        ({"goal": "participate"}, None),
+        ({"namespace": "other"}, "namespace"),
+        ({"experiment": "other"}, "experiment"),
+        ({"variant": "other"}, "variant"),
+        ({"goal": "other"}, "goal"),
+        ({"goal": "participate", "variant": "other"}, "variant"),
+        ({"namespace": "other", "experiment": "other", "variant": "other", "goal": "other"}, "namespace"),
+    ],
+)
+def test_what_is_beside_a_closed_list_is_ignored(tmp_path, names, unlisted):
+    lists = {"allowed_namespaces": ["n"], "allowed_experiments": ["e"]}
+    own = {"experiments": {"e": {"variants": ["v", "w"], "goals": ["g"]}}}
+    assert ignored(tmp_path, {**lists, **own}, **names) == unlisted
+
+
+def test_weights_imply_the_variants(tmp_path):
+    weights = {"experiments": {"e": {"weights": {"v": 1, "w": 3}}}}
+    assert ignored(tmp_path, weights) is None
+    assert ignored(tmp_path, weights, variant="x") == "variant"
+
+
+def test_experiments_can_be_listed_by_namespace(tmp_path):
+    by_namespace = {"allowed_experiments": {"// why": "ours", "n": ["e"], "m": ["f"]}}
+    assert ignored(tmp_path, by_namespace) is None
+    assert ignored(tmp_path, by_namespace, experiment="f") == "experiment"
+    assert ignored(tmp_path, by_namespace, namespace="m", experiment="f") is None
+    assert ignored(tmp_path, by_namespace, namespace="other") == "namespace"
+    half_open = {**by_namespace, "allowed_namespaces": ["n", "m", "open"]}
+    assert ignored(tmp_path, half_open, experiment="f") == "experiment"
+    assert ignored(tmp_path, half_open, namespace="open", experiment="any") is None
+
+
+def test_limits_are_read_and_have_defaults(tmp_path):
+    found = config.load(write(tmp_path / "c.json", {"limits": {"experiments": 3, "// why": "few"}}), {})
+    assert found.limits == config.Limits(experiments=3)
+    assert config.Limits() == config.Limits(namespaces=10, experiments=1000, counters=10_000, variants=20, goals=50)
+
+
+def test_bots_and_origins_are_decided_by_switches(tmp_path):
+    content = {"cors_origins": "https://a.example", "require_origin": True, "count_bots": True}
+    found = config.load(write(tmp_path / "c.json", content), {})
+    assert (found.require_origin, found.count_bots) == (True, True)
+    assert (config.Config().require_origin, config.Config().count_bots) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("written", "read"), [("https://a.example", ("https://a.example",)), ("*", ("*",)), (["*"], ("*",))]
 )
@@ -361,7 +444,7 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
     own = {"baseline": "blue", "weights": {"blue": 1, "red": 3.5}, "precision": "exact", "per_visitor": ["page view"]}
     found = config.load(write(tmp_path / "c.json", {"precision": 16, "experiments": {"button": own}}), {})
     assert found.experiment("button") == config.ExperimentSettings(
-        "blue", {"blue": 1.0, "red": 3.5}, "exact", frozenset({"page view"})
+        "blue", {"blue": 1.0, "red": 3.5}, "exact", frozenset({"page view"}), frozenset({"blue", "red"})
     )
     assert found.experiment("other") == config.ExperimentSettings()
     assert [found.precision_of(name) for name in ("button", "other")] == ["exact", 16]
@@ -381,6 +464,18 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
         ),
         ({"experiments": {"b": []}}, "experiments.b: must be an object"),
         ({"experiments": {"b": {"baseline": "x", "weights": {"y": 1}}}}, "must include the baseline, x"),
+        (
+            {"experiments": {"b": {"baseline": "x", "variants": ["y"]}}},
+            "experiments.b.variants: must include the baseline, x",
+        ),
+        (
+            {"experiments": {"b": {"weights": {"y": 1, "z": 1}, "variants": ["x", "y"]}}},
+            "experiments.b.variants: must be those of weights, but only one of the two has x, z",
+        ),
+        (
+            {"experiments": {"b": {"per_visitor": ["view"], "goals": ["buy"]}}},
+            "experiments.b.goals: must include those of per_visitor: view",
+        ),
     ],
 )
 def test_invalid_settings_of_an_experiment_are_listed(tmp_path, wrong, said):
@@ -401,4 +496,6 @@ def test_the_template_is_right_and_names_every_key(tmp_path):
     assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, 16)
     keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
     keys |= set(config.ExperimentSettings.__dataclass_fields__)
+    text = text.replace("\\", "")  # a default may itself be JSON
+    keys |= set(config.Limits.__dataclass_fields__)
     assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -91,9 +91,9 @@ def test_a_namespace_with_a_colon_is_refused():
 
 def test_a_batch_keeps_the_good_and_says_where_the_bad_are():
     other = {**EVENT, "experiment": "other"}
-    batch = read_batch([EVENT, {}, other, other], frozenset({"button color"}))
+    batch = read_batch([EVENT, {}, other, other], lambda event: "limit" if event.experiment == "other" else None)
     assert [event.experiment for event in batch.accepted] == ["button color"]
-    assert batch.ignored == 2
+    assert batch.ignored == [(read_event(other), "limit")] * 2
     assert list(batch.refused) == [1]
 
 

@@ -132,6 +132,7 @@ class TestRestApi:
         answer = gimel.track(post([EVENT, {}, {}]), None)
         assert (answer["statusCode"], read(answer)["counted"]) == (200, 0)
         assert read(answer)["error"] == "2 of 3 events refused"
+        assert answer["headers"]["X-Gimel-Ignored"] == "experiment"
 
     def test_a_hundred_and_one_names_in_a_form_are_a_400(self, fake):
         form = "&".join(f"n{number}=1" for number in range(101))
@@ -175,8 +176,16 @@ class TestRestApi:
         connection.use(config.Config(allowed_experiments=frozenset({"other"})), connection.client())
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert (answer["statusCode"], answer["body"]) == (200, "null")
-        assert "allowed_experiments" in answer["headers"]["X-Gimel-Ignored"]
+        assert answer["headers"]["X-Gimel-Ignored"] == "experiment"
         assert fake.dbsize() == 0
+
+    def test_the_reasons_why_events_are_ignored_are_named_together(self, fake):
+        own = config.ExperimentSettings(variants=frozenset({"red"}), goals=frozenset({"buy"}))
+        connection.use(config.Config(experiments={EVENT["experiment"]: own}), connection.client())
+        answer = gimel.track(post([EVENT, {**EVENT, "variant": "blue"}, {**EVENT, "event": "view"}]), None)
+        assert (answer["statusCode"], answer["body"]) == (200, "null")
+        assert answer["headers"]["X-Gimel-Ignored"] == "goal, variant"
+        assert participants(fake) == 1
 
     def test_an_unexpected_failure_is_a_500_that_says_nothing_of_it(self, fake, caplog):
         connection.use(config.Config(), Broken())

@@ -88,33 +88,40 @@ def experiment_report(
     weights: Mapping[str, float] | None = None,
     per_visitor: Collection[str] = (),
     control: str | None = None,
+    variants: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
     `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control, `weights` the
-    configured weight of each variant, `per_visitor` the goals that a visitor can reach more than once, and `control`
-    one requested instead of the configured one. What each key means is in docs/reading-a-report.md; a figure that is
-    undefined is None. Never raises for what counters can hold.
+    configured weight of each variant, `per_visitor` the goals that a visitor can reach more than once, `control` one
+    requested instead of the configured one, and `variants` those configured (the weights imply them). What each key
+    means is in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
     participants = counts.get(PARTICIPATE, {})
-    labels = sorted({label for variants in counts.values() for label in variants})
+    labels = sorted({label for found in counts.values() for label in found})
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
     trials = {label: participants.get(label, NOTHING) for label in labels}
-    variants = resolve_variants(trials, control if control in trials else baseline, weights)
-    split = sample_ratio.check(variants.trials, variants.weights)
-    goals = [_goal(goal, reached[goal], variants, goal in per_visitor, split.alarm is None) for goal in reached]
+    resolved = resolve_variants(trials, baseline, weights, variants, control)
+    split = sample_ratio.check(resolved)
+    goals = [_goal(goal, reached[goal], resolved, goal in per_visitor, split.alarm is None) for goal in reached]
     about, verdict = _first_to_read(goals, split.alarm)
     every_count = [count for found in counts.values() for count in found.values()]
     return {
         "participants": [
-            {"label": label, "trials": count.value, "counting_error": count.error} for label, count in trials.items()
+            {
+                "label": label,
+                "trials": count.value,
+                "counting_error": count.error,
+                "unexpected": label not in resolved.real,
+            }
+            for label, count in trials.items()
         ],
-        "control": variants.control if labels else None,
-        "comparisons": variants.comparisons,
+        "control": resolved.control if labels else None,
+        "comparisons": resolved.comparisons,
         "verdict": {**verdict.as_dict(), "goal": about},
         "sample_ratio": split.as_dict(),
         "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
-        "notes": list(notes(variants, baseline, control, per_visitor, reached)),
+        "notes": list(notes(resolved, baseline, control, per_visitor, reached)),
         "goals": [goal.as_dict() for goal in goals],
     }
 
@@ -131,13 +138,16 @@ def _first_to_read(goals: list[Goal], alarm: Verdict | None) -> tuple[str | None
 
 def _goal(goal: str, successes: Mapping[str, Count], variants: Variants, per_visitor: bool, trusted: bool) -> Goal:
     reached = {label: successes.get(label, NOTHING) for label in variants.trials}
-    if per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.compared):
+    if per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.real):
         found = _repeated(goal, reached, variants, per_visitor)
     else:
         found = _proportions(goal, reached, variants)
     if trusted:
         return found
-    rows = [replace(row, verdict=verdicts.WRONG_SPLIT, visitors_needed=None) for row in found.results]
+    rows = [
+        replace(row, verdict=verdicts.WRONG_SPLIT, visitors_needed=None) if row.label in variants.real else row
+        for row in found.results
+    ]
     return replace(found, verdict=verdicts.WRONG_SPLIT, results=tuple(rows))
 
 
@@ -154,10 +164,10 @@ def _repeated(goal: str, reached: Mapping[str, Count], variants: Variants, confi
     rates = {label: reached[label].value / count.value for label, count in trials.items() if count.value}
     rows = []
     for label, count in reached.items():
-        if label not in rates:
-            rows.append(_row(label, count, trials[label], _no_visitors([count])))
+        untested = _without_test(label, count, variants)
+        if untested and label not in rates:
+            rows.append(_row(label, count, trials[label], untested))
             continue
-        untested = _without_test(label, variants)
         figures: dict[str, Any] = {"rate": rates[label]}
         if untested is None and control in rates:
             figures["difference"] = rates[label] - rates[control]
@@ -165,7 +175,7 @@ def _repeated(goal: str, reached: Mapping[str, Count], variants: Variants, confi
         figures["counting_error"] = sqrt(count.error**2 + trials[label].error ** 2)
         verdict = untested or verdicts.repeated({label: rates[label]}, configured)
         rows.append(_row(label, count, trials[label], verdict, **figures))
-    compared = {label: rate for label, rate in rates.items() if label in variants.compared}
+    compared = {label: rate for label, rate in rates.items() if label in variants.real}
     verdict = verdicts.repeated(compared, configured) if compared else _no_visitors(reached.values())
     return Goal(goal, "per_visitor", verdict, tuple(rows))
 
@@ -176,14 +186,14 @@ def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) ->
     against = Proportion(reached[control], trials[control]) if trials.get(control, NOTHING).value else None
     rows, comparisons, share = [], [], 0.0
     for label, count in reached.items():
-        if not trials[label].value:
-            rows.append(_row(label, count, trials[label], _no_visitors([count])))
+        verdict = _without_test(label, count, variants)
+        if verdict and not trials[label].value:
+            rows.append(_row(label, count, trials[label], verdict))
             continue
         own = Proportion(count, trials[label])
         interval = rate_interval(own, ALPHA)
         share = max(share, counting.share_of_variance(own, interval, ALPHA))
         figures = {"rate": own.rate, "rate_interval": interval, "counting_error": own.error}
-        verdict = _without_test(label, variants)
         if against and verdict is None:
             comparison, more = _compare(label, own, control, against, variants.comparisons)
             comparisons.append(comparison)
@@ -231,11 +241,13 @@ def _row(label: str, successes: Count, trials: Count, verdict: Verdict, **figure
     return ResultRow(label=label, successes=successes.value, trials=trials.value, verdict=verdict, **figures)
 
 
-def _without_test(label: str, variants: Variants) -> Verdict | None:
-    """The verdict on a variant that is not tested against the control; None for all others."""
-    if label == variants.control:
-        return verdicts.CONTROL
-    return None if label in variants.compared else verdicts.not_compared(label)
+def _without_test(label: str, reached: Count, variants: Variants) -> Verdict | None:
+    """The verdict on a label that is not tested against the control; None for all others."""
+    if label not in variants.real:
+        return verdicts.not_compared(label, variants.are_configured)
+    if not variants.trials[label].value:
+        return _no_visitors([reached])
+    return verdicts.CONTROL if label == variants.control else None
 
 
 def _no_visitors(reached: Collection[Count]) -> Verdict:

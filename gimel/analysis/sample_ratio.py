@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import Any
@@ -11,16 +11,14 @@ from gimel.hyperloglog import NOTHING, Count
 
 from .distributions import binomial_tails, chi_square_tail, normal_tail, z_of_tail
 from .proportions import EXACT_BELOW, bonferroni, with_counting
+from .variants import Variants
 from .verdicts import Verdict
-from .wording import LONGEST_LIST, listed, named
+from .wording import LONGEST_LIST, named
 
 SPLIT_ALPHA = 0.001
 
 EXACT_SPLIT_BELOW = 25
 """Below this many expected visitors in the smallest variant, the split is tested exactly."""
-
-FEW = 0.1
-"""Below this share of the visitors that it should have, a label may not be a variant of the experiment at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,13 @@ class Split:
         }
 
 
-def check(trials: Mapping[str, Count], weights: Mapping[str, float]) -> Split:
-    """Against the configured weights, where a variant never seen has its share too; without weights, an equal split."""
-    wanted = weights or {label: 1.0 for label, count in trials.items() if count.value}
+def check(variants: Variants) -> Split:
+    """Against the weights; without them, an equal split.
+
+    A variant in config.json that was never seen has its share too.
+    """
+    trials, weights = variants.trials, variants.weights
+    wanted = weights or dict.fromkeys(variants.configured or [one for one in variants.real if trials[one].value], 1.0)
     labels = sorted(wanted)
     visitors = [trials.get(label, NOTHING) for label in labels]
     everything = sum(wanted.values())
@@ -77,35 +79,17 @@ def _alarm(labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[fl
         worst = max(range(len(labels)), key=lambda i: (visitors[i].value - everyone * shares[i]) ** 2 / shares[i])
         count, expected = visitors[worst].value, everyone * shares[worst]
         text = f"{named(labels[worst])} has {count:,} visitors and should have about {expected:,.0f}"
-    few = [
-        label
-        for label, count, share in zip(labels, visitors, shares)
-        if not configured and count.value < FEW * everyone * share
-    ]
-    reason = "a split this uneven happens by chance less than 1 time in 1,000"
-    if few and len(labels) - len(few) >= 2:
-        reason += f". {_two_explanations(few)}"
-    else:
-        reason += ". Visitors are lost or counted in the wrong variant, so the rates cannot be compared: find the cause"
-        reason += (
-            ", or correct the weights in config.json"
-            if configured
-            else ". If the split is intended, or a variant has been removed, set weights in config.json"
-        )
-    return Verdict("do_not_trust", text, reason)
-
-
-def _two_explanations(few: Sequence[str]) -> str:
-    """`/track` is open to everyone, so a label with very few visitors may have been sent by anyone."""
-    words = listed(few)
-    if len(few) == 1:
-        lost, stray = f"{words} loses nearly all of its visitors", f"{words} is not a variant of this experiment"
-    else:
-        lost, stray = f"{words} lose nearly all of their visitors", f"{words} are not variants of this experiment"
-    return (
-        f"Either {lost}: find the cause. Or {stray} (misspelled, removed, or sent by someone else): give the real"
-        " variants weights in config.json, and all others are left out"
+    reason = (
+        "a split this uneven happens by chance less than 1 time in 1,000. Visitors are lost or counted in the wrong"
+        " variant, so the rates cannot be compared: find the cause"
     )
+    reason += (
+        ", or correct the weights in config.json"
+        if configured
+        else ". If the split is intended, or one of these is no variant (removed, misspelled, made up), set weights in"
+        " config.json"
+    )
+    return Verdict("do_not_trust", text, reason)
 
 
 def sample_ratio_p_value(counts: Sequence[Count], weights: Sequence[float]) -> float:

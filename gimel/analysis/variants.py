@@ -1,7 +1,7 @@
 """Which labels are an experiment's variants, which one is the control, and what does not fit together.
 
-`/track` is open to everyone, so any label may turn up among the counts. If weights are configured, labels without one
-are shown, noted, and left out.
+`/track` is open to everyone, so any label may turn up among the counts. A label that is not a variant is unexpected: it
+is shown, noted, and left out. The list in config.json says which labels are variants; without one, the visitors do.
 """
 
 from __future__ import annotations
@@ -14,46 +14,77 @@ from gimel.hyperloglog import NOTHING, Count
 
 from .wording import listed, named
 
+JUDGED_FROM = 20
+"""Until the two most visited labels have this many visitors each, any label may be a variant."""
+
+FEW = 0.1
+"""From then on, a label with less than this share of the visitors of the second of the two is unexpected."""
+
+ENOUGH = 100
+"""With this many visitors a label is a variant, ..."""
+
+VERY_FEW = 0.01
+"""... but not with less than this share."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """All labels with their visitors; those that are `compared`, including the control; and the usable weights.
+    """All labels with their visitors; those that are variants, in order; the control; the usable weights; and the names
+    that config.json lists, with weights or without.
 
     If nothing has been counted there is no label, and the control is "".
     """
 
     trials: Mapping[str, Count]
-    compared: Collection[str]
+    real: Sequence[str]
     control: str
     weights: Mapping[str, float]
+    configured: Collection[str]
 
     @property
     def comparisons(self) -> int:
         """How many variants are compared with the control; at least 1."""
-        return max(1, sum(bool(self.trials[label].value) and label != self.control for label in self.compared))
+        return max(1, sum(bool(self.trials[label].value) and label != self.control for label in self.real))
 
     @property
-    def unweighted(self) -> Sequence[str]:
-        """The labels without a weight, if others have one."""
-        return [label for label in self.trials if self.weights and label not in self.weights]
+    def are_configured(self) -> bool:
+        """Whether config.json says which labels are variants, and visitors take part in any of them."""
+        return any(self.trials.get(label, NOTHING).value for label in self.configured)
 
 
 def resolve_variants(
-    trials: Mapping[str, Count], baseline: str | None, weights: Mapping[str, float] | None
+    trials: Mapping[str, Count],
+    baseline: str | None = None,
+    weights: Mapping[str, float] | None = None,
+    configured: Collection[str] | None = None,
+    requested: str | None = None,
 ) -> Variants:
-    """The control is `baseline`, or else the first variant that has participants.
+    """The control is the variant `requested`, or else `baseline`, or else the first one that has participants.
 
-    If no variant with a weight has participants, the weights fit no one, and leave no one out.
+    `configured` are the variants in config.json; the `weights` imply them. A list of which no one takes part in any
+    leaves no one out.
     """
     usable = {label: weight for label, weight in (weights or {}).items() if weight > 0 and isfinite(weight)}
-    compared = list(trials)
-    if any(trials[label].value for label in trials if label in usable):
-        compared = [label for label in trials if label in usable]
-    seen = [label for label in compared if trials[label].value]
-    control = baseline if baseline is not None and baseline in trials else next(iter(seen or compared), "")
-    if control in trials and control not in compared:
-        compared.append(control)
-    return Variants(trials, compared, control, usable)
+    found = Variants(trials, list(trials), "", usable, configured or usable)
+    if found.are_configured:
+        real = [label for label in trials if label in found.configured]
+    else:
+        few = _too_few(trials.values())
+        # Whoever names the control says that it is a variant.
+        real = [label for label, count in trials.items() if count.value >= few or label == baseline]
+    seen = [label for label in real if trials[label].value]
+    control = next((label for label in (requested, baseline) if label in real), next(iter(seen or real), ""))
+    return Variants(trials, real, control or "", usable, found.configured)
+
+
+def _too_few(counts: Collection[Count]) -> float:
+    """A label with fewer visitors than this is no variant.
+
+    Measured by the second most visited label: then a variant that loses nearly all its visitors while the only other
+    one keeps them is a wrong split, and no single made-up label can make the others look few.
+    """
+    second = sorted([0, 0, *(count.value for count in counts)])[-2]
+    return min(FEW * second, max(ENOUGH, VERY_FEW * second)) if second >= JUDGED_FROM else 0
 
 
 def notes(
@@ -64,37 +95,42 @@ def notes(
     goals: Mapping[str, Mapping[str, Count]],
 ) -> Iterator[str]:
     """What is configured or requested but was never seen, seen but not configured, or only partly counted."""
-    trials, unweighted, control = variants.trials, variants.unweighted, named(variants.control)
-    unknown = baseline if requested is None else requested
-    if trials and unknown is not None and unknown not in trials:
+    trials, control = variants.trials, named(variants.control)
+    wanted = baseline if requested is None else requested
+    if trials and wanted is not None and wanted not in variants.real:
         origin = "configured baseline" if requested is None else "requested control"
-        yield f"the {origin} {named(unknown)} has not been seen; variants are compared with {control} instead"
-    left_out = [label for label in unweighted if label not in variants.compared]
-    if left_out:
-        verbs = (
-            "has no weight in config.json, so it is"
-            if len(left_out) == 1
-            else "have no weight in config.json, so they are"
-        )
-        yield f"{listed(left_out)} {verbs} neither compared nor part of the split"
-    if unweighted and not any(trials[label].value for label in trials if label in variants.weights):
+        why = "is not a variant" if wanted in trials else "has not been seen"
+        yield f"the {origin} {named(wanted)} {why}; variants are compared with {control} instead"
+    if trials and variants.configured and not variants.are_configured:
         yield (
-            f"no one takes part in {listed(sorted(variants.weights))}, the variants with weights in config.json, so the"
-            " split is not checked: use the names that the page sends"
+            f"no one takes part in {listed(sorted(variants.configured))}, the variants in config.json, so the split is"
+            " not checked: use the names that the page sends"
         )
-    elif variants.control in unweighted:
-        yield f"{control}, the control, has no weight in config.json, so the split is checked without it"
     lost = [
         label
-        for label in sorted(variants.compared)
+        for label in (variants.real if variants.are_configured else trials)
         if not trials[label].value and any(reached.get(label, NOTHING).value for reached in goals.values())
     ]
+    strays = [label for label in trials if label not in variants.real and label not in lost]
+    if strays:
+        yield _left_out(strays, variants.are_configured)
     if lost:
         them, is_not = ("it", "it is not a variant") if len(lost) == 1 else ("them", "they are not variants")
-        yield (
-            f"goals were reached in {listed(lost)}, but no participant of {them} was counted: either those events were"
-            f" lost, or {is_not} of this experiment"
-        )
+        cause = "those events were lost"
+        if not variants.are_configured:
+            cause = f"either {cause}, or {is_not} of this experiment"
+        yield f"goals were reached in {listed(lost)}, but no participant of {them} was counted: {cause}"
     unseen = sorted(goal for goal in per_visitor if goal not in goals)
     if goals and unseen:
         yield f"no one has reached {listed(unseen)}, listed in per_visitor in config.json"
+
+
+def _left_out(labels: Sequence[str], configured: bool) -> str:
+    one = len(labels) == 1
+    consequence = f"so {'it is' if one else 'they are'} neither compared nor part of the split"
+    if configured:
+        return f"{listed(labels)} {'is' if one else 'are'} not among the variants in config.json, {consequence}"
+    return (
+        f"{listed(labels)} {'has' if one else 'have'} far too few visitors for a variant, {consequence}. To decide this"
+        " yourself, name the experiment's variants in config.json, with variants or weights"
+    )

@@ -147,9 +147,10 @@ def of_experiment(
     return first, goals[first]
 
 
-def not_compared(label: str) -> Verdict:
-    """The verdict on a variant without a weight, if others have one."""
-    return Verdict("not_compared", "not compared", f"{named(label)} has no weight in config.json")
+def not_compared(label: str, configured: bool) -> Verdict:
+    """The verdict on an unexpected label."""
+    why = "is not among the variants in config.json" if configured else "has far too few visitors for a variant"
+    return Verdict("not_compared", "not compared", f"{named(label)} {why}")
 
 
 def no_control(label: str) -> Verdict:

@@ -38,16 +38,17 @@ STATES = {
 }
 
 
-def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), control=None, **goals):
+def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), control=None, variants=None, **goals):
     """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact
     counters.
     """
 
-    def read(variants):
-        return {label: counted(value, shards) for label, value in variants.items()}
+    def read(values):
+        return {label: counted(value, shards) for label, value in values.items()}
 
-    counts = {goal: read(variants) for goal, variants in goals.items()}
-    answer = experiment_report({"participate": read(trials), **counts}, baseline, weights, per_visitor, control)
+    counts = {goal: read(values) for goal, values in goals.items()}
+    every = {"participate": read(trials), **counts}
+    answer = experiment_report(every, baseline, weights, per_visitor, control, variants)
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -72,8 +73,8 @@ class TestContract:
 
     def test_participants_are_there_before_any_goal(self):
         assert report({"red": 10, "blue": 9})["participants"] == [
-            {"label": "blue", "trials": 9, "counting_error": 0.0},
-            {"label": "red", "trials": 10, "counting_error": 0.0},
+            {"label": "blue", "trials": 9, "counting_error": 0.0, "unexpected": False},
+            {"label": "red", "trials": 10, "counting_error": 0.0, "unexpected": False},
         ]
 
     def test_a_variant_without_participants_has_no_trials(self):
@@ -214,38 +215,13 @@ class TestSampleRatio:
         trials = {f"v{i:02}": 1000 for i in range(12)} | {"v05": 1300}
         assert report(trials)["sample_ratio"]["text"] == ("v05 has 1,300 visitors and should have about 1,025")
 
-    def test_a_variant_with_next_to_no_visitors_is_caught_and_has_two_explanations(self):
-        answer = report({"blue": 5000, "red": 5010, "redd": 1}, buy={"blue": 100, "red": 110})
-        assert answer["sample_ratio"]["text"] == ("the split 5,000 / 5,010 / 1 should be 33.3 / 33.3 / 33.3")
-        assert answer["sample_ratio"]["reason"] == (
-            "a split this uneven happens by chance less than 1 time in 1,000. Either redd loses nearly all of its"
-            " visitors: find the cause. Or redd is not a variant of this experiment (misspelled, removed, or sent by"
-            " someone else): give the real variants weights in config.json, and all others are left out"
-        )
-        assert answer["verdict"]["reason"] == answer["sample_ratio"]["reason"]
-
-    def test_several_of_them_are_named_together(self):
-        reason = report({"a": 1, "blue": 5000, "red": 5010, "redd": 2})["sample_ratio"]["reason"]
-        assert "Either a and redd lose nearly all of their visitors" in reason
-        assert "Or a and redd are not variants of this experiment" in reason
-
-    @pytest.mark.parametrize(
-        "trials",
-        [{"a": 5000, "b": 2}, {"a": 5000, "b": 2, "c": 1}, {"a": 5000, "b": 5000, "c": 1500}],
-    )
-    def test_without_two_variants_and_a_stranger_there_is_one_explanation(self, trials):
-        assert report(trials)["sample_ratio"]["reason"] == (
-            "a split this uneven happens by chance less than 1 time in 1,000. Visitors are lost or counted in the"
-            " wrong variant, so the rates cannot be compared: find the cause. If the split is intended, or a variant"
-            " has been removed, set weights in config.json"
-        )
-
     @pytest.mark.parametrize(
         ("weights", "cure"),
         [
             (
                 None,
-                "find the cause. If the split is intended, or a variant has been removed, set weights in config.json",
+                "find the cause. If the split is intended, or one of these is no variant (removed, misspelled, made"
+                " up), set weights in config.json",
             ),
             ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
         ],
@@ -259,67 +235,94 @@ class TestSampleRatio:
         assert reason.endswith("find the cause, or correct the weights in config.json")
 
 
-class TestUnweighted:
-    """Labels without a weight, where weights are configured."""
+class TestUnexpected:
+    """Labels beside those of config.json; without a list, labels with far too few visitors."""
 
-    WEIGHTS = {"blue": 1, "red": 1}  # noqa: RUF012
+    LISTS = (
+        pytest.param({"weights": {"blue": 1, "red": 1}}, id="beside weights"),
+        pytest.param({"variants": {"blue", "red"}}, id="beside a list"),
+        pytest.param({}, id="with few visitors"),
+    )
 
-    def test_they_are_noted_and_left_out_of_everything(self):
-        without = report({"blue": 900, "red": 910}, buy={"blue": 50, "red": 70}, weights=self.WEIGHTS)
+    @pytest.mark.parametrize("settings", LISTS)
+    def test_they_are_marked_noted_and_left_out_of_everything(self, settings):
+        without = report({"blue": 5000, "red": 5010}, buy={"blue": 500, "red": 700}, **settings)
+        assert without["verdict"]["state"] == "winner"
         answer = report(
-            {"aaa": 3, "blue": 900, "red": 910},
-            buy={"aaa": 9, "blue": 50, "red": 70, "zzz": 2},
-            weights=self.WEIGHTS | {"off": 0},
+            {"!evil": 1, "blue": 5000, "red": 5010, "zzz": 3}, buy={"!evil": 9, "blue": 500, "red": 700}, **settings
         )
-        assert answer["notes"] == [
-            "aaa and zzz have no weight in config.json, so they are neither compared nor part of the split"
-        ]
-        for key in ("control", "comparisons", "sample_ratio"):
+        assert [one["label"] for one in answer["participants"] if one["unexpected"]] == ["!evil", "zzz"]
+        why = "are not among the variants in config.json" if settings else "have far too few visitors for a variant"
+        (note,) = answer["notes"]
+        assert note.startswith(f"!evil and zzz {why}, so they are neither compared nor part of the split")
+        for key in ("control", "comparisons", "sample_ratio", "verdict"):
             assert answer[key] == without[key]
         (of_goal,), (expected,) = answer["goals"], without["goals"]
         assert (of_goal["kind"], of_goal["verdict"]) == ("proportion", expected["verdict"])
-        assert [row(of_goal, label) for label in self.WEIGHTS] == [row(expected, label) for label in self.WEIGHTS]
+        assert [row(of_goal, label) for label in ("blue", "red")] == expected["results"]
 
-    def test_a_single_one_is_noted_in_the_singular(self):
-        assert report({"blue": 900, "red": 910, "x": 4}, weights=self.WEIGHTS)["notes"] == [
-            "x has no weight in config.json, so it is neither compared nor part of the split"
+    def test_without_a_list_the_note_names_the_cure(self):
+        assert report({"blue": 900, "red": 910, "x": 4})["notes"] == [
+            "x has far too few visitors for a variant, so it is neither compared nor part of the split. To decide this"
+            " yourself, name the experiment's variants in config.json, with variants or weights"
         ]
 
-    def test_their_counts_are_shown_and_nothing_is_compared(self):
-        unweighted = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, weights=self.WEIGHTS), "x")
-        assert (unweighted["successes"], unweighted["trials"], unweighted["rate"]) == (1, 4, 0.25)
-        assert unweighted["difference"] is unweighted["p_value"] is unweighted["visitors_needed"] is None
-        assert unweighted["verdict"] == {
-            "state": "not_compared",
-            "text": "not compared",
-            "reason": "x has no weight in config.json",
-        }
+    def test_a_single_one_beside_a_list_is_noted_in_the_singular(self):
+        assert report({"blue": 900, "red": 910, "x": 4}, variants={"blue", "red"})["notes"] == [
+            "x is not among the variants in config.json, so it is neither compared nor part of the split"
+        ]
 
-    def test_they_do_not_make_a_goal_one_per_visitor(self):
-        of_goal = goal({"blue": 900, "red": 910, "x": 1}, {"blue": 40, "red": 50, "x": 99}, weights=self.WEIGHTS)
-        assert of_goal["kind"] == "proportion"
+    @pytest.mark.parametrize("settings", LISTS)
+    def test_their_counts_are_shown_and_nothing_is_compared(self, settings):
+        stray = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, **settings), "x")
+        assert (stray["successes"], stray["trials"], stray["rate"]) == (1, 4, 0.25)
+        assert stray["difference"] is stray["p_value"] is stray["visitors_needed"] is None
+        why = "is not among the variants in config.json" if settings else "has far too few visitors for a variant"
+        assert stray["verdict"] == {"state": "not_compared", "text": "not compared", "reason": f"x {why}"}
 
-    def test_of_a_goal_per_visitor_they_are_left_out_too(self):
+    @pytest.mark.parametrize("settings", LISTS)
+    def test_they_do_not_make_a_goal_one_per_visitor(self, settings):
+        trials, successes = {"blue": 900, "red": 910, "x": 1}, {"blue": 40, "red": 50, "x": 99}
+        assert goal(trials, successes, **settings)["kind"] == "proportion"
+
+    @pytest.mark.parametrize("settings", LISTS)
+    def test_of_a_goal_per_visitor_they_are_left_out_too(self, settings):
         trials, views = {"blue": 900, "red": 910, "x": 1}, {"blue": 1400, "red": 1500, "x": 99}
-        of_goal = goal(trials, views, weights=self.WEIGHTS)
+        of_goal = goal(trials, views, **settings)
         assert of_goal["verdict"]["text"] == "1.56 times in blue and 1.65 times in red"
         assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
         assert row(of_goal, "x")["difference"] is None
 
-    def test_one_that_is_asked_for_as_control_is_compared_with(self):
-        answer = report({"blue": 900, "red": 910, "x": 40}, buy={"blue": 50}, baseline="x", weights=self.WEIGHTS)
-        assert (answer["control"], answer["comparisons"]) == ("x", 2)
-        assert answer["notes"] == ["x, the control, has no weight in config.json, so the split is checked without it"]
-        assert row(answer["goals"][0], "red")["p_value"] is not None
+    @pytest.mark.parametrize("settings", LISTS)
+    def test_one_that_is_asked_for_as_control_is_noted_and_not_compared_with(self, settings):
+        answer = report({"blue": 900, "red": 910, "x": 40}, buy={"blue": 50}, control="x", baseline="red", **settings)
+        assert (answer["control"], answer["comparisons"]) == ("red", 1)
+        assert answer["notes"][0] == "the requested control x is not a variant; variants are compared with red instead"
 
-    def test_weights_that_fit_no_variant_leave_none_out(self):
-        answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, weights={"Blue": 1, "Red": 1})
+    def test_one_of_a_split_that_is_wrong_says_why_it_is_not_compared(self):
+        of_goal = goal({"blue": 5000, "red": 6000, "x": 4}, {"red": 5})
+        assert row(of_goal, "red")["verdict"]["state"] == "do_not_trust"
+        assert row(of_goal, "x")["verdict"]["state"] == "not_compared"
+
+    @pytest.mark.parametrize("settings", [{"weights": {"Blue": 1, "Red": 1}}, {"variants": {"Blue", "Red"}}])
+    def test_a_list_that_fits_no_variant_leaves_none_out(self, settings):
+        answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, **settings)
         assert answer["notes"] == [
-            "no one takes part in Blue and Red, the variants with weights in config.json, so the split is not"
-            " checked: use the names that the page sends"
+            "no one takes part in Blue and Red, the variants in config.json, so the split is not checked: use the names"
+            " that the page sends"
         ]
         assert answer["sample_ratio"]["state"] == "not_tested"
         assert row(answer["goals"][0], "red")["p_value"] is not None
+
+    def test_a_listed_variant_that_no_one_sees_has_its_share(self):
+        answer = report({"a": 900}, variants={"a", "b"}, buy={"a": 5})
+        assert answer["sample_ratio"]["text"] == "the split 900 / 0 should be 50 / 50"
+
+    @pytest.mark.parametrize("settings", [{"variants": {"a", "b", "c"}}, {"weights": {"a": 1, "b": 1, "c": 1}}])
+    def test_a_listed_variant_with_next_to_no_visitors_is_one(self, settings):
+        answer = report({"a": 5000, "b": 5010, "c": 1}, **settings)
+        assert not any(one["unexpected"] for one in answer["participants"])
+        assert answer["verdict"]["state"] == "do_not_trust"
 
 
 class TestLostParticipants:
@@ -331,11 +334,17 @@ class TestLostParticipants:
         ]
 
     def test_several_are_named_once(self):
-        (note,) = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})["notes"]
+        answer = report({"b": 90, "c": 91}, buy={"x": 1, "y": 2}, view={"x": 1})
+        (note,) = answer["notes"]
         assert note == (
             "goals were reached in x and y, but no participant of them was counted: either those events were lost, or"
             " they are not variants of this experiment"
         )
+        assert [one["unexpected"] for one in answer["participants"]] == [False, False, True, True]
+
+    def test_of_a_configured_variant_the_events_were_lost(self):
+        (note,) = report({"b": 90, "c": 91}, buy={"d": 1, "x": 2}, variants={"b", "c", "d"})["notes"][1:]
+        assert note == "goals were reached in d, but no participant of it was counted: those events were lost"
 
     def test_they_are_not_counted_as_compared(self):
         assert report({"b": 90, "c": 91}, buy={"x": 1})["comparisons"] == 1
@@ -395,7 +404,7 @@ class TestPerVisitor:
         assert (red["difference"], red["uplift"]) == (1.7, None)
 
     def test_a_variant_without_visitors_has_no_rate(self):
-        of_goal = goal({"red": 1000, "blue": 1000}, {"red": 1700, "x": 3}, per_visitor=["buy"])
+        of_goal = goal({"red": 1000, "x": 0}, {"red": 1700, "x": 3}, per_visitor=["buy"])
         assert row(of_goal, "x")["rate"] is None
         assert row(of_goal, "x")["verdict"]["reason"] == "3 reached the goal, but none was counted as a participant"
 
@@ -517,9 +526,12 @@ class TestEdges:
         st.one_of(st.none(), st.text(max_size=1)),
         st.one_of(st.none(), st.dictionaries(st.text(max_size=1), st.floats(allow_nan=True), max_size=3)),
         st.sets(st.sampled_from(["buy", "", "other"])),
+        st.one_of(st.none(), st.text(max_size=1)),
+        st.one_of(st.none(), st.sets(st.text(max_size=1))),
     )
-    def test_whatever_is_counted_has_a_report(self, counts, baseline, weights, per_visitor):
-        answer = json.loads(json.dumps(experiment_report(counts, baseline, weights, per_visitor), allow_nan=False))
+    def test_whatever_is_counted_has_a_report(self, counts, baseline, weights, per_visitor, control, variants):
+        settings = (baseline, weights, per_visitor, control, variants)
+        answer = json.loads(json.dumps(experiment_report(counts, *settings), allow_nan=False))
         for item in answer["goals"]:
             assert item["verdict"]["state"] in STATES
             assert {result["verdict"]["state"] for result in item["results"]} <= STATES

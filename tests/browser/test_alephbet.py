@@ -135,7 +135,8 @@ def test_the_same_user_on_two_devices_counts_once(browser, server, shop):
         assert list(successes(items[1]).values()) == [1]
 
 
-def test_events_of_an_outage_are_delivered_by_a_later_page(page, server, shop, redis_server: RedisServer):
+def test_events_of_an_outage_are_delivered_by_a_later_page(page, serve, shop, redis_server: RedisServer):
+    server = serve("--spool-mb", "0", GIMEL_REDIS_URL=redis_server.url)
     redis_server.stop()
     answers = []
     page.on("response", lambda response: answers.append(response.status))

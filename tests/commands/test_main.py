@@ -273,7 +273,7 @@ def test_configure_opens_the_editor_on_request(tmp_path, monkeypatch):
 def test_without_redis_server_fakeredis_serves_with_a_warning(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(redis_process, "find_server", lambda: None)
     with ExitStack() as stack:
-        assert _use_redis(config.Config(), tmp_path, stack) == "in-memory fakeredis (nothing is saved)"
+        assert _use_redis(config.Config(), tmp_path, 1, stack) == "in-memory fakeredis (nothing is saved)"
         gimel.track(EVENT)
         assert gimel.all({})[1]["participants"][0]["trials"] == 1
     assert "counts are lost on exit" in capsys.readouterr().err

@@ -62,16 +62,18 @@ def test_broken_utf_8_is_a_400(server):
 
 
 def test_health_tells_whether_redis_answers(server, redis_server):
-    assert ask(f"{server.url}/health")[::2] == (200, '{"redis":"answers"}')
+    status, _, text = ask(f"{server.url}/health")
+    assert (status, json.loads(text)["redis"]) == (200, "answers")
     redis_server.stop()
-    assert ask(f"{server.url}/health")[::2] == (503, '{"redis":"does not answer"}')
-    assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 503
+    status, _, text = ask(f"{server.url}/health")
+    assert (status, json.loads(text)["redis"]) == (503, "does not answer")
+    assert ask(f"{server.url}/experiments")[0] == 503
 
 
 def test_an_impossible_redis_host_is_an_outage_too(serve, tmp_path):
     (tmp_path / "config.json").write_text('{"redis": {"host": "a..b"}}')
-    server = serve()
-    assert ask(f"{server.url}/health")[::2] == (503, '{"redis":"does not answer"}')
+    server = serve("--spool-mb", "0")
+    assert ask(f"{server.url}/health")[0] == 503
     assert ask(f"{server.url}/track?{urlencode(EVENT)}")[0] == 503
 
 
@@ -114,7 +116,7 @@ def test_head_has_no_body(server):
     connection.request("HEAD", "/health")
     assert connection.getresponse().read() == b""
     connection.request("GET", "/health")
-    assert connection.getresponse().read() == b'{"redis":"answers"}'
+    assert b'"redis":"answers"' in connection.getresponse().read()
     connection.close()
 
 
@@ -161,9 +163,10 @@ class TestWithoutKey:
         assert ask(f"{server.url}/track?{urlencode(EVENT)}", **headers)[0] == 200
 
 
-def test_a_port_in_use_is_an_error(server, redis_server, monkeypatch):
+def test_a_port_in_use_is_an_error(server, redis_server, monkeypatch, tmp_path):
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
-    assert "choose another port with --port" in fail(PortTaken, "serve", "--port", server.url.rpartition(":")[2])
+    options = "--port", server.url.rpartition(":")[2], "--data", str(tmp_path / "another")
+    assert "choose another port with --port" in fail(PortTaken, "serve", *options)
 
 
 def test_a_wrong_redis_url_is_an_error_at_the_start(monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from gimel.errors import ConfigError
-from gimel.ops.server import redis_process, wsgi
+from gimel.ops.server import folder, redis_process, wsgi
 from tests.calls import EVENT
 from tests.parts import ROOT, missing, start_gimel, wait_for
 
@@ -281,7 +281,7 @@ def test_a_second_gimel_serve_on_the_same_data_is_refused(serve, binary, tmp_pat
 def test_a_folder_in_use_has_an_error_of_its_own(tmp_path, binary):
     with (
         redis_process.EmbeddedRedis(tmp_path, binary),
-        pytest.raises(redis_process.FolderInUse),
+        pytest.raises(folder.FolderInUse),
         redis_process.EmbeddedRedis(tmp_path, binary),
     ):
         pass

@@ -16,8 +16,9 @@ from gimel.errors import ConfigError, StoreUnavailable
 from gimel.gateway import cors_origin
 from gimel.ops.addresses import is_loopback
 from gimel.ops.server import demo as samples
-from gimel.ops.server import redis_process
+from gimel.ops.server import redis_process, spool
 from gimel.ops.server.app import App
+from gimel.ops.server.folder import claim
 from gimel.ops.server.local import LocalApi
 from gimel.ops.server.redis_process import INSTALL
 from gimel.ops.server.wsgi import Server
@@ -39,6 +40,13 @@ LOOPBACK = "127.0.0.1"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File alephbet.min.js for /example; default: the one from a CDN.",
 )
+@click.option(
+    "--spool-mb",
+    default=256,
+    show_default=True,
+    type=click.IntRange(0, 1024 * 1024),
+    help="Size limit of the file that keeps events in the data folder while Redis is down; 0: keep none.",
+)
 @click.option("--demo", "is_demo", is_flag=True, help="Show sample experiments from a temporary data folder.")
 @stoppable()
 def serve(
@@ -48,6 +56,7 @@ def serve(
     config_file: Path | None,
     api_key: str | None,
     alephbet: Path | None,
+    spool_mb: int,
     is_demo: bool,
 ) -> None:
     """Run Gimel on this machine: count events, answer report requests and show the dashboard."""
@@ -57,7 +66,7 @@ def serve(
         hint = "set one with --api-key or GIMEL_API_KEY"
         raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
-        store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, stack)
+        store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, spool_mb, stack)
         server = Server(App(LocalApi(api_key or None, alephbet, is_demo).answer, cors_origin), host, port)
         for line in (
             f"Gimel is running at {server.url}   (Redis: {store})",
@@ -71,20 +80,29 @@ def serve(
         run(server)
 
 
-def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
-    """Connect the handlers to the configured Redis, an embedded one or fakeredis, and return a description of it."""
+def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack) -> str:
+    """Connect the handlers to the configured Redis, an embedded one or fakeredis, and return a description of it.
+
+    Events that it does not take are kept in the data folder.
+    """
+    folder = data.expanduser().resolve()
     connection.use(found)
     if found.redis_settings:
+        connection.client()  # raises ConfigError before anything is kept
+        if spool_mb or (folder / spool.FILE).exists():
+            stack.callback(claim(folder).close)
+            _keep_events(found, folder, spool_mb, stack)
         try:
             counters.ping(connection.client())
         except StoreUnavailable as error:
-            # Not fatal: Redis may come back, and browsers resend their events.
+            # Not fatal: Redis may come back, and until then events are kept, or sent again by browsers.
             err.print(f"[yellow]Warning:[/] {plain(error)}", soft_wrap=True)
         return "as configured"
     binary = redis_process.find_server()
     if binary:
-        server = stack.enter_context(redis_process.EmbeddedRedis(data, binary))
-        connection.use(replace(found, redis_settings=config.RedisSettings(url=server.url)))
+        server = stack.enter_context(redis_process.EmbeddedRedis(folder, binary))
+        found = replace(found, redis_settings=config.RedisSettings(url=server.url))
+        _keep_events(found, folder, spool_mb, stack)
         return f"embedded, data in {server.folder}"
     try:
         import fakeredis
@@ -94,6 +112,15 @@ def _use_redis(found: config.Config, data: Path, stack: ExitStack) -> str:
     warning = plain(f"no redis-server found, so counts are lost on exit. To keep them, {INSTALL}.")
     err.print(f"[yellow]Warning:[/] {warning}", soft_wrap=True)
     return "in-memory fakeredis (nothing is saved)"
+
+
+def _keep_events(found: config.Config, folder: Path, spool_mb: int, stack: ExitStack) -> None:
+    """Let events that Redis does not take wait in this folder, if they may, and count those that wait there."""
+    kept = spool.Spool(folder, spool_mb)
+    if kept.waiting:
+        out.print(f"{kept.waiting:,} events that Redis did not take earlier will be counted now.", soft_wrap=True)
+    connection.use(found, new_overflow=kept if spool_mb else None)
+    stack.enter_context(kept)
 
 
 @click.command()

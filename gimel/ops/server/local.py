@@ -16,6 +16,7 @@ from gimel.ops.snippet import alephbet_script
 
 from . import assets, exports
 from .app import Answer, Environ, HttpError, is_local, json_answer
+from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = assets.FOLDER / "example.html"
@@ -103,8 +104,13 @@ def proxy_event(environ: Environ) -> dict[str, object]:
 
 
 def _health() -> Answer:
+    """200 if events are counted, else 503; both with what waits for Redis."""
+    overflow = connection.overflow()
+    spool = overflow if isinstance(overflow, Spool) else None
+    kept = {"waiting": spool.waiting, "set_aside": spool.set_aside} if spool else {}
     try:
         counters.ping(connection.client())
     except StoreUnavailable:
-        return json_answer(503, {"redis": "does not answer"})
-    return json_answer(200, {"redis": "answers"})
+        are_kept = spool is not None and not spool.is_failing
+        return json_answer(503, {"redis": "does not answer", "new_events": "kept" if are_kept else "refused", **kept})
+    return json_answer(200, {"redis": "answers", **kept})

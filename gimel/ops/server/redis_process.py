@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
 import logging
 import os
 import re
@@ -27,6 +26,8 @@ from redis.retry import Retry
 
 from gimel.errors import ConfigError, GimelError
 
+from .folder import claim, open_private
+
 log = logging.getLogger("gimel")
 
 START_TIMEOUT_S = 300
@@ -44,10 +45,6 @@ MAX_SOCKET_PATH = 103
 
 # Redis 7 logs writes to a folder. Older versions log to a file, and would ignore the folder.
 LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", (7,)
-
-
-class FolderInUse(ConfigError):
-    """Another server is using the data folder."""
 
 
 class NoRedisServer(ConfigError):
@@ -124,17 +121,7 @@ class EmbeddedRedis:
         if len(os.fsencode(socket_of(self.folder))) > MAX_SOCKET_PATH:
             hint = "choose a shorter path with --data"
             raise ConfigError(f"data folder path is too long for a Unix socket: {self.folder}", hint)
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = (self.folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            hint = "stop that server, or choose another folder with --data"
-            raise FolderInUse(f"data folder {self.folder} is in use by another server", hint) from None
-        except OSError as error:
-            hint = "choose a writable folder with --data"
-            raise ConfigError(f"cannot use data folder {self.folder} ({error.strerror})", hint) from None
+        self._lock = claim(self.folder)
         atexit.register(self._end)  # a signal may end the program before it can leave this context
         try:
             self._end_orphan()
@@ -202,7 +189,7 @@ class EmbeddedRedis:
         }
         command = [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         # In its own session: Ctrl-C in the terminal must reach only our server, which then stops Redis.
-        with (self.folder / "redis.log").open("a") as early, _signals_held():
+        with open_private(self.folder / "redis.log") as early, _signals_held():
             self._process = subprocess.Popen(command, start_new_session=True, stdout=early, stderr=early)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not is_running(self.folder, if_busy=False):

@@ -96,7 +96,7 @@ def unescape(text: str) -> str:
 
 def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
     """The members of an experiment's set that are its counters. Other keys in it are not Gimel's, and are skipped."""
-    prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode() for kind in KINDS}
+    prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode("utf-8", "surrogateescape") for kind in KINDS}
     for key in members:
         for kind, prefix in prefixes.items():
             if key.startswith(prefix):

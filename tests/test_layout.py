@@ -26,9 +26,16 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
-    {"commands.configure", "commands.dashboard", "commands.deployment", "commands.report", "commands.serve"}
+    {
+        "commands.backup",
+        "commands.configure",
+        "commands.dashboard",
+        "commands.deployment",
+        "commands.report",
+        "commands.serve",
+    }
     | {"commands.snippet"},
-    {"commands.console"},
+    {"commands.console", "commands.store"},
     {"aws.preflight", "server.local", "server.proxy", "server.demo", "server.wsgi"},
     {"aws.deployment", "server.exports", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
@@ -40,8 +47,8 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring"},
     {"aws.settings", "aws.policies", "aws.existing"},
     {"aws.names", "aws.errors"},
-    {"snippet"},
-    {"endpoints", "formats", "api_client", "resources", "addresses"},
+    {"backup", "snippet"},
+    {"backup_file", "endpoints", "formats", "api_client", "resources", "addresses"},
 ]
 
 

@@ -11,6 +11,7 @@ import gimel
 from gimel.errors import GimelError
 
 from . import deployment
+from .backup import export, import_
 from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard
@@ -37,7 +38,7 @@ def main() -> None:
     write_any_text()
 
 
-for command in (serve, demo, report, dashboard, snippet, configure, *deployment.COMMANDS):
+for command in (serve, demo, report, dashboard, export, import_, snippet, configure, *deployment.COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -6,21 +6,20 @@ import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import click
 
 import gimel
-from gimel import config, connection
 from gimel.gateway import Request
 from gimel.ops import formats
 from gimel.ops.api_client import fetch_report
-from gimel.ops.server import assets, redis_process
+from gimel.ops.server import assets
 
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
+from .store import use_store
 
 FORMATS = ("table", "json", "csv", "html")
 
@@ -79,12 +78,7 @@ def _source(
     if url:
         yield lambda params: fetch_report(url, api_key, params)
         return
-    found = config.load(config_file)
-    with ExitStack() as stack:
-        if not found.redis_settings:
-            redis_url = stack.enter_context(redis_process.reachable(data))
-            found = replace(found, redis_settings=config.RedisSettings(url=redis_url))
-        connection.use(found)
+    with use_store(config_file, data):
         yield lambda params: cast(formats.Report, gimel.all.handle(Request(params)).value)
 
 

@@ -1,0 +1,278 @@
+"""Exports the counts of namespaces to a file, and imports them into another Redis.
+
+Single-key commands in plain pipelines, which a cluster takes too. Memory grows with the names, not with the visitors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import redis
+from redis.crc import key_slot
+
+import gimel
+from gimel import counters
+from gimel.config import Config, ExperimentSettings
+from gimel.counters import all_counters_key, counters_key, experiments_key, own_counters
+
+from . import backup_file
+from .backup_file import BackupError, Entry, as_bytes, as_text, registers
+
+MEMBERS = 1000  # of an exact counter, in one line of the file
+BATCH = 100  # entries for one round trip
+TEMPORARY_S = 3600
+
+Item = TypeVar("Item")
+Progress = Callable[[int, int], object]
+"""Called with what is done, and the whole."""
+
+
+class TargetDiffers(BackupError):
+    """The target already has other counts under these names."""
+
+
+@dataclass
+class Summary:
+    """What was exported or imported. `settings`: those of experiments that this config.json lacks."""
+
+    namespaces: set[str] = field(default_factory=set)
+    experiments: int = 0
+    counters: int = 0
+    settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def find_namespaces(client: redis.Redis) -> list[str]:
+    """The namespaces that have experiments, sorted. Raises StoreUnavailable."""
+    suffix = experiments_key("").encode()
+    with counters._redis_errors():
+        keys = [key.removesuffix(suffix) for key in client.scan_iter(b"*" + suffix, 1000, "set")]
+    return sorted(as_text(name) for name in keys if b":" not in name)
+
+
+def export(
+    client: redis.Redis, namespaces: Sequence[str], path: Path, config: Config, progress: Progress = lambda *_: None
+) -> Summary:
+    """Write the counts of these namespaces to a new file. Raises BackupError and StoreUnavailable."""
+    sizes = {namespace: _size(client, namespace) for namespace in namespaces}
+    empty = [namespace for namespace, size in sizes.items() if not size["experiments"]]
+    if empty or not sizes:
+        hint = f"namespaces with experiments: {', '.join(find_namespaces(client)) or 'none'}"
+        raise BackupError(f"no experiments to export in {', '.join(empty) or 'this Redis'}", hint)
+    total = sum(size["counters"] for size in sizes.values())
+    summary = Summary()
+
+    def entries() -> Iterator[Entry]:
+        for namespace in namespaces:
+            for entry in _count_up(summary, _entries(client, namespace, config)):
+                yield entry
+                progress(min(summary.counters, total), total)
+
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    header = {"version": gimel.__version__, "created": created, "namespaces": sizes}
+    backup_file.write(path, header, entries())
+    return summary
+
+
+def load(
+    client: redis.Redis,
+    path: Path,
+    config: Config,
+    into: str | None = None,
+    merge: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Summary:
+    """Add the counts in a file to Redis, after all of it was read and compared with what is there.
+
+    An import that was interrupted can be run again: what it wrote is found equal. `into` is another namespace for the
+    counts; with `merge`, they are added to others that are there. Raises BackupError, DamagedFile, TargetDiffers and
+    StoreUnavailable.
+    """
+    comparison = _Comparison(client, merge)
+    for batch in _batches(_read(path, into, 0, progress)):
+        comparison.add(batch)
+    comparison.finish()
+    summary = Summary()
+    for batch in _batches(_count_up(summary, _read(path, into, 1, progress))):
+        _write(client, batch, merge)
+        own = {as_text(entry.experiment): entry.settings for entry in batch if entry.settings}
+        summary.settings |= {name: found for name, found in own.items() if found != _settings(config, name)}
+    return summary
+
+
+def _size(client: redis.Redis, namespace: str) -> dict[str, int]:
+    keys = [as_bytes(experiments_key(namespace)), as_bytes(all_counters_key(namespace))]
+    experiments, known = counters._pipeline(client, keys, lambda pipe, key: pipe.scard(key))
+    return {"experiments": experiments, "counters": known}
+
+
+def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[Entry]:
+    space = as_bytes(namespace)
+    for name in _members(client, experiments_key(namespace)):
+        experiment = as_text(name)
+        yield Entry(space, name, settings=_settings(config, experiment))
+        own = own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment)))
+        for group in _batches(own):
+            keys = [counter.key for counter in group if counter.kind != "exact"]
+            strings = dict(zip(keys, counters._pipeline(client, keys, lambda pipe, key: pipe.get(key))))
+            for counter in group:
+                entry = Entry(space, name, counter.key[len(space) + 1 :])
+                if counter.kind == "exact":
+                    yield from _exact(client, entry)
+                elif strings[counter.key] is None:  # listed, but not there: the report has it with a count of 0
+                    yield entry
+                else:
+                    yield replace(entry, hyperloglog=_registers(counter.key, strings[counter.key]))
+
+
+def _exact(client: redis.Redis, entry: Entry) -> Iterator[Entry]:
+    with counters._redis_errors():
+        members = client.sscan_iter(entry.full_key, count=MEMBERS)
+        chunk = tuple(islice(members, MEMBERS))
+        yield replace(entry, members=chunk)
+        while chunk := tuple(islice(members, MEMBERS)):
+            yield replace(entry, members=chunk)
+
+
+def _members(client: redis.Redis, key: str) -> list[bytes]:
+    with counters._redis_errors():
+        return sorted(cast("set[bytes]", client.smembers(as_bytes(key))))
+
+
+def _registers(key: bytes, value: bytes) -> bytes:
+    try:
+        return registers(value)
+    except ValueError:
+        raise BackupError(f"key {as_text(key)} is not a HyperLogLog", "delete or rename it") from None
+
+
+def _settings(config: Config, experiment: str) -> dict[str, Any]:
+    """What config.json says of this experiment, for JSON."""
+    default = vars(ExperimentSettings())
+    found = {name: value for name, value in vars(config.experiment(experiment)).items() if value != default[name]}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in found.items()}
+
+
+def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same entries, counted in `summary`. The entries of one counter follow each other."""
+    last = None
+    for entry in entries:
+        summary.namespaces.add(as_text(entry.namespace))
+        summary.experiments += not entry.key
+        summary.counters += bool(entry.key) and entry.full_key != last
+        last = entry.full_key
+        yield entry
+
+
+def _read(path: Path, into: str | None, done: int, progress: Progress) -> Iterator[Entry]:
+    """The entries of a file, for the first or second of two passes over it."""
+    found = set()
+    for entry, position in backup_file.read(path):
+        size = path.stat().st_size
+        progress(done * size + position, 2 * size)
+        if into is not None:
+            found.add(entry.namespace)
+            if len(found) > 1:
+                raise BackupError(f"{path} has several namespaces", "import it without --into")
+            entry = replace(entry, namespace=as_bytes(into))
+        yield entry
+
+
+def _write(client: redis.Redis, entries: Sequence[Entry], merge: bool) -> None:
+    """Write these entries, each in such a way that doing so again changes nothing."""
+    found = [entry for entry in entries if entry.hyperloglog]
+    created = counters._pipeline(client, found, lambda pipe, each: pipe.set(each.full_key, each.hyperloglog, nx=True))
+    others = _different(client, [entry for entry, is_new in zip(found, created) if not is_new])
+    if others and not merge:
+        raise _differs(others[0].full_key, "was counted while importing")
+    counters._pipeline(client, others, _merge)
+    counters._pipeline(client, entries, _add)
+
+
+def _add(pipe: Any, entry: Entry) -> None:
+    namespace, experiment = as_text(entry.namespace), as_text(entry.experiment)
+    if entry.members:
+        pipe.sadd(entry.full_key, *entry.members)
+    if entry.key:
+        pipe.sadd(as_bytes(all_counters_key(namespace)), entry.full_key)
+        pipe.sadd(as_bytes(counters_key(namespace, experiment)), entry.full_key)
+    pipe.sadd(as_bytes(experiments_key(namespace)), entry.experiment)
+
+
+def _merge(pipe: Any, entry: Entry) -> None:
+    beside = b"{%s}:importing" % _tag(entry.full_key)
+    pipe.set(beside, entry.hyperloglog, ex=TEMPORARY_S)
+    pipe.execute_command("PFMERGE", entry.full_key, beside)
+    pipe.delete(beside)
+
+
+def _tag(key: bytes) -> bytes:
+    """What, in braces, puts another key into the same slot of a cluster: PFMERGE needs that."""
+    found = re.match(rb"[^{]*\{([^}]+)\}", key)
+    if found or b"}" not in key:
+        return found[1] if found else key
+    return next(tag for tag in (b"%d" % number for number in count()) if key_slot(tag) == key_slot(key))
+
+
+def _different(client: redis.Redis, entries: Sequence[Entry]) -> list[Entry]:
+    """Those whose HyperLogLog in Redis is another."""
+    values = counters._pipeline(client, entries, lambda pipe, entry: pipe.get(entry.full_key))
+    return [
+        entry
+        for entry, value in zip(entries, values)
+        if value is not None and _registers(entry.full_key, value) != entry.hyperloglog
+    ]
+
+
+def _differs(name: bytes, what: str) -> TargetDiffers:
+    hint = "add the counts up with --merge, keep them apart with --into NAMESPACE, or delete the experiment there first"
+    return TargetDiffers(f"the target has other counts: {as_text(name)} {what}", hint)
+
+
+class _Comparison:
+    """Compares all entries of a file with Redis, where only what the file has may be; with `merge`, anything may."""
+
+    def __init__(self, client: redis.Redis, merge: bool) -> None:
+        self.client = client
+        self.merge = merge
+        self.known: defaultdict[str, set[bytes]] = defaultdict(set)
+        self.present: Counter[bytes] = Counter()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Compare these. Raises TargetDiffers."""
+        if self.merge:
+            return
+        if others := _different(self.client, [entry for entry in entries if entry.hyperloglog]):
+            raise _differs(others[0].full_key, "has another count than in the file")
+        for entry in entries:
+            namespace = as_text(entry.namespace)
+            self.known[experiments_key(namespace)].add(entry.experiment)
+            if entry.key:
+                self.known[counters_key(namespace, as_text(entry.experiment))].add(entry.full_key)
+        exact = [entry for entry in entries if entry.members]
+        found = counters._pipeline(self.client, exact, lambda pipe, each: pipe.smismember(each.full_key, each.members))
+        for entry, flags in zip(exact, found):
+            self.present[entry.full_key] += sum(flags)
+
+    def finish(self) -> None:
+        """Look for what the file does not have. Raises TargetDiffers."""
+        for listing, names in self.known.items():
+            for name in _members(self.client, listing):
+                if name not in names:
+                    raise _differs(name, "is not in the file")
+        sizes = counters._pipeline(self.client, list(self.present), lambda pipe, key: pipe.scard(key))
+        for key, size in zip(self.present, sizes):
+            if size > self.present[key]:
+                raise _differs(key, "has another count than in the file")
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch

@@ -39,7 +39,7 @@ setup(
             "fakeredis>=2.26",
             "grimp>=3.4",
             "hypothesis>=6.100",
-            "moto[apigateway,awslambda]>=5.1",
+            "moto[apigateway,awslambda,ec2,sqs]>=5.1",
             "mypy>=1.13",
             "playwright>=1.48",
             "matplotlib>=3.8",

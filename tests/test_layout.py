@@ -26,6 +26,7 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
+    {"commands.queue"},
     {
         "commands.backup",
         "commands.configure",
@@ -41,11 +42,11 @@ OPS_LAYERS = [
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
     {"aws.plan.api_key", "server.assets"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
-    {"aws.plan.functions", "server.folder", "server.tokens"},
+    {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
     {"aws.plan.steps"},
     {"aws.desired"},
     {"aws.bundle", "aws.wiring"},
-    {"aws.settings", "aws.policies", "aws.existing"},
+    {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters"},
     {"aws.names", "aws.errors"},
     {"backup", "snippet"},
     {"backup_file", "endpoints", "formats", "api_client", "resources", "addresses"},

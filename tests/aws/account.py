@@ -54,6 +54,8 @@ class Account:
             "plans": {item["id"]: self._plan(item) for item in self.client("apigateway").get_usage_plans()["items"]},
             "roles": {item["RoleName"]: self.role(item["RoleName"]) for item in self._roles()},
             "groups": {item["logGroupName"]: item.get("retentionInDays") for item in self._groups()},
+            "queues": {url.rpartition("/")[2]: self._queue(url) for url in self._queue_urls()},
+            "mappings": self._mappings(),
         }
 
     def _functions(self) -> list[dict[str, Any]]:
@@ -64,6 +66,24 @@ class Account:
 
     def _groups(self) -> list[dict[str, Any]]:
         return self.client("logs").describe_log_groups()["logGroups"]
+
+    def _queue_urls(self) -> list[str]:
+        return self.client("sqs").list_queues().get("QueueUrls", [])
+
+    def _queue(self, url: str) -> dict[str, Any]:
+        client = self.client("sqs")
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        kept = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy")
+        return {**{key: found.get(key) for key in kept}, "tags": client.list_queue_tags(QueueUrl=url).get("Tags", {})}
+
+    def _mappings(self) -> dict[str, Any]:
+        changing = ("UUID", "LastModified", "EventSourceMappingArn")
+        return {
+            f"{item['EventSourceArn']} {item['FunctionArn']} {number}": {
+                key: value for key, value in item.items() if key not in changing
+            }
+            for number, item in enumerate(self.client("lambda").list_event_source_mappings()["EventSourceMappings"])
+        }
 
     def _function(self, name: str) -> dict[str, Any]:
         client = self.client("lambda")
@@ -111,6 +131,7 @@ class Account:
             }
         return {
             "name": item["name"],
+            "binary": item.get("binaryMediaTypes") or [],
             "paths": sorted(resource["path"] for resource in client.get_resources(restApiId=api)["items"]),
             "methods": methods,
             "responses": {found["responseType"]: found.get("responseParameters") for found in responses},

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from moto import mock_aws
-from moto.apigateway.models import Stage
-from moto.awslambda.models import LambdaFunction, LambdaStorage
+from moto.apigateway.models import RestAPI, Stage
+from moto.apigateway.responses import APIGatewayResponse
+from moto.awslambda.models import EventSourceMapping, LambdaFunction, LambdaStorage
 
-from gimel.ops.aws import bundle, desired
+from gimel.ops.aws import bundle, client, desired
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.deployment import Deployment
+from gimel.ops.commands.main import main
 from tests.parts import CACHE
 
 from .account import Account, small_zip
@@ -20,6 +23,9 @@ from .account import Account, small_zip
 _update_code = LambdaFunction.update_function_code
 _publish = LambdaStorage.publish_version
 _patch_stage = Stage.apply_operations
+_create_api = APIGatewayResponse.create_rest_api
+_patch_api = RestAPI.apply_patch_operations
+_map = EventSourceMapping.__init__
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +73,31 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 stage.method_settings.pop(one["path"].lstrip("/"), None)
         return _patch_stage(stage, operations)
 
+    def create_api(response: APIGatewayResponse) -> tuple[int, dict[str, str], str]:
+        # moto forgets the binary media types of a new API.
+        status, headers, body = _create_api(response)
+        api = response.backend.get_rest_api(json.loads(body)["id"])
+        api.binaryMediaTypes = response._get_param("binaryMediaTypes") or []
+        return status, headers, json.dumps(api.to_dict())
+
+    def patch_api(api: RestAPI, operations: list[dict[str, str]]) -> None:
+        # On AWS, the type is in the path; moto takes it from the value.
+        kind = "/binaryMediaTypes/"
+        _patch_api(api, [one for one in operations if not one["path"].startswith(kind)])
+        for one in operations:
+            if one["path"].startswith(kind):
+                name = one["path"].removeprefix(kind).replace("~1", "/")
+                api.binaryMediaTypes = [found for found in api.binaryMediaTypes if found != name]
+                api.binaryMediaTypes += [name] if one["op"] == "add" else []
+
+    def map_function(mapping: EventSourceMapping, spec: dict[str, Any]) -> None:
+        # AWS keeps the alias in the function's ARN; moto, the version that it points to.
+        _map(mapping, spec)
+        mapping.function_arn = spec["FunctionName"]
+
+    monkeypatch.setattr(EventSourceMapping, "__init__", map_function)
+    monkeypatch.setattr(APIGatewayResponse, "create_rest_api", create_api)
+    monkeypatch.setattr(RestAPI, "apply_patch_operations", patch_api)
     monkeypatch.setattr(Stage, "apply_operations", patch_stage)
     monkeypatch.setattr(LambdaStorage, "publish_version", publish)
     monkeypatch.setattr(LambdaFunction, "update_function_code", update_code)
@@ -87,3 +118,22 @@ def gimel_at(account: Account, tmp_path: Path) -> Callable[..., Deployment]:
         return Deployment.load(path, shared)
 
     return load
+
+
+@pytest.fixture
+def run(
+    account: Account, gimel_at: Callable[..., Deployment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Run a command in a folder with a config.json."""
+    gimel_at()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(client.boto3, "Session", lambda **options: account.session)
+    # Do not resolve redis.example.com.
+    monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
+
+    def run(*command: str, answer: str = "") -> Result:
+        done = CliRunner().invoke(main, list(command), input=answer)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done
+
+    return run

@@ -12,33 +12,14 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from gimel.ops.aws import client as aws_module
 from gimel.ops.aws.preflight import Finding, Level
-from gimel.ops.commands.main import main
 from tests.parts import ROOT
 
 from .account import ID
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def run(account, gimel_at, tmp_path, monkeypatch):
-    """Run a command in a folder with a config.json."""
-    gimel_at()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(aws_module.boto3, "Session", lambda **options: account.session)
-    # Do not resolve redis.example.com.
-    monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
-
-    def run(*command: str, answer: str = ""):
-        done = CliRunner().invoke(main, list(command), input=answer)
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done
-
-    return run
 
 
 def test_deploy_shows_the_plan_asks_and_prints_the_url(run, account):

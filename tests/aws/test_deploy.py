@@ -90,6 +90,10 @@ def test_pages_may_read_api_gateways_own_errors(deployed):
         assert api["responses"][kind] == {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}
 
 
+def test_compressed_answers_reach_every_browser(deployed):
+    assert [api["binary"] for api in deployed["apis"].values()] == [["*/*"]]
+
+
 def test_the_stage_is_throttled_and_has_an_access_log(deployed):
     (api,) = deployed["apis"].values()
     stage = api["stages"]["prod"]
@@ -123,13 +127,17 @@ def test_api_gateway_may_invoke_each_function_only_for_its_own_path(deployed):
         assert deployed["functions"][name]["policy"] == {f"gimel-{path}": {"ArnLike": {"AWS:SourceArn": source}}}
 
 
-def test_the_role_may_only_write_its_own_logs(deployed):
+def test_the_role_may_only_write_its_own_logs_and_use_its_own_queues(deployed):
     (role,) = deployed["roles"].values()
     (policy,) = role["policies"].values()
     groups = [f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/lambda/{name}:*" for name in deployed["functions"]]
-    (statement,) = policy["Statement"]
-    assert statement["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert sorted(statement["Resource"]) == sorted(groups)
+    logs, send, receive = policy["Statement"]
+    assert logs["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert sorted(logs["Resource"]) == sorted(groups)
+    queue, dead_letters = (f"arn:aws:sqs:eu-west-1:{ID}:gimel-{name}" for name in ("queue", "dead-letters"))
+    assert (send["Action"], send["Resource"]) == (["sqs:SendMessage"], [queue, dead_letters])
+    assert receive["Action"] == ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+    assert receive["Resource"] == [queue]
     assert [one["Principal"] for one in role["trust"]["Statement"]] == [{"Service": "lambda.amazonaws.com"}]
 
 
@@ -151,7 +159,7 @@ def test_the_password_is_in_the_environment_and_not_in_the_zip_or_the_plan(accou
     plan = gimel_at().plan()
     assert "open sesame" not in steps.as_json(plan)
     apply(gimel_at(), plan)
-    environment = account.state()["functions"]["gimel-track"]["configuration"]["Environment"]
+    environment = account.state()["functions"]["gimel-experiment"]["configuration"]["Environment"]
     assert environment == {"Variables": {"GIMEL_REDIS_PASSWORD": "open sesame"}}
     assert b"open sesame" not in gimel_at().desired.bundle.data
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .account import Account, apply, descriptions
+from .account import ID, Account, apply, descriptions
 
 pytestmark = pytest.mark.slow
 
@@ -200,6 +200,63 @@ def trust_without_lambda(account: Account) -> None:
     account.client("iam").update_assume_role_policy(RoleName="gimel", PolicyDocument=trust_in("ec2.amazonaws.com"))
 
 
+def no_binary_types(account: Account) -> None:
+    patch = [{"op": "remove", "path": "/binaryMediaTypes/*~1*"}]
+    account.client("apigateway").update_rest_api(restApiId=api_of(account), patchOperations=patch)
+
+
+def queue_url(account: Account, name: str = "gimel-queue") -> str:
+    return account.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+
+
+def removed_queue(account: Account) -> None:
+    account.client("sqs").delete_queue(QueueUrl=queue_url(account))
+
+
+def impatient_queue(account: Account) -> None:
+    changed = {"VisibilityTimeout": "30", "MessageRetentionPeriod": "60"}
+    account.client("sqs").set_queue_attributes(QueueUrl=queue_url(account), Attributes=changed)
+
+
+def hasty_dead_letters(account: Account) -> None:
+    redrive = {"deadLetterTargetArn": f"arn:aws:sqs:eu-west-1:{ID}:gimel-dead-letters", "maxReceiveCount": 3}
+    changed = {"RedrivePolicy": json.dumps(redrive)}
+    account.client("sqs").set_queue_attributes(QueueUrl=queue_url(account), Attributes=changed)
+
+
+def unencrypted_dead_letters(account: Account) -> None:
+    changed = {"SqsManagedSseEnabled": "false"}
+    account.client("sqs").set_queue_attributes(QueueUrl=queue_url(account, "gimel-dead-letters"), Attributes=changed)
+
+
+def mapping_of(account: Account) -> str:
+    (found,) = account.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    return str(found["UUID"])
+
+
+def removed_mapping(account: Account) -> None:
+    account.client("lambda").delete_event_source_mapping(UUID=mapping_of(account))
+
+
+def disabled_mapping(account: Account) -> None:
+    account.client("lambda").update_event_source_mapping(UUID=mapping_of(account), Enabled=False)
+
+
+def mapping_that_loses_messages(account: Account) -> None:
+    client = account.client("lambda")
+    client.update_event_source_mapping(UUID=mapping_of(account), FunctionResponseTypes=[], BatchSize=1)
+
+
+def mapping_to_a_second_function(account: Account) -> None:
+    queue = f"arn:aws:sqs:eu-west-1:{ID}:gimel-queue"
+    account.client("lambda").create_event_source_mapping(EventSourceArn=queue, FunctionName="gimel-experiment")
+
+
+def duplicated_mapping(account: Account) -> None:
+    queue, live = f"arn:aws:sqs:eu-west-1:{ID}:gimel-queue", f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track:live"
+    account.client("lambda").create_event_source_mapping(EventSourceArn=queue, FunctionName=live)
+
+
 def removed_log_group(account: Account) -> None:
     account.client("logs").delete_log_group(logGroupName="/aws/lambda/gimel-track")
 
@@ -208,7 +265,7 @@ def logs_kept_for_ever(account: Account) -> None:
     account.client("logs").delete_retention_policy(logGroupName="/aws/lambda/gimel-track")
 
 
-HELPERS = (api_of, resource, live_configuration, integrate, trust_in)
+HELPERS = (api_of, resource, live_configuration, integrate, trust_in, queue_url, mapping_of)
 DRIFTS = [
     value for value in list(globals().values()) if getattr(value, "__module__", "") == __name__ and value not in HELPERS
 ]

@@ -12,11 +12,9 @@ from gimel.ops.aws import observe
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import AmbiguousApi, NameTaken
-from gimel.ops.aws.names import Account as Place
-from gimel.ops.aws.names import Names
 from gimel.ops.aws.plan import steps
 
-from .account import Account, apply, descriptions
+from .account import ID, Account, apply, descriptions
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +119,9 @@ def test_arns_and_urls_follow_the_session(account, gimel_at, region, partition, 
     assert len(arns) > 15
     assert {arn.split(":")[1] for arn in arns} == {partition}
     assert {arn.split(":")[3] for arn in arns} <= {region, ""}
-    assert Names("gimel", Place("1", region, partition)).role_arn == f"arn:{partition}:iam::1:role/gimel"
+    names = deployment.names
+    assert names.queue_url(names.queue) == f"https://sqs.{region}.{suffix}/{ID}/gimel-queue"
+    assert names.role_arn == f"arn:{partition}:iam::{ID}:role/gimel"
 
 
 def _texts(value: Any) -> list[str]:

@@ -34,6 +34,9 @@ DRIFTS = (
     test_drift.wider_role,
     test_drift.wider_trust,
     test_drift.untagged,
+    test_drift.impatient_queue,
+    test_drift.disabled_mapping,
+    test_drift.duplicated_mapping,
 )
 
 
@@ -49,6 +52,10 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     apply(gimel_at(memory_mb=512, tags={"team": "web"}))
     apply(gimel_at(), gimel_at().plan_rollback())
     gimel_at().key_value(gimel_at().require_api()[1])
+    url = test_drift.queue_url(account, "gimel-dead-letters")
+    account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+    assert gimel_at().dead_letter_reasons()
+    assert len(list(gimel_at().redrive(1))) == 1
     apply(gimel_at(), gimel_at().plan_removal())
     for name in ("gimel-track", "cart"):
         apply(gimel_at({"extra_wiring": [entry(name=name)]}))
@@ -60,6 +67,10 @@ def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, s
     """The actions that AWS checks for a call, each with its resource."""
     if service == "lambda":
         return _needed_by_lambda(call, params)
+    if service == "sqs":
+        name = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
+        own = f"arn:aws:sqs:eu-west-1:{ID}:{name}"
+        return [(f"sqs:{call}", own), *([("sqs:TagQueue", own)] if "tags" in params else [])]
     if service == "logs":
         return [(f"logs:{call}", _log_group(call, params))]
     if service == "iam":
@@ -116,10 +127,13 @@ def test_the_policy_allows_exactly_the_calls_that_are_made(calls, gimel_at):
 
 def test_only_listing_is_allowed_on_all_resources(gimel_at, account):
     policy = gimel_at().permissions
-    everywhere = [statement for statement in policy["Statement"] if statement["Resource"] == ["*"]]
-    assert {statement["Sid"] for statement in everywhere} == {"Look", "AccessLog"}
-    look = next(statement for statement in everywhere if statement["Sid"] == "Look")
-    assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in look["Action"])
+    everywhere = {statement["Sid"]: statement for statement in policy["Statement"] if statement["Resource"] == ["*"]}
+    assert set(everywhere) == {"Look", "AccessLog", "Mappings"}
+    listed = everywhere["Look"]["Action"]
+    assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in listed)
+    # Mappings are named by random ids, but each belongs to a function.
+    own = {"lambda:FunctionArn": f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track*"}
+    assert everywhere["Mappings"]["Condition"] == {"StringLike": own}
 
 
 def test_it_is_limited_to_the_names_of_one_deployment(account, gimel_at):
@@ -140,7 +154,7 @@ def test_the_role_may_be_passed_only_to_lambda(account, gimel_at):
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-PLACE = Place("123456789012", "eu-west-1", "aws")
+PLACE = Place("123456789012", "eu-west-1", "aws", "https://sqs.eu-west-1.amazonaws.com")
 SESSION = f"arn:aws:sts::{ID}:assumed-role/AWSReservedSSO_admin/me"
 SSO_ROLE = f"arn:aws:iam::{ID}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_admin"
 
@@ -181,13 +195,17 @@ def test_the_simulator_is_read_to_its_last_page_and_knows_who_the_role_is_passed
     policy = policies.policy(Names("gimel", PLACE))
     me = f"arn:aws:iam::{ID}:user/me"
     for statement in policy["Statement"]:
-        to_lambda = {"ContextKeyName": "iam:PassedToService", "ContextKeyValues": ["lambda.amazonaws.com"]}
-        passing = statement["Action"] == ["iam:PassRole"]
+        known = {
+            "PassRole": ("iam:PassedToService", "lambda.amazonaws.com"),
+            "Mappings": ("lambda:FunctionArn", f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track*"),
+        }
+        key, value = known.get(statement["Sid"], ("", ""))
+        context = {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         asked = {
             "PolicySourceArn": me,
             "ActionNames": statement["Action"],
             "ResourceArns": statement["Resource"],
-            "ContextEntries": [{**to_lambda, "ContextKeyType": "string"}] if passing else [],
+            "ContextEntries": [context] if key else [],
         }
         name = statement["Action"][-1]
         stub.add_response("simulate_principal_policy", results(("x:y", "allowed"), more=True), asked)

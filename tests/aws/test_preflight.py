@@ -182,6 +182,54 @@ def test_missing_credentials_and_region_are_errors_with_hints(gimel_at, monkeypa
     assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
 
 
+class TestTheEndpointForSqs:
+    @pytest.fixture
+    def network(self, account):
+        ec2 = account.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        return ec2, vpc, ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+
+    @pytest.fixture
+    def findings(self, network, gimel_at):
+        vpc = {"subnet_ids": [network[2]], "security_group_ids": ["sg-1"]}
+        return lambda durable=True: list(preflight.check_endpoint(gimel_at(vpc=vpc, durable=durable)))
+
+    def endpoint(self, network, **options):
+        ec2, vpc, subnet = network
+        service = {"ServiceName": "com.amazonaws.eu-west-1.sqs", "VpcEndpointType": "Interface"}
+        ec2.create_vpc_endpoint(VpcId=vpc, SubnetIds=[subnet], **service, **options)
+
+    def test_is_missing_and_its_cost_is_named(self, network, findings):
+        ec2, vpc, _ = network
+        ec2.create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.eu-west-1.s3")
+        (finding,) = findings()
+        assert (finding.level, vpc in finding.message) == (Level.WARNING, True)
+        assert "create one for com.amazonaws.eu-west-1.sqs with private DNS" in finding.hint
+        assert "each hour and availability zone" in finding.hint
+
+    def test_is_found(self, network, findings):
+        self.endpoint(network, PrivateDnsEnabled=True)
+        assert [finding.level for finding in findings()] == [Level.GOOD]
+
+    def test_has_no_private_dns(self, network, findings):
+        self.endpoint(network, PrivateDnsEnabled=False)
+        (finding,) = findings()
+        assert (finding.level, "private DNS" in finding.message) == (Level.WARNING, True)
+
+    def test_cannot_be_checked(self, gimel_at, account):
+        missing = {"subnet_ids": ["subnet-0"], "security_group_ids": ["sg-1"]}
+        (finding,) = preflight.check_endpoint(gimel_at(vpc=missing, durable=True))
+        assert (finding.level, "private DNS" in finding.hint) == (Level.UNKNOWN, True)
+
+    @pytest.mark.parametrize("aws", [{}, {"durable": True}, {"vpc": True}, {"vpc": True, "durable": True}])
+    def test_is_looked_for_only_where_it_is_needed(self, network, gimel_at, monkeypatch, aws):
+        monkeypatch.setattr(preflight, "check_redis", lambda *ignored: iter(()))
+        vpc = {"subnet_ids": [network[2]], "security_group_ids": ["sg-1"]}
+        settings = {**aws, "vpc": vpc} if aws.get("vpc") else aws
+        found = [finding.message for finding in preflight.check(gimel_at(**settings))]
+        assert any("endpoint for SQS" in message for message in found) == (len(aws) == 2)
+
+
 def test_permissions_that_cannot_be_checked_are_unknown(gimel_at, account):
     levels = [finding.level for finding in preflight.check_account(gimel_at())]
     assert levels == [Level.GOOD, Level.UNKNOWN]

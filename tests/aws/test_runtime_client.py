@@ -34,7 +34,9 @@ def unzip(tmp_path):
     def unzip(**redis: object) -> tuple[Path, dict[str, str]]:
         path = tmp_path / "config.json"
         path.write_text(json.dumps({"redis": redis}))
-        built = desired.build(*settings.load(path), Account("1", "eu-west-1", "aws"))
+        built = desired.build(
+            *settings.load(path), Account("1", "eu-west-1", "aws", "https://sqs.eu-west-1.amazonaws.com")
+        )
         ZipFile(io.BytesIO(built.bundle.data)).extractall(tmp_path / "task")
         return tmp_path / "task", built.functions[0].configuration["Environment"]["Variables"]
 

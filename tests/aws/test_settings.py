@@ -113,7 +113,7 @@ def test_the_same_route_twice_is_one():
 
 def test_no_two_deployments_share_a_function_name():
     names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments"]
-    account = Account("1", "eu-west-1", "aws")
+    account = Account("1", "eu-west-1", "aws", "https://sqs.eu-west-1.amazonaws.com")
     made = [Names(name, account).function(endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
     assert len(made) == len(set(made))
 

@@ -81,7 +81,8 @@ class Aws:
             identity = self.client("sts").get_caller_identity()
         except (ClientError, BotoCoreError) as error:
             raise failure("could not verify AWS credentials", error) from error
-        return Account(identity["Account"], client.meta.region_name, client.meta.partition)
+        sqs_url = self.client("sqs").meta.endpoint_url
+        return Account(identity["Account"], client.meta.region_name, client.meta.partition, sqs_url)
 
     def api_url(self, api: str) -> str:
         """The URL of the API's stage, on AWS or on an emulator that the session uses."""
@@ -111,7 +112,7 @@ class Aws:
         return response if isinstance(response, Mapping) else {}
 
     def _call_with_retry(self, call: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-        """Call, and retry while a new role has not reached all of AWS or another change is in progress."""
+        """Call, and retry while a new role has not reached all of AWS, or an earlier change is not complete."""
         for _ in range(RETRY_FOR_S // DELAY_S):
             try:
                 return call(**params)
@@ -123,12 +124,15 @@ class Aws:
 
 
 def _is_transient(error: ClientError) -> bool:
-    code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "").lower()
+    code, text = _code(error), error.response["Error"].get("Message", "").lower()
     if code == "InvalidParameterValueException":
         return "assume" in text or ("execution role" in text and "permission" in text)
     if code == "ConflictException":
         return "concurrent modification" in text
-    return code == "ResourceConflictException" and ("in progress" in text or "pending" in text)
+    if code == "ResourceConflictException":
+        return "in progress" in text or "pending" in text
+    # An event source mapping that is being changed; and a queue's name, for a minute after its deletion.
+    return code == "ResourceInUseException" or code.endswith("QueueDeletedRecently")
 
 
 def failure(what: str, error: Exception) -> AwsError | CredentialsError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gimel.config import Config
 
-from . import policies, settings
+from . import dead_letters, policies, settings
 from .client import Aws, failure
 from .desired import Desired, build
 from .errors import NotDeployed
-from .existing import Existing
+from .existing import Existing, Queue
 from .names import Names
-from .observe import observe
+from .observe import observe, queues
 from .plan import deploy, undo
 from .plan.steps import Plan
 from .settings import AwsSettings
@@ -63,7 +64,7 @@ class Deployment:
     def observe(self) -> Existing:
         """The existing state. Raises GimelError."""
         try:
-            return observe(self.aws.client, self.names, self.functions)
+            return observe(self.aws.client, self.names, self.functions, self.settings.durable)
         except (ClientError, BotoCoreError) as error:
             raise failure("could not read the current deployment", error) from error
 
@@ -85,6 +86,33 @@ class Deployment:
         if not found.api or not found.key:
             raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
         return self.aws.api_url(found.api.id), found.key.id
+
+    def require_queues(self) -> tuple[Queue, Queue]:
+        """The queue and its dead letters. Raises NotDeployed and AwsError."""
+        names = self.names
+        try:
+            found = queues(self.aws.client("sqs"), names, needed=False)
+        except (ClientError, BotoCoreError) as error:
+            raise failure("could not read the queues", error) from error
+        if len(found) < 2:
+            hint = "run `gimel deploy`; in a VPC, set aws.durable to true first"
+            raise NotDeployed(f"there is no queue {names.queue} in {names.account.region}", hint)
+        return found[names.queue], found[names.dead_letters]
+
+    def dead_letter_reasons(self) -> Counter[str]:
+        """Why some of the dead letters were not counted. Raises AwsError."""
+        try:
+            return dead_letters.reasons(self.aws.client("sqs"), self.names.queue_url(self.names.dead_letters))
+        except (ClientError, BotoCoreError) as error:
+            raise failure("could not read the dead letters", error) from error
+
+    def redrive(self, limit: int) -> Iterator[None]:
+        """Send dead letters back to the queue, one at each step. Raises AwsError."""
+        source, target = (self.names.queue_url(name) for name in (self.names.dead_letters, self.names.queue))
+        try:
+            yield from dead_letters.redrive(self.aws.client("sqs"), source, target, limit)
+        except (ClientError, BotoCoreError) as error:
+            raise failure("could not send all dead letters back", error) from error
 
     def key_value(self, key: str) -> str:
         """The API key with this id, as sent in x-api-key. Raises GimelError."""

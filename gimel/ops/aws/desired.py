@@ -18,6 +18,7 @@ from .names import Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
+TRACKING = "gimel.track"
 MAX_NAME_LENGTH = 64  # of a Lambda function
 
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
@@ -50,8 +51,7 @@ class Desired:
     wiring: wiring.Wiring
     functions: tuple[DesiredFunction, ...]
     bundle: bundle.Bundle
-    role_policy: str
-    role_policy_in_vpc: str
+    readable: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @property
@@ -63,11 +63,20 @@ class Desired:
         """Whether something has all of these tags."""
         return self.tags.items() <= dict(found).items()
 
+    def role_policy(self, in_vpc: bool, with_queues: bool) -> str:
+        """What the functions may do. Earlier versions may need the network or the queues although new ones do not."""
+        groups = [self.names.log_group_arn(self.names.log_group(function.name)) for function in self.functions]
+        arns = [self.names.function_arn(function.name) for function in self.functions] if in_vpc else []
+        queues = [self.names.queue_arn(name) for name in (self.names.queue, self.names.dead_letters)]
+        document = policies.role_policy(groups, self.readable, arns, queues if with_queues else [])
+        return policies.as_text(document)
+
     @property
     def api_digest(self) -> str:
         """The description of API Gateway's deployment. It changes only when the API does."""
         routes = [(route.path, route.method, route.function, route.needs_key) for route in self.wiring.routes]
-        text = policies.as_text([routes, self.names.base, self.names.account.arn("lambda", ""), GATEWAY_RESPONSES])
+        account = self.names.account.arn("lambda", "")
+        text = policies.as_text([routes, self.names.base, account, GATEWAY_RESPONSES, BINARY_TYPES])
         return f"{marker(self.settings.name)}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -75,6 +84,9 @@ class Desired:
 GATEWAY_RESPONSES = {
     name: {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"} for name in ("DEFAULT_4XX", "DEFAULT_5XX")
 }
+
+# Compressed reports are bytes. A browser's Accept header may begin with any type, and API Gateway looks at no other.
+BINARY_TYPES = ("*/*",)
 
 
 def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], account: Account) -> Desired:
@@ -94,12 +106,17 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
         if len(function.name) > MAX_NAME_LENGTH:
             hint = "shorten aws.name, or FunctionName in extra_wiring"
             raise ConfigError(f"function name {function.name} is longer than {MAX_NAME_LENGTH} characters", hint)
-    public = [
-        {key: value for key, value in function.configuration.items() if key != "Environment"} for function in functions
-    ]
+    public = [_without_secrets(function.configuration) for function in functions]
     release = hashlib.sha256(policies.as_text([built.sha256, public]).encode()).hexdigest()[:12]
     text = description(settings.name, release)
-    key_note = "the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key"
+    notes = list(wired.notes)
+    if "tls_key_file" in section:
+        notes.append("the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key")
+    if not settings.durable and (content.get("aws") or {}).get("durable") is None:
+        notes.append(
+            "events are refused while Redis cannot take them, because with aws.vpc durable tracking is off by default; "
+            "see docs/deploying.md"
+        )
     return Desired(
         names=names,
         settings=settings,
@@ -108,9 +125,8 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
             replace(function, configuration={**function.configuration, "Description": text}) for function in functions
         ),
         bundle=built,
-        role_policy=_policy(redis, settings, names, functions, bool(settings.subnet_ids)),
-        role_policy_in_vpc=_policy(redis, settings, names, functions, in_vpc=True),
-        notes=(*wired.notes, key_note) if "tls_key_file" in section else wired.notes,
+        readable=_readable(redis, settings, account),
+        notes=tuple(notes),
     )
 
 
@@ -156,6 +172,10 @@ def _function(
 ) -> DesiredFunction:
     own = settings.functions.get(function.name, settings.common)
     explicit = function.name in settings.functions
+    variables = dict(environment)
+    if settings.durable and function.handler == TRACKING:
+        variables["GIMEL_QUEUE_URL"] = names.queue_url(names.queue)
+        variables["GIMEL_DEAD_LETTERS_URL"] = names.queue_url(names.dead_letters)
     vpc = {"SubnetIds": sorted(settings.subnet_ids), "SecurityGroupIds": sorted(settings.security_group_ids)}
     configuration = {
         "Runtime": settings.runtime,
@@ -164,29 +184,31 @@ def _function(
         "MemorySize": own.memory_mb if explicit else function.memory_mb or own.memory_mb,
         "Timeout": own.timeout_s if explicit else function.timeout_s or own.timeout_s,
         "Architectures": [settings.architecture],
-        "Environment": {"Variables": dict(environment)},
+        "Environment": {"Variables": variables},
         "VpcConfig": vpc,
         "SnapStart": {"ApplyOn": "PublishedVersions" if settings.snap_start else "None"},
     }
     return DesiredFunction(names.function(function.name), configuration, own.reserved_concurrency)
 
 
-def _policy(
-    redis: RedisSettings, settings: AwsSettings, names: Names, functions: list[DesiredFunction], in_vpc: bool
-) -> str:
+def _without_secrets(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    variables = configuration["Environment"]["Variables"]
+    return {**configuration, "Environment": {key: variables[key] for key in variables.keys() - SECRET_VARIABLES}}
+
+
+def _readable(redis: RedisSettings, settings: AwsSettings, account: Account) -> dict[str, str]:
+    """An ARN for each action that reads the password, if that is a reference."""
     readable = {}
     password = redis.password or ""
     if password.startswith(passwords.SSM):
         path = password.removeprefix(passwords.SSM)
-        arn = path if path.startswith("arn:") else names.account.arn("ssm", f"parameter/{path.lstrip('/')}")
+        arn = path if path.startswith("arn:") else account.arn("ssm", f"parameter/{path.lstrip('/')}")
         readable["ssm:GetParameter"] = arn
     elif password.startswith(passwords.SECRET):
         secret = password.removeprefix(passwords.SECRET)
         # A secret's ARN ends in six characters that its name lacks.
-        arn = secret if secret.startswith("arn:") else names.account.arn("secretsmanager", f"secret:{secret}-??????")
+        arn = secret if secret.startswith("arn:") else account.arn("secretsmanager", f"secret:{secret}-??????")
         readable["secretsmanager:GetSecretValue"] = arn
     if settings.kms_key_arn:
         readable["kms:Decrypt"] = settings.kms_key_arn
-    groups = [names.log_group_arn(names.log_group(function.name)) for function in functions]
-    arns = [names.function_arn(function.name) for function in functions] if in_vpc else []
-    return policies.as_text(policies.role_policy(groups, readable, arns))
+    return readable

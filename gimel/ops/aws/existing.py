@@ -78,6 +78,7 @@ class Api:
 
     id: str
     description: str
+    binary_types: tuple[str, ...]
     resources: Mapping[str, str]
     methods: Mapping[tuple[str, str], Mapping[str, Any]]
     responses: Mapping[str, Mapping[str, str]]
@@ -106,6 +107,29 @@ class UsagePlan:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """A queue: its attributes as SQS names them, and its tags."""
+
+    attributes: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def waiting(self) -> int:
+        """About how many messages can be received now."""
+        return int(self.attributes.get("ApproximateNumberOfMessages", 0))
+
+    @property
+    def in_flight(self) -> int:
+        """About how many have been received, and come back unless they are deleted."""
+        return int(self.attributes.get("ApproximateNumberOfMessagesNotVisible", 0))
+
+    @property
+    def messages(self) -> int:
+        """About how many there are."""
+        return self.waiting + self.in_flight
+
+
+@dataclass(frozen=True)
 class Existing:
     """Everything in the account that belongs to one deployment, or affects it."""
 
@@ -118,5 +142,7 @@ class Existing:
     foreign_plan: UsagePlan | None = None
     log_groups: Mapping[str, int | None] = field(default_factory=dict)
     log_group_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    queues: Mapping[str, Queue] = field(default_factory=dict)
+    mappings: tuple[Mapping[str, Any], ...] = ()
     can_log_access: bool = False
     notes: tuple[str, ...] = ()

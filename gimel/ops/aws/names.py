@@ -8,16 +8,18 @@ import gimel
 
 STAGE = "prod"
 LIVE = "live"
+TRACK = "gimel-track"
 MARK = "Gimel deployment "
 
 
 @dataclass(frozen=True)
 class Account:
-    """The account, region and partition of a session's credentials."""
+    """The account, region and partition of a session's credentials, and the address of SQS there."""
 
     id: str
     region: str
     partition: str
+    sqs_url: str
 
     def arn(self, service: str, resource: str, regional: bool = True, owned: bool = True) -> str:
         """An ARN in this partition; by default with this region and account."""
@@ -52,6 +54,24 @@ class Names:
         """The log group of the API's access log."""
         return f"/aws/apigateway/{self.base}"
 
+    @property
+    def queue(self) -> str:
+        """The queue where events wait while Redis cannot take them."""
+        return f"{self.base}-queue"
+
+    @property
+    def dead_letters(self) -> str:
+        """The queue of messages that could not be counted."""
+        return f"{self.base}-dead-letters"
+
+    def queue_arn(self, name: str) -> str:
+        """ARN of a queue."""
+        return self.account.arn("sqs", name)
+
+    def queue_url(self, name: str) -> str:
+        """URL of a queue, on AWS or on an emulator that the session uses."""
+        return f"{self.account.sqs_url}/{self.account.id}/{name}"
+
     def function(self, name: str) -> str:
         """The name that a function of the endpoint table has in this deployment."""
         return name if self.deployment == "gimel" else f"{self.base}-{name.removeprefix('gimel-')}"
@@ -60,9 +80,13 @@ class Names:
         """ARN of a function."""
         return self.account.arn("lambda", f"function:{name}")
 
+    def live_arn(self, name: str) -> str:
+        """ARN of a function's alias."""
+        return f"{self.function_arn(name)}:{LIVE}"
+
     def invocation_uri(self, name: str) -> str:
         """The URI by which API Gateway invokes a function's alias."""
-        path = f"path/2015-03-31/functions/{self.function_arn(name)}:{LIVE}/invocations"
+        path = f"path/2015-03-31/functions/{self.live_arn(name)}/invocations"
         return f"arn:{self.account.partition}:apigateway:{self.account.region}:lambda:{path}"
 
     def log_group_arn(self, group: str) -> str:

@@ -10,15 +10,16 @@ from botocore.exceptions import ClientError
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
-from .existing import Alias, Api, Existing, Function, Key, Role, UsagePlan
-from .names import LIVE, MARK, STAGE, Names, is_of, marker
+from .existing import Alias, Api, Existing, Function, Key, Queue, Role, UsagePlan
+from .names import LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
 
 Client = Callable[[str], Any]
 
 
-def observe(client: Client, names: Names, functions: set[str]) -> Existing:
-    """The existing state of a deployment. `functions` are the desired ones, which may not be marked as ours yet.
+def observe(client: Client, names: Names, functions: set[str], durable: bool) -> Existing:
+    """The existing state of a deployment. `functions` are the desired ones, which may not be marked as ours yet;
+    `durable`: it needs the names of the queues.
 
     Raises NameTaken and AmbiguousApi.
     """
@@ -32,6 +33,7 @@ def observe(client: Client, names: Names, functions: set[str]) -> Existing:
     key = _key(gateway, names, api, notes)
     plan, foreign = _usage_plans(gateway, names, api, key)
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
+    found_queues = queues(client("sqs"), names, durable)
     retentions = _log_groups(logs, groups | {names.access_log_group})
     return Existing(
         role=_role(client("iam"), names),
@@ -43,6 +45,8 @@ def observe(client: Client, names: Names, functions: set[str]) -> Existing:
         foreign_plan=foreign,
         log_groups=retentions,
         log_group_tags={group: _log_group_tags(logs, names.log_group_arn(group)) for group in retentions},
+        queues=found_queues,
+        mappings=tuple(_mappings(client("lambda"), names, names.queue in found_queues)),
         can_log_access=bool(gateway.get_account().get("cloudwatchRoleArn")),
         notes=tuple(notes),
     )
@@ -160,6 +164,7 @@ def _api(client: Any, names: Names) -> Api | None:
     return Api(
         id=api,
         description=candidates[0].get("description") or "",
+        binary_types=tuple(candidates[0].get("binaryMediaTypes") or ()),
         resources={path: resource for path, (resource, _) in resources.items()},
         methods={key: method for key, method in methods.items() if method},
         responses={
@@ -217,6 +222,29 @@ def _usage_plans(
         elif key and key.id in keys:
             foreign = plan
     return own, foreign
+
+
+def queues(client: Any, names: Names, needed: bool) -> dict[str, Queue]:
+    """Our queue and its dead letters, by name, as far as they exist. Raises NameTaken if they are needed."""
+    found = {}
+    for name in (names.queue, names.dead_letters):
+        url = names.queue_url(name)
+        if response := _or_none(client.get_queue_attributes, QueueUrl=url, AttributeNames=["All"]):
+            tags = (_or_none(client.list_queue_tags, QueueUrl=url) or {}).get("Tags") or {}
+            if tags.get("gimel:deployment") == names.deployment:
+                found[name] = Queue(response.get("Attributes") or {}, tags)
+            elif needed:
+                hint = "choose another aws.name, or set aws.durable to false"
+                raise NameTaken(f"queue {name} already exists and was not created by Gimel", hint)
+    return found
+
+
+def _mappings(client: Any, names: Names, has_queue: bool) -> Iterator[Mapping[str, Any]]:
+    """All mappings of our queue; if it was deleted, or belongs to somebody else, only those to our own function."""
+    queue, live = names.queue_arn(names.queue), names.live_arn(names.function(TRACK))
+    for item in _pages(client, "list_event_source_mappings", "EventSourceMappings", EventSourceArn=queue):
+        if item.get("State") != "Deleting" and (has_queue or item["FunctionArn"] == live):
+            yield item
 
 
 def _log_groups(client: Any, names: set[str]) -> dict[str, int | None]:

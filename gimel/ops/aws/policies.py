@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .names import Account, Names
+from .names import TRACK, Account, Names
 
 # The calls that Gimel makes, by service. There is a statement for each key, with the resources that `policy` names.
 CALLS = {
@@ -19,6 +19,12 @@ CALLS = {
         "PutFunctionConcurrency RemovePermission TagResource UpdateAlias UpdateFunctionCode "
         "UpdateFunctionConfiguration",
     ),
+    "Mappings": ("lambda", "CreateEventSourceMapping DeleteEventSourceMapping UpdateEventSourceMapping"),
+    "Queues": (
+        "sqs",
+        "CreateQueue DeleteMessage DeleteQueue GetQueueAttributes ListQueueTags ReceiveMessage SendMessage "
+        "SetQueueAttributes TagQueue",
+    ),
     "Logs": ("logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource"),
     "Role": (
         "iam",
@@ -27,11 +33,11 @@ CALLS = {
     ),
 }
 
-LIST_CALLS = ["lambda:ListFunctions", "logs:DescribeLogGroups"]
+LIST_CALLS = ["lambda:ListEventSourceMappings", "lambda:ListFunctions", "logs:DescribeLogGroups"]
 """IAM supports no narrower resource for these."""
 
 PASS_ROLE = "iam:PassRole"
-PASSED_TO = {"iam:PassedToService": "lambda.amazonaws.com"}
+PASSED_TO = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 # IAM names API Gateway's calls by HTTP method and path.
 GATEWAY = {
@@ -42,7 +48,7 @@ GATEWAY = {
     "DELETE": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
 }
 
-VPC = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"]
+VPC = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs"]
 ACCESS_LOG = [
     *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeResourcePolicies", "logs:GetLogDelivery"),
     *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"),
@@ -60,16 +66,20 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
     groups = [names.access_log_group, f"{names.access_log_group}:*", *map(names.log_group, patterns)]
     resources = {
         "Functions": [names.function_arn(pattern) for pattern in patterns],
+        # A mapping is named by a random id, so what limits these is the condition.
+        "Mappings": ["*"],
+        "Queues": [names.queue_arn(name) for name in (names.queue, names.dead_letters)],
         "Logs": [names.log_group_arn(group) for group in groups],
         "Role": [names.role_arn],
     }
+    conditions = {"Mappings": {"StringLike": {"lambda:FunctionArn": f"{names.function_arn(names.function(TRACK))}*"}}}
     statements = [
-        _allow(title, [f"{service}:{call}" for call in calls.split()], resources[title])
+        _allow(title, [f"{service}:{call}" for call in calls.split()], resources[title], conditions.get(title))
         for title, (service, calls) in CALLS.items()
     ]
     statements += [
         _allow("Look", LIST_CALLS, ["*"]),
-        _allow("PassRole", [PASS_ROLE], [names.role_arn]) | {"Condition": {"StringEquals": PASSED_TO}},
+        _allow("PassRole", [PASS_ROLE], [names.role_arn], PASSED_TO),
         _allow("AccessLog", ACCESS_LOG, ["*"]),
     ]
     for method, paths in GATEWAY.items():
@@ -85,8 +95,11 @@ def actions(document: Mapping[str, Any]) -> list[str]:
     return sorted({action for statement in document["Statement"] for action in statement["Action"]})
 
 
-def _allow(title: str, allowed: list[str], resources: list[str]) -> dict[str, Any]:
-    return {"Sid": title, "Effect": "Allow", "Action": allowed, "Resource": resources}
+def _allow(
+    title: str, allowed: list[str], resources: list[str], condition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    statement = {"Sid": title, "Effect": "Allow", "Action": allowed, "Resource": resources}
+    return {**statement, "Condition": condition} if condition else statement
 
 
 def missing(iam: Any, arn: str, account: Account, needed: Mapping[str, Any]) -> list[str]:
@@ -97,16 +110,16 @@ def missing(iam: Any, arn: str, account: Account, needed: Mapping[str, Any]) -> 
     if ":assumed-role/" in arn:
         arn = _role_behind(iam, arn.split("/")[1], account)
     denied: set[str] = set()
-    context = [
-        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-        for key, value in PASSED_TO.items()
-    ]
     for statement in needed["Statement"]:
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=arn,
             ActionNames=statement["Action"],
             ResourceArns=statement["Resource"],
-            ContextEntries=context if "Condition" in statement else [],
+            ContextEntries=[
+                {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+                for condition in statement.get("Condition", {}).values()
+                for key, value in condition.items()
+            ],
         )
         results = (result for page in pages for result in page["EvaluationResults"])
         denied.update(result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed")
@@ -133,15 +146,22 @@ NETWORK_ACTIONS: tuple[str, ...] = (
 """Those of AWS' managed policy AWSLambdaVPCAccessExecutionRole, version 3."""
 
 
-def role_policy(log_groups: Iterable[str], readable: Mapping[str, str], in_vpc: Sequence[str] = ()) -> dict[str, Any]:
-    """What the functions need: to write logs, to read a password, and to be in a VPC.
+def role_policy(
+    log_groups: Iterable[str], readable: Mapping[str, str], in_vpc: Sequence[str] = (), queues: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the functions need: to write logs, to read a password, to be in a VPC, and to use queues.
 
-    `readable` has an ARN for each action that reads; `in_vpc` are ARNs of functions.
+    `readable` has an ARN for each action that reads; `in_vpc` are ARNs of functions; `queues` are those of the queue
+    and its dead letters.
     """
     allowed: dict[tuple[str, ...], list[str]] = {
         ("logs:CreateLogStream", "logs:PutLogEvents"): [f"{group}:*" for group in log_groups],
         **{(action,): [arn] for action, arn in readable.items()},
     }
+    if queues:
+        allowed["sqs:SendMessage",] = list(queues)
+        # Lambda itself needs these, to receive.
+        allowed["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"] = [queues[0]]
     if in_vpc:
         # Lambda itself needs these, and EC2 accepts no narrower resource; the functions' code is denied them below.
         allowed[NETWORK_ACTIONS] = ["*"]

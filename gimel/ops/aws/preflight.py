@@ -21,6 +21,7 @@ from .deployment import Deployment
 OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
 ALMOST_FULL = 0.9  # of maxmemory
+ENDPOINT_COST = "billed for each hour and availability zone: $0.01, which is $7.30 a month, in us-east-1 in 2026"
 NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
 
 
@@ -45,6 +46,8 @@ class Finding:
 def check(deployment: Deployment) -> Iterator[Finding]:
     """All checks that are possible from here, the most important first."""
     yield from check_account(deployment)
+    if deployment.settings.durable and deployment.settings.subnet_ids:
+        yield from check_endpoint(deployment)
     yield from check_redis(deployment.config, bool(deployment.settings.subnet_ids))
 
 
@@ -69,6 +72,33 @@ def check_account(deployment: Deployment) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"IAM permissions seem to be missing: {some}", hint)
     else:
         yield Finding(Level.GOOD, "IAM permissions are sufficient, according to the IAM policy simulator")
+
+
+def check_endpoint(deployment: Deployment) -> Iterator[Finding]:
+    """Whether functions in a VPC can reach SQS there."""
+    try:
+        region, ec2 = deployment.aws.account.region, deployment.aws.client("ec2")
+        (vpc, *_) = {
+            found["VpcId"] for found in ec2.describe_subnets(SubnetIds=deployment.settings.subnet_ids)["Subnets"]
+        }
+        in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
+        pages = ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=in_vpc)
+        found = [each for page in pages for each in page["VpcEndpoints"] if each["ServiceName"].endswith(".sqs")]
+    except GimelError:
+        return  # check_account has said so
+    except (ClientError, BotoCoreError, NotImplementedError):
+        message = "could not check whether the VPC has an interface endpoint for SQS, which aws.durable needs"
+        yield Finding(Level.UNKNOWN, message, f"make sure that it has one, with private DNS; it is {ENDPOINT_COST}")
+        return
+    if not found:
+        message = f"{vpc} has no interface endpoint for SQS: without one, or a NAT gateway, nothing can be queued"
+        hint = f"create one for com.amazonaws.{region}.sqs with private DNS ({ENDPOINT_COST}); or remove aws.durable"
+        yield Finding(Level.WARNING, message, hint)
+    elif not any(each.get("PrivateDnsEnabled") and each.get("State", "").lower() == "available" for each in found):
+        message = f"the interface endpoint for SQS of {vpc} is not available, or has no private DNS"
+        yield Finding(Level.WARNING, message, "enable its private DNS: the functions use SQS' usual name")
+    else:
+        yield Finding(Level.GOOD, f"{vpc} has an interface endpoint for SQS")
 
 
 def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:

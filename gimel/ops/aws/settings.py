@@ -67,6 +67,7 @@ class AwsSettings:
     functions: dict[str, FunctionSettings] = field(default_factory=dict)
     subnet_ids: list[str] = field(default_factory=list)
     security_group_ids: list[str] = field(default_factory=list)
+    durable: bool = True
     snap_start: bool = False
     throttle: Throttle = Throttle(500, 1000)
     key_throttle: Throttle = Throttle(20, 40)
@@ -104,6 +105,7 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         else:
             problems.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
     vpc = Section(take("vpc", "an object", json_object, {}), VPC_KEYS, "aws.vpc.", problems)
+    subnets = vpc.take("subnet_ids", 'a list such as ["subnet-…"]', list_of(str), [])
     days, retentions = _one_of(*RETENTIONS_DAYS), f"one of {', '.join(map(str, RETENTIONS_DAYS))}"
     settings = AwsSettings(
         name=take("name", NAME_FORMAT, _name, default.name),
@@ -111,8 +113,10 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         architecture=take("architecture", "arm64 or x86_64", _one_of("arm64", "x86_64"), default.architecture),
         common=common,
         functions=functions,
-        subnet_ids=vpc.take("subnet_ids", 'a list such as ["subnet-…"]', list_of(str), []),
+        subnet_ids=subnets,
         security_group_ids=vpc.take("security_group_ids", 'a list such as ["sg-…"]', list_of(str), []),
+        # Inside a VPC, SQS cannot be reached without an interface endpoint, which costs.
+        durable=take("durable", "true or false", flag, not subnets),
         snap_start=take("snap_start", "true or false", flag, default.snap_start),
         throttle=_throttle(section, "throttle", default.throttle),
         key_throttle=_throttle(section, "key_throttle", default.key_throttle),

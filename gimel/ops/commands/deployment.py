@@ -163,20 +163,20 @@ def _show(plan: Plan, title: str, form: str) -> None:
 
 
 def _confirm(yes: bool) -> bool:
-    return yes or bool(_ask(lambda: click.confirm("Apply this plan?", err=True), "answer y, or use --yes"))
+    return yes or bool(ask(lambda: click.confirm("Apply this plan?", err=True), "answer y, or use --yes"))
 
 
 def _confirm_name(own: str, name: str | None) -> bool:
     """Whether the deployment's name was given. Raises NotConfirmed."""
     if name is None:
         question = f"This cannot be undone. To confirm, type the name of the deployment ({own})"
-        name = _ask(lambda: click.prompt(question, err=True), "type the name, or use --name")
+        name = ask(lambda: click.prompt(question, err=True), "type the name, or use --name")
     if name != own:
         raise NotConfirmed(f"{name} is not the name of this deployment, so nothing was changed", f"type {own}")
     return True
 
 
-def _ask(question: Callable[[], Any], hint: str) -> Any:
+def ask(question: Callable[[], Any], hint: str) -> Any:
     """The answer to a question. Raises NotConfirmed if there is none."""
     try:
         return question()

@@ -15,6 +15,7 @@ from .backup import export, import_
 from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard
+from .queue import queue
 from .report import report
 from .serve import demo, serve
 from .snippet import snippet
@@ -38,7 +39,10 @@ def main() -> None:
     write_any_text()
 
 
-for command in (serve, demo, report, dashboard, export, import_, snippet, configure, *deployment.COMMANDS):
+for command in (
+    *(serve, demo, report, dashboard, export, import_, snippet, configure),
+    *(*deployment.COMMANDS, queue),
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import LIVE
 
-from . import api_key, functions, gateway, role
+from . import api_key, functions, gateway, queues, role
 from .steps import Plan, Step
 
 
@@ -22,14 +22,17 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
     api = list(gateway.api(desired, existing))
     steps = [
         *functions.log_groups(desired, existing),
+        *queues.queues(desired, existing),
         *role.prepare(desired, existing),
         *functions.functions(desired, existing),
+        *queues.mapping(desired, existing),
         *api,
         *gateway.permissions(desired, existing),
         *gateway.release(desired, existing, bool(api)),
         *api_key.key(desired, existing),
         *functions.prune(desired, existing),
         *_stale_functions(desired, existing),
+        *queues.remove(desired, existing),
         *role.tighten(desired, existing),
     ]
     values = {**gateway.values(existing), **api_key.values(existing)}
@@ -45,7 +48,7 @@ def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 
 def _notes(desired: Desired, existing: Existing) -> list[str]:
-    notes = list(existing.notes)
+    notes = [*existing.notes, *queues.notes(desired, existing)]
     base = desired.names.base
     if desired.settings.access_log and not existing.can_log_access:
         notes.append("no access log: API Gateway has no role to write logs in this region; see docs/deploying.md")

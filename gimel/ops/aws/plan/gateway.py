@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, GATEWAY_RESPONSES, Desired
+from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, BINARY_TYPES, GATEWAY_RESPONSES, Desired
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import LIVE, STAGE, marker
 from gimel.ops.aws.wiring import Route
@@ -41,12 +41,14 @@ def api(desired: Desired, existing: Existing) -> Iterator[Step]:
     text, base, found = marker(desired.settings.name), desired.names.base, existing.api
     if found is None:
         params: dict[str, Any] = {"name": base, "description": text, "tags": desired.tags}
-        params["endpointConfiguration"] = {"types": ["REGIONAL"]}
+        params |= {"endpointConfiguration": {"types": ["REGIONAL"]}, "binaryMediaTypes": list(BINARY_TYPES)}
         outputs = {API.name: "id", _resource("/").name: "rootResourceId"}
         yield GATEWAY.step("create_rest_api", f"create API {base}", params, outputs=outputs)
-    elif found.description != text:
-        patches = {"patchOperations": [patch("replace", "/description", text)]}
-        yield ON_API.step("update_rest_api", f"set description of API {base}", patches)
+    else:
+        patches = replace(("/description", found.description, text))
+        lacking = [kind for kind in BINARY_TYPES if kind not in found.binary_types]
+        patches += [patch("add", f"/binaryMediaTypes/{kind.replace('/', '~1')}") for kind in lacking]
+        yield from ON_API.patch("update_rest_api", f"update API {base}", patches)
     yield from _delete_stale(desired, existing)
     for path in dict.fromkeys(route.path for route in desired.wiring.routes):
         if not found or path not in found.resources:

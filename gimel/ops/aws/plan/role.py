@@ -11,6 +11,7 @@ from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing, Role
 from gimel.ops.aws.names import Names, marker
 
+from . import queues
 from .steps import Step, Target
 
 TRUST = policies.as_text(policies.TRUST)
@@ -64,8 +65,8 @@ def _target(name: str) -> Target:
 
 def _policy(desired: Desired, existing: Existing) -> str:
     """Includes network permissions for as long as a version that is kept for a rollback is in a VPC."""
-    kept_in_vpc = any(function.is_in_vpc for function in existing.functions.values())
-    return desired.role_policy_in_vpc if kept_in_vpc else desired.role_policy
+    in_vpc = bool(desired.settings.subnet_ids) or any(function.is_in_vpc for function in existing.functions.values())
+    return desired.role_policy(in_vpc, queues.keeps_queues(desired, existing))
 
 
 def _merged(found: str, desired: str) -> str:

@@ -10,7 +10,10 @@ from typing import Any
 from gimel.errors import GimelError
 from gimel.ops.aws.desired import SECRET_VARIABLES
 
-MISSING = ("ResourceNotFoundException", "NotFoundException", "NoSuchEntity", "NoSuchEntityException")
+MISSING = (
+    *("ResourceNotFoundException", "NotFoundException", "NoSuchEntity", "NoSuchEntityException"),
+    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+)
 
 
 @dataclass(frozen=True)

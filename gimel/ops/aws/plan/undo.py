@@ -8,7 +8,7 @@ from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
-from . import functions, role
+from . import functions, queues, role
 from .steps import Plan, Step, Target, patch
 
 
@@ -57,6 +57,7 @@ def destroy(existing: Existing, names: Names) -> Plan:
     if api and is_of(names.deployment, api.description):
         target = Target("apigateway", {"restApiId": api.id})
         steps.append(target.remove("delete_rest_api", f"delete API {names.base} ({api.id})"))
+    steps += queues.delete(names, existing)
     for name, function in sorted(existing.functions.items()):
         if function.belongs_to(names.deployment):
             steps += functions.delete(name, names.log_group(name), existing)

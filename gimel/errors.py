@@ -29,5 +29,9 @@ class StoreUnavailable(GimelError):
     """Redis cannot store or return counts now. The same request may succeed later."""
 
 
+class TooLarge(GimelError):
+    """The answer is larger than a gateway can carry."""
+
+
 class ConfigError(GimelError):
     """The configuration is missing or invalid; nothing was started or changed."""

@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from . import connection
-from .errors import BadRequest, ConfigError, StoreUnavailable
+from .errors import BadRequest, ConfigError, StoreUnavailable, TooLarge
 from .events import HINT, MAX_EVENTS
+from .packing import pack
 
 log = logging.getLogger("gimel")
 
@@ -212,6 +213,8 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
         return handle(_read(call))
     except BadRequest as error:
         return _bad_request(error)
+    except TooLarge as error:
+        return _too_large(error)
     except StoreUnavailable as error:
         log.error("%s", error, exc_info=error.__cause__)
         return Answer(
@@ -228,6 +231,10 @@ def _bad_request(error: BadRequest) -> Answer:
     return Answer({"error": error.message, "problems": error.problems, "hint": error.hint}, 400)
 
 
+def _too_large(error: TooLarge) -> Answer:
+    return Answer({"error": error.message, "hint": error.hint}, 413)
+
+
 def _respond(call: _Call, answer: Answer) -> dict[str, object]:
     headers = {
         "Content-Type": "application/json",
@@ -237,8 +244,14 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
         **cors_origin(call.headers.get("origin", "")),
         **answer.headers,
     }
-    body = "" if answer.status == 204 else to_json(answer.value)
-    return {"statusCode": answer.status, "headers": headers, "body": body, "isBase64Encoded": False}
+    text = "" if answer.status == 204 else to_json(answer.value)
+    try:
+        body = pack(text, call.headers.get("accept-encoding", ""))
+    except TooLarge as error:
+        return _respond(call, _too_large(error))
+    for name, value in body.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return {"statusCode": answer.status, "headers": headers, "body": body.text, "isBase64Encoded": body.is_base64}
 
 
 def cors_origin(origin: str) -> dict[str, str]:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import connection, counters
-from .errors import StoreUnavailable
-from .events import HINT, Batch, Event, read_batch, read_control, read_experiment, read_namespace, read_scope
-from .gateway import Answer, Request, endpoint
+from .errors import StoreUnavailable, TooLarge
+from .events import (
+    HINT,
+    Batch,
+    Event,
+    read_batch,
+    read_control,
+    read_experiment,
+    read_namespace,
+    read_page,
+    read_scope,
+)
+from .gateway import Answer, Request, endpoint, to_json
+from .packing import NARROW
+
+BATCH = 20
+"""Experiments whose counters are read at a time: this bounds the memory, and how long Redis is kept busy."""
+
+PAGE_BYTES, PAGE_S = 2_000_000, 3.0
+"""A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
+
+MAX_REPORT_BYTES = 16_000_000
+"""A report without pages may have this size, before compression: it is held in memory as a whole."""
 
 
 @endpoint("GET", "POST")
@@ -34,18 +56,29 @@ def experiment(request: Request) -> Answer:
 def all(request: Request) -> Answer:
     """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
 
-    `control` names the variant that the others are compared with; a note says where it is unknown.
+    `control` names the variant that the others are compared with; a note says where it is unknown. With `limit`, at
+    most so many, the first by name that follow `after`; `next` is the last of them if there are more.
     """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)
     control = read_control(request.params)
+    limit, after = read_page(request.params)
     names = counters.experiments(connection.client(), namespace)
     if scope:
         # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
-    counts = counters.count(connection.client(), namespace, names)
-    reports = [{"experiment": name, **_report(name, counts[name], control)} for name in names]
-    return Answer([{"meta": {"scope": scope}}, *reports])
+    names = [name for name in names if name > after]
+    reports, size, began = [], 0, time.monotonic()
+    for report in _reports(namespace, names[:limit], control):
+        reports.append(report)
+        size += len(to_json(report).encode())
+        if limit:
+            if size > PAGE_BYTES or time.monotonic() - began > PAGE_S:
+                break
+        elif size > MAX_REPORT_BYTES:
+            raise TooLarge(f"the report has more than {MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
+    following = names[len(reports) - 1] if 0 < len(reports) < len(names) else None
+    return Answer([{"meta": {"scope": scope, "next": following}}, *reports])
 
 
 @endpoint("DELETE")
@@ -65,6 +98,14 @@ def _count(events: list[Event], from_queue: bool) -> None:
         if overflow is None or from_queue:
             raise
         overflow.keep(events)
+
+
+def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        counts = counters.count(connection.client(), namespace, batch)
+        for name in batch:
+            yield {"experiment": name, **_report(name, counts[name], control)}
 
 
 def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str, Any]:

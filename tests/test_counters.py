@@ -118,14 +118,16 @@ def test_recording_is_one_round_trip_whatever_the_number_of_events(real, round_t
     assert round_trips() == 1
 
 
-@pytest.mark.parametrize(("count", "precision"), [(0, 1), (1, 1), (50, 16), (50, EXACT)])
-def test_a_report_is_three_round_trips_at_most_whatever_the_number_of_experiments(real, round_trips, count, precision):
+@pytest.mark.parametrize(
+    ("count", "precision", "trips"), [(0, 1, 1), (1, 1, 3), (20, 16, 3), (21, 16, 5), (50, EXACT, 7)]
+)
+def test_a_report_is_one_round_trip_and_two_for_each_20_experiments(real, round_trips, count, precision, trips):
     for number in range(count):
         record(events(2, f"e{number}"), precision)
     connection.client().ping()
     round_trips()
     assert len(gimel.all({})) == count + 1
-    assert round_trips() == (3 if count else 1)
+    assert round_trips() == trips
     gimel.experiment({"experiment": "e0"})
     assert round_trips() <= 2
 

@@ -284,9 +284,9 @@ class TestFlat:
         assert plain(gimel.experiment({"experiment": "button color"})) == [
             {"goal": "buy", "results": [{"label": "red", "successes": 1, "trials": 1}]}
         ]
-        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None}}
+        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None, "next": None}}
         assert gimel.delete({"experiment": "button color", "namespace": "alephbet"}) is None
-        assert gimel.all({}) == [{"meta": {"scope": None}}]
+        assert gimel.all({}) == [{"meta": {"scope": None, "next": None}}]
 
     @pytest.mark.parametrize("event", [{}, {**EVENT, "uuid": ""}, None, []])
     def test_a_mistake_fails_the_invocation(self, fake, event):
@@ -294,7 +294,7 @@ class TestFlat:
             gimel.track(event, None)
 
     def test_an_event_that_is_no_object_has_no_parameters(self, fake):
-        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None}}]
+        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None, "next": None}}]
 
     def test_a_mistake_is_described_in_json(self, fake):
         with pytest.raises(BadRequest) as caught:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 import gimel
-from gimel import config, connection
+from gimel import config, connection, handlers
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.gateway import Request
@@ -17,7 +17,7 @@ def test_all_names_the_scope_and_reports_only_it(fake):
     for name in ("a", "b", "c"):
         gimel.track({**EVENT, "experiment": name})
     found = gimel.all({"scope": "c,a"})
-    assert found[0] == {"meta": {"scope": "c,a"}}
+    assert found[0] == {"meta": {"scope": "c,a", "next": None}}
     assert [item["experiment"] for item in found[1:]] == ["a", "c"]
     assert [item["experiment"] for item in gimel.all({"scope": ",a,"})[1:]] == ["a"]
 
@@ -26,6 +26,62 @@ def test_an_experiment_with_a_comma_in_its_name_can_be_asked_for(fake):
     for name in ("a", "b", "c", "a,b"):
         gimel.track({**EVENT, "experiment": name})
     assert [item["experiment"] for item in gimel.all({"scope": "a,b"})[1:]] == ["a", "a,b", "b"]
+
+
+def test_a_report_comes_in_pages(fake):
+    for name in ("a", "b", "c", "d", "e"):
+        gimel.track({**EVENT, "experiment": name})
+
+    def page(**params):
+        meta, *items = gimel.all(params)
+        return [item["experiment"] for item in items], meta["meta"]["next"]
+
+    assert page() == (["a", "b", "c", "d", "e"], None)
+    assert page(limit="2") == (["a", "b"], "b")
+    assert page(limit="2", after="b") == (["c", "d"], "d")
+    assert page(limit="2", after="d") == (["e"], None)
+    assert page(limit="1", after="d") == (["e"], None)
+    assert page(after="d") == (["e"], None)
+    assert page(limit=3, after="bb") == (["c", "d", "e"], None)
+    assert page(limit="2", after="e") == ([], None)
+    assert page(limit="1", scope="e,b") == (["b"], "b")
+    assert page(limit="1", scope="e,b", after="b") == (["e"], None)
+    assert page(limit="", after="") == page()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5", "1e3", " 3", "\u0663", "9" * 7, True, [3]])
+def test_a_limit_that_is_no_number_is_refused(fake, limit):
+    answer = gimel.all(make_rest_event(query={"limit": limit}))
+    assert answer["statusCode"] == 400
+    assert read(answer) == {
+        "error": "limit must be a whole number from 1 to 999999",
+        "problems": ["limit must be a whole number from 1 to 999999"],
+        "hint": "send limit=NUMBER, and then after=NAME with the name in meta.next",
+    }
+
+
+@pytest.mark.parametrize("after", ["\ud800", ["a"]])
+def test_a_page_after_what_is_no_name_is_refused(fake, after):
+    assert gimel.all(make_rest_event(query={"after": after}))["statusCode"] == 400
+
+
+@pytest.mark.parametrize("bound", ["PAGE_BYTES", "PAGE_S"])
+def test_a_page_ends_early_when_it_gets_large_or_slow(fake, monkeypatch, bound):
+    for name in ("a", "b", "c"):
+        gimel.track({**EVENT, "experiment": name})
+    monkeypatch.setattr(handlers, bound, 0)
+    meta, *items = gimel.all({"limit": "3", "after": "a"})
+    assert ([item["experiment"] for item in items], meta["meta"]["next"]) == (["b"], "b")
+    assert len(gimel.all({})) == 4
+
+
+def test_a_report_that_is_too_large_to_build_says_how_to_ask_for_less(fake, monkeypatch):
+    gimel.track(EVENT)
+    monkeypatch.setattr(handlers, "MAX_REPORT_BYTES", 100)
+    answer = gimel.all(make_rest_event())
+    assert answer["statusCode"] == 413
+    assert "limit=NUMBER" in read(answer)["hint"]
+    assert gimel.all(make_rest_event(query={"limit": "1"}))["statusCode"] == 200
 
 
 def test_an_unknown_experiment_is_an_empty_list(fake):

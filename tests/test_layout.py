@@ -19,7 +19,7 @@ LAYERS = [
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"counters", "gateway"},
-    {"connection"},
+    {"connection", "packing"},
     {"config", "overflow"},
     {"events", "hyperloglog", "passwords", "validation"},
     {"errors"},

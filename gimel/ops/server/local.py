@@ -60,7 +60,8 @@ class LocalApi:
         if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
             raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time")
         answer = endpoint.entry(proxy_event(environ))
-        return answer["statusCode"], dict(answer["headers"]), answer["body"].encode()
+        body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+        return answer["statusCode"], dict(answer["headers"]), body
 
     def _require_access(self, environ: Environ) -> None:
         if self.api_key is not None:

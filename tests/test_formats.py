@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+import pytest
 from rich.console import Console
 
 from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
@@ -68,6 +69,75 @@ def test_the_csv_has_every_figure_of_a_row():
     for field in ROW_FIELDS:
         expected = [f"{field}_low", f"{field}_high"] if field in INTERVALS else [renamed.get(field, field)]
         assert columns >= set(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "inert"),
+    [
+        *((sign + "1", f"'{sign}1") for sign in "=+-@＝＋－＠"),
+        ("\t=1", "'\t'=1"),
+        ("\r1", "'\n1"),
+        ("\n1", "'\n1"),
+        (" =1", "' =1"),
+        ("\u3000＝1", "'\u3000＝1"),
+        ("\0=1", "'\0=1"),
+        ('"=1', "'\"=1"),
+        ("a;=1", "a;'=1"),
+        ("a,＠b", "a,'＠b"),
+        ("a\t+1", "a\t'+1"),
+        ("a\r\n-1", "a\n'-1"),
+        ("a\r=1", "a\n'=1"),
+        ('a;"=1', "a;'\"=1"),
+        ("a; -b; @c", "a;' -b;' @c"),
+        ("a-b+c=d@e", "a-b+c=d@e"),
+        ("a, b; c", "a, b; c"),
+        ("", ""),
+    ],
+)
+def test_a_spreadsheet_finds_no_formula_wherever_it_begins_a_cell(name, inert):
+    named = item(buy=BETTER) | {"experiment": name}
+    assert {row["experiment"] for row in rows(named)} == {inert}
+
+
+def test_the_sentences_of_a_report_are_written_as_they_are():
+    wrong_split = {"participate": {"a": counted(5210, 0), "b": counted(4790, 0)}, "buy": {"a": counted(100, 0)}}
+    for one in (item(buy=BETTER, view=WORSE), {"experiment": "split", **experiment_report(wrong_split)}):
+        for row in rows(one):
+            assert row["experiment_verdict_reason"] == one["verdict"]["reason"]
+
+
+def test_unexpected_labels_stand_apart_below_the_variants():
+    counts = {"participate": {"!evil": counted(1, 0), "blue": counted(5000, 0), "red": counted(5000, 0)}}
+    counts["buy"] = {"!evil": counted(1, 0), "blue": counted(500, 0), "red": counted(700, 0)}
+    stray = {"experiment": "button", **experiment_report(counts)}
+    output = shown(stray)
+    assert "  participants: 5,000 blue, 5,000 red\n  unexpected: 1 !evil\n" in output
+    assert re.findall(r"^  (blue|red|!evil)(?: \(control\))? +[\d,]+ ", output, re.MULTILINE) == [
+        "blue",
+        "red",
+        "!evil",
+    ]
+    assert [(row["variant"], row["unexpected"]) for row in rows(stray)] == [
+        ("!evil", "true"),
+        ("blue", "false"),
+        ("red", "false"),
+    ]
+
+
+def test_what_was_ignored_is_told_by_its_reason():
+    def lines(**counts):
+        return [line.plain for line in formats.ignored_today(counts)]
+
+    assert lines() == lines(bot=0, limit=0) == []
+    assert lines(bot=1) == ["1 request from bots ignored today"]
+    assert lines(origin=2, bot=1204, limit=0) == [
+        "1,204 requests from bots, 2 requests from other origins ignored today"
+    ]
+    assert lines(**{"new\x1b": 5}) == ["5 requests (new\N{REPLACEMENT CHARACTER}) ignored today"]
+    assert lines(limit=1) == [
+        "1 request beyond a limit ignored today: delete experiments that are no longer needed, or raise limits in"
+        " config.json"
+    ]
 
 
 def test_a_csv_without_rows_has_the_same_header():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from http.client import HTTPException, responses
 from typing import Any
@@ -60,11 +62,14 @@ def request(url: str, api_key: str | None, path: str, params: Mapping[str, str],
     base = base_url(url)
     # Python encodes headers as Latin-1, which sends these bytes unchanged.
     headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
+    headers["Accept-Encoding"] = "gzip"
     asked = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
     try:
         with _opener.open(asked, timeout=TIMEOUT_S) as answer:
             status, body = int(answer.status), bytes(answer.read())
-    except (OSError, HTTPException, UnicodeError) as error:
+            if answer.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+    except (OSError, HTTPException, UnicodeError, EOFError, zlib.error) as error:
         reason = getattr(error, "reason", error)
         cause = getattr(reason, "strerror", None) or reason
         raise ApiUnreachable(f"cannot reach {base} ({cause})", "check the URL and the network") from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -31,11 +32,30 @@ STATES = {
 }
 """How the verdict on a goal or an experiment is shown, by its state: its label and color."""
 
+IGNORED = {
+    "bot": "from bots",
+    "prefetch": "from browsers that load pages in advance",
+    "origin": "from other origins",
+    "namespace": "for namespaces that are not in config.json",
+    "experiment": "for experiments that are not in config.json",
+    "variant": "for variants that are not in config.json",
+    "goal": "for goals that are not in config.json",
+}
+"""Requests that are not counted, by the reason."""
+
+LIMIT = "limit"
+RAISE_IT = "delete experiments that are no longer needed, or raise limits in config.json"
+
 PLACEHOLDER = "\N{REPLACEMENT CHARACTER}"
 BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 UNBOUNDED = 1.0
 """An uncertainty so large that percentages are rounded to whole numbers."""
+
+CELL_WITH_FORMULA = re.compile(
+    # A cell begins where the value does, and after whatever a spreadsheet may take for the end of one.
+    "(?:^|(?<=[\t\n;,]))(?=[\\s\\0'\"]*[=+@\uff1d\uff0b\uff0d\uff20-])|^(?=[\t\n\0])"
+)
 
 FIGURES = [field for field in ROW_FIELDS if field not in ("label", "successes", "trials", "verdict")]
 
@@ -54,6 +74,7 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "goal": goal["goal"],
                     "kind": goal.get("kind"),
                     "variant": label,
+                    "unexpected": participants.get(label, {}).get("unexpected"),
                     "participants": result["trials"],
                     "participants_counting_error": participants.get(label, {}).get("counting_error"),
                     "expected_participants": expected.get(label, {}).get("trials"),
@@ -95,7 +116,7 @@ def _verdict(column: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_csv(report: Report) -> str:
-    """A header and `rows`; names that a spreadsheet would take for formulas are prefixed with an apostrophe."""
+    """A header and `rows`, in which a spreadsheet finds no formula."""
     nothing: Report = [{"experiment": "", "goals": [{"goal": "", "results": [{"label": "", "trials": 0}]}]}]
     columns = list(next(rows(nothing)))  # the header, even if there is no row
     text = io.StringIO()
@@ -107,9 +128,32 @@ def as_csv(report: Report) -> str:
 
 
 def _inert(value: object) -> object:
+    """A cell's value. Wherever a spreadsheet could begin a cell with a formula, an apostrophe makes it text."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as a browser writes it, as the next
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # as a browser writes it
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    return CELL_WITH_FORMULA.sub("'", re.sub("\r\n?", "\n", value))  # a lone \r, never quoted, would end the row
+
+
+def ignored_today(counts: Mapping[str, int]) -> list[Text]:
+    """For the terminal: how many requests were ignored, and a warning if a limit was reached."""
+    order = [*IGNORED, *(code for code in counts if code not in IGNORED)]
+    parts = [
+        f"{_requests(counts[code])} {IGNORED.get(code, f'({visible(code)})')}"
+        for code in order
+        if counts.get(code) and code != LIMIT
+    ]
+    lines = [Text(f"{', '.join(parts)} ignored today", style="dim")] if parts else []
+    if counts.get(LIMIT):
+        lines.append(Text(f"{_requests(counts[LIMIT])} beyond a limit ignored today: {RAISE_IT}", style="yellow"))
+    return lines
+
+
+def _requests(number: int) -> str:
+    return f"{number:,} request{'' if number == 1 else 's'}"
 
 
 def visible(text: str) -> str:
@@ -142,8 +186,12 @@ def _visible(value: Any) -> Any:
 
 
 def _overview(item: dict[str, Any]) -> list[Text]:
-    shown = ", ".join(f"{one['trials']:,} {one['label']}" for one in item.get("participants", []))
-    lines = [Text(f"participants: {shown}")]
+    shown: dict[bool, list[str]] = {False: [], True: []}
+    for one in item.get("participants", []):
+        shown[bool(one.get("unexpected"))].append(f"{one['trials']:,} {one['label']}")
+    lines = [Text(f"participants: {', '.join(shown[False])}")]
+    if shown[True]:
+        lines.append(Text(f"unexpected: {', '.join(shown[True])}", style="dim"))
     verdict = item.get("verdict", {})
     if verdict.get("state") in ("do_not_trust", "mixed"):  # the verdicts on its goals do not say so
         lines += _sentences(verdict)
@@ -173,7 +221,8 @@ def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
     if not is_repeated:
         for name in ("Uplift\n(95 % interval)", "Beats\ncontrol"):
             table.add_column(name, justify="right", no_wrap=no_wrap)
-    for result in goal["results"]:
+    unexpected = {one["label"] for one in item.get("participants", []) if one.get("unexpected")}
+    for result in sorted(goal["results"], key=lambda result: result["label"] in unexpected):
         control = result["label"] == item.get("control")
         label = Text(result["label"])
         if control:
@@ -183,7 +232,8 @@ def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
             cells.append("–" if result.get("rate") is None else per_visitor(result["rate"]))
         else:
             cells += [_rate(result), *(["", ""] if control else [_uplift(result), _chance(result)])]
-        table.add_row(*cells, style=STATES.get(result.get("verdict", {}).get("state"), ("", ""))[1])
+        style = STATES.get(result.get("verdict", {}).get("state"), ("", ""))[1]
+        table.add_row(*cells, style="dim" if result["label"] in unexpected else style)
     return table
 
 

@@ -1,6 +1,7 @@
 """The `gimel` command as typed in a terminal."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -8,7 +9,10 @@ import stat
 import subprocess
 import sys
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from unittest.mock import patch
+from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner
@@ -97,8 +101,85 @@ def test_the_api_is_asked_for_all_names_only_if_one_is_unknown(tracked, monkeypa
     monkeypatch.setattr("gimel.ops.commands.report.fetch_report", fetch)
     run("report", "button color", "--url", "https://x.example")
     run("report", "blue", "--url", "https://x.example", code=1)
-    every = {"namespace": "alephbet"}
+    every = {"namespace": "alephbet", "limit": "100"}
     assert asked == [{**every, "scope": "button color"}, {**every, "scope": "blue"}, every]
+
+
+@pytest.mark.parametrize("source", ["Redis", "an API"])
+def test_a_report_is_read_in_pages(tracked, monkeypatch, serve, redis_server, source):
+    monkeypatch.setattr("gimel.ops.commands.report.PAGE", 3)
+    for number in range(8):
+        gimel.track({**EVENT, "experiment": f"e{number}"})
+    options = ["--url", serve(GIMEL_REDIS_URL=redis_server.url).url] if source == "an API" else []
+    assert [item["experiment"] for item in json.loads(run("report", "--format", "json", *options).stdout)] == [
+        *("=1+1", "button color"),
+        *(f"e{number}" for number in range(8)),
+    ]
+
+
+def test_an_api_that_knows_no_pages_is_read_at_once(tracked, monkeypatch):
+    def fetch(url, key, params):
+        _, *items = gimel.all({"namespace": params["namespace"]})
+        return [{"meta": {"scope": None}}, *items]
+
+    monkeypatch.setattr("gimel.ops.commands.report.fetch_report", fetch)
+    monkeypatch.setattr("gimel.ops.commands.report.PAGE", 1)
+    found = json.loads(run("report", "--url", "https://x.example", "--format", "json").stdout)
+    assert sorted(item["experiment"] for item in found) == ["=1+1", "button color"]
+
+
+def test_an_api_that_names_the_same_page_again_is_not_read_for_ever(tracked, monkeypatch):
+    page = [{"meta": {"scope": None, "next": "button color"}}, gimel.all({})[1]]
+    monkeypatch.setattr("gimel.ops.commands.report.fetch_report", lambda url, key, params: page)
+    assert len(json.loads(run("report", "--url", "https://x.example", "--format", "json").stdout)) == 2
+
+
+def test_a_compressed_answer_is_read(tracked, serve, redis_server):
+    for number in range(30):
+        gimel.track({**EVENT, "experiment": "large", "event": f"goal {number}"})
+    server = serve(GIMEL_REDIS_URL=redis_server.url)
+    assert "goal 29" in run("report", "large", "--url", server.url).stdout
+    asked = Request(f"{server.url}/experiments?scope=large", headers={"Accept-Encoding": "gzip"})
+    with urlopen(asked, timeout=10) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert json.loads(gzip.decompress(answer.read()))[1]["experiment"] == "large"
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"[]" * 1000)[:-9], gzip.compress(b"[]")[:10] + b"\xff\xff", b"[]"])
+def test_an_answer_that_is_not_what_it_says_is_an_error(body):
+    class Truncated(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *ignored):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Truncated) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert f"cannot reach {url}" in fail(ApiUnreachable, "report", "--url", url)
+        thread.join(10)
+
+
+def test_what_was_ignored_today_is_said_below_the_table_only(tracked, monkeypatch):
+    def fetch(url, key, params):
+        meta, *items = gimel.all(params)
+        return [{"meta": {**meta["meta"], "ignored": {"bot": 1204, "limit": 3}}}, *items]
+
+    monkeypatch.setattr("gimel.ops.commands.report.fetch_report", fetch)
+    result = run("report", "--url", "https://x.example")
+    assert result.stderr.splitlines() == [
+        "1,204 requests from bots ignored today",
+        "3 requests beyond a limit ignored today: delete experiments that are no longer needed, or raise limits in"
+        " config.json",
+    ]
+    for form in ("json", "csv"):
+        assert run("report", "--url", "https://x.example", "--format", form).stderr == ""
+    assert '"ignored":{"bot":1204,"limit":3}' in run("report", "--url", "https://x.example", "--format", "html").stdout
 
 
 def test_names_of_any_kind_are_printed_safely(tracked):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 
@@ -22,6 +22,12 @@ from .console import config_option, data_option, err, key_option, namespace_opti
 from .store import use_store
 
 FORMATS = ("table", "json", "csv", "html")
+
+PAGE = 100
+"""Experiments to read at a time."""
+
+
+Read = Callable[[Mapping[str, str]], formats.Report]
 
 
 @click.command()
@@ -46,11 +52,11 @@ def report(
     # `scope` is a list separated by commas, so it cannot hold a name with a comma.
     is_scoped = bool(experiments) and not any("," in name for name in experiments)
     with _source(url, api_key, config_file, data) as read:
-        items = _with_counts(read({**every, "scope": ",".join(experiments)} if is_scoped else every))
+        ignored, items = _read_pages(read, {**every, "scope": ",".join(experiments)} if is_scoped else every)
         found = [item for item in items if not experiments or item["experiment"] in experiments]
         unknown = sorted(set(experiments) - {item["experiment"] for item in found})
         if unknown and is_scoped:
-            items = _with_counts(read(every))
+            _, items = _read_pages(read, every)
     for name in unknown:
         hint = _did_you_mean(name, [item["experiment"] for item in items])
         message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
@@ -61,19 +67,20 @@ def report(
     elif form == "csv":
         click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
-        click.echo(assets.snapshot(found, namespace).encode(), nl=False)
-    elif found:
-        out.print(formats.as_text(found, out.width))
-    elif not experiments:
-        err.print(f"No events in namespace {plain(repr(namespace))} yet.")
+        click.echo(assets.snapshot(found, namespace, ignored=ignored).encode(), nl=False)
+    else:
+        if found:
+            out.print(formats.as_text(found, out.width))
+        elif not experiments:
+            err.print(f"No events in namespace {plain(repr(namespace))} yet.")
+        for line in formats.ignored_today(ignored):
+            err.print(line, soft_wrap=True)
     if unknown:
         sys.exit(1)
 
 
 @contextmanager
-def _source(
-    url: str | None, api_key: str | None, config_file: Path | None, data: Path
-) -> Iterator[Callable[[Mapping[str, str]], formats.Report]]:
+def _source(url: str | None, api_key: str | None, config_file: Path | None, data: Path) -> Iterator[Read]:
     """Reads reports: from the API at `url`, or else from Redis."""
     if url:
         yield lambda params: fetch_report(url, api_key, params)
@@ -82,8 +89,21 @@ def _source(
         yield lambda params: cast(formats.Report, gimel.all.handle(Request(params)).value)
 
 
-def _with_counts(items: formats.Report) -> formats.Report:
-    return [item for item in items if item.get("experiment") and (item["goals"] or item.get("participants"))]
+def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], formats.Report]:
+    """How many requests were ignored today, by the reason, and all experiments that have counts.
+
+    An API that knows no pages answers with all of them at once, and names no next one.
+    """
+    found: formats.Report = []
+    page, after = {"limit": str(PAGE)}, ""
+    while True:
+        items = read({**params, **page})
+        found += [item for item in items if item.get("experiment") and (item["goals"] or item.get("participants"))]
+        meta: dict[str, Any] = next((item["meta"] for item in items if isinstance(item.get("meta"), dict)), {})
+        following = meta.get("next") or ""
+        if following <= after:
+            return meta.get("ignored") or {}, found
+        page["after"] = after = following
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

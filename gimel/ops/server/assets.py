@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
@@ -40,12 +41,22 @@ def file(path: str) -> tuple[dict[str, str], bytes] | None:
     return {"Content-Type": f"{TYPES[match.suffix]}; charset=utf-8", **HEADERS}, match.read_bytes()
 
 
-def snapshot(report: list[dict[str, Any]], namespace: str, read_at: datetime | None = None, view: str = "") -> str:
-    """The dashboard as one HTML file that contains this report. `view` is the part of the address after the `#`."""
+def snapshot(
+    report: list[dict[str, Any]],
+    namespace: str,
+    read_at: datetime | None = None,
+    view: str = "",
+    ignored: Mapping[str, int] | None = None,
+) -> str:
+    """The dashboard as one HTML file that contains this report, and how many requests were `ignored` that day.
+
+    `view` is the part of the address after the `#`.
+    """
     time = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     shown = view or urlencode({"namespace": namespace})
     # Names come from the public internet: none may end the script element or begin a comment in it.
-    data = to_json({"namespace": namespace, "read_at": time, "view": shown, "report": report}).replace("<", "\\u003c")
+    every = {"namespace": namespace, "read_at": time, "view": shown, "ignored": dict(ignored or {}), "report": report}
+    data = to_json(every).replace("<", "\\u003c")
     style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
     script = _one_script()
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; {RESTRICTIONS}"

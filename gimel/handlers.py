@@ -111,8 +111,8 @@ def _reports(namespace: str, names: Sequence[str], control: str | None) -> Itera
 def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str, Any]:
     from .analysis import report  # not at the top: `track` starts without the statistics
 
-    settings = connection.settings().experiment(name)
-    return report.experiment_report(counts, settings.baseline, settings.weights, settings.per_visitor, control)
+    own = connection.settings().experiment(name)
+    return report.experiment_report(counts, own.baseline, own.weights, own.per_visitor, control, own.variants)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

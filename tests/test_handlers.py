@@ -128,6 +128,16 @@ def test_an_experiments_own_settings_reach_its_report(fake):
     assert (goal["goal"], goal["kind"], goal["control"]) == ("view", "per_visitor", "red")
 
 
+def test_the_variants_in_config_json_are_those_of_the_report(fake):
+    for variant in ("blue", "old"):
+        gimel.track({**EVENT, "variant": variant})
+    own = config.ExperimentSettings(variants=frozenset({"blue", "red"}))
+    connection.use(config.Config(experiments={EVENT["experiment"]: own}), connection.client())
+    (item,) = gimel.all({})[1:]
+    assert [(one["label"], one["unexpected"]) for one in item["participants"]] == [("blue", False), ("old", True)]
+    assert [one["label"] for one in item["sample_ratio"]["expected"]] == ["blue", "red"]
+
+
 def test_another_control_is_that_of_the_experiments_that_have_it(fake):
     connection.use(config.Config(experiments={"b": config.ExperimentSettings(baseline="blue")}), connection.client())
     for name, variants in (("a", ("blue", "red")), ("b", ("blue", "green"))):

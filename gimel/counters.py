@@ -3,15 +3,23 @@
 Keys are those of Gimel 1.x, byte for byte:
 
     {namespace}:experiments                                       set of experiment names
-    {namespace}:counter_keys                                      set of the keys of all counters
+    {namespace}:counter_keys                                      set of a key of each counter
     {namespace}:{experiment}:counter_keys                         set of the keys of that experiment's counters
     {namespace}:counters:{experiment}:{goal}:{variant}            HyperLogLog of the uuids of one event
+
+In the second, a counter stands once, under its key in the fourth line, whether it has that key or others.
 
 A precision above 1 spreads a counter over several HyperLogLogs, whose counts are added; Gimel 1.x's key is shard 0.
 An exact counter is a set. Both have a second word of their own, so that no two names can produce the same key:
 
     {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
     {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
+
+What belongs to no namespace has no colon in its key, so that no names can produce it either:
+
+    gimel-namespaces                                              set of the namespaces
+    gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
+                                                                  and namespace; expires after two days
 
 Gimel 1.x reads goal and variant from the right of the key, so they must not contain a colon there: it is written
 `%3A`, and a `%` before `3A` or `25` is written `%25`. The name `counter_keys`, which could make a counter's key equal
@@ -23,15 +31,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any, NamedTuple, cast
 
 import redis
 
+from .config import Limits
 from .errors import StoreUnavailable
 from .events import Event
 from .hyperloglog import EXACT, Count, Precision, total
+from .limits import CounterName, Created, Sizes, beyond, warn
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -42,6 +53,8 @@ SET_NAME_ESCAPED = "counter%5Fkeys"
 KINDS = ("counters", "shards", "exact")
 
 HASH_BYTES = 8
+
+NAMESPACES_KEY = "gimel-namespaces"
 
 
 class Counter(NamedTuple):
@@ -112,31 +125,124 @@ def digest(uuid: str) -> bytes:
     return hashlib.blake2b(uuid.encode(), digest_size=HASH_BYTES).digest()
 
 
-def record(client: redis.Redis, events: Iterable[Event], precision_of: Callable[[str], Precision]) -> None:
+def record(
+    client: redis.Redis,
+    events: Iterable[Event],
+    precision_of: Callable[[str], Precision],
+    limits: Limits | None = None,
+) -> list[Event]:
     """Count these events, each once no matter how often it is sent, in one transaction and one network round trip.
 
-    `precision_of` gives an experiment's precision. Raises StoreUnavailable.
+    Events of counters that are new, and beyond the limits, are not counted but returned: a second round trip looks at
+    the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
+    an experiment's precision. Raises StoreUnavailable.
     """
     sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
     uuids: defaultdict[str, set[str]] = defaultdict(set)
+    counted: defaultdict[CounterName, list[Event]] = defaultdict(list)
     for event in events:
-        names = (event.namespace, event.experiment, event.goal, event.variant)
+        name = CounterName(event.namespace, event.experiment, event.goal, event.variant)
+        counted[name].append(event)
         precision = precision_of(event.experiment)
         if precision == EXACT:
-            key = exact_key(*names)
+            key = exact_key(*name)
             sets[key].add(digest(event.uuid))
         else:
             shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
-            key = counter_key(*names, shard)
+            key = counter_key(*name, shard)
             uuids[key].add(event.uuid)
-        sets[experiments_key(event.namespace)].add(event.experiment)
-        sets[all_counters_key(event.namespace)].add(key)
         sets[counters_key(event.namespace, event.experiment)].add(key)
+    experiments = list(dict.fromkeys((name.namespace, name.experiment) for name in counted))
+    namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
     with _redis_errors(), client.pipeline(transaction=True) as pipe:
+        for namespace in namespaces:
+            pipe.sadd(NAMESPACES_KEY, namespace)
+            pipe.scard(experiments_key(namespace))
+        for namespace, experiment in experiments:
+            pipe.sadd(experiments_key(namespace), experiment)
+        for name in counted:
+            pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
         for key, members in sets.items():
             pipe.sadd(key, *members)
         for key, visitors in uuids.items():
             pipe.pfadd(key, *visitors)
+        replies = iter(pipe.execute())
+    # A namespace that held experiments is not new, even if it is listed only now.
+    new_namespaces = [(next(replies), next(replies)) == (1, 0) for _ in namespaces]
+    new_experiments = [next(replies) == 1 for _ in experiments]
+    new_counters = [next(replies) == 1 for _ in counted]
+    if limits is None or not any(new_experiments + new_counters):
+        return []
+    created_experiments = set(compress(experiments, new_experiments))
+    created = Created(
+        list(compress(namespaces, new_namespaces)),
+        list(compress(experiments, new_experiments)),
+        # In a new experiment, a counter that is not new is somebody else's of this moment.
+        [name for name, is_new in zip(counted, new_counters) if is_new or name[:2] in created_experiments],
+    )
+    refused = beyond(limits, created, _sizes(client, created))
+    if refused:
+        warn(limits, refused)
+        _undo(client, created, refused, precision_of)
+    return [event for name in refused for event in counted[name]]
+
+
+def _sizes(client: redis.Redis, created: Created) -> Sizes:
+    """What Redis holds of the namespaces and experiments in which something was created."""
+    experiments = list(dict.fromkeys(name[:2] for name in created.counters))
+    namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
+    with _redis_errors(), client.pipeline(transaction=False) as pipe:
+        pipe.scard(NAMESPACES_KEY)
+        for namespace in namespaces:
+            pipe.scard(experiments_key(namespace))
+        for namespace in namespaces:
+            pipe.scard(all_counters_key(namespace))
+        for experiment in experiments:
+            pipe.smembers(counters_key(*experiment))
+        replies = iter(pipe.execute())
+    return Sizes(
+        next(replies),
+        {namespace: next(replies) for namespace in namespaces},
+        {namespace: next(replies) for namespace in namespaces},
+        {one: {(own.goal, own.variant) for own in own_counters(*one, next(replies))} for one in experiments},
+    )
+
+
+def _undo(
+    client: redis.Redis, created: Created, refused: Collection[CounterName], precision_of: Callable[[str], Precision]
+) -> None:
+    """Delete these counters, and the created experiments and namespaces that have no other.
+
+    Somebody may be writing the same names. So what lists a name is always taken away before what it lists, and whoever
+    writes the name after that creates it anew, and checks it anew.
+    """
+    kept = set(created.counters).difference(refused)
+    namespaces = set(created.namespaces) - {name.namespace for name in kept}
+    experiments = set(created.experiments) - {name[:2] for name in kept}
+    with _redis_errors(), client.pipeline(transaction=True) as pipe:
+        for namespace in namespaces:
+            pipe.smembers(experiments_key(namespace))
+            pipe.delete(experiments_key(namespace))
+            pipe.srem(NAMESPACES_KEY, namespace)
+        found = pipe.execute()[::3] if namespaces else []
+        experiments |= {(namespace, name.decode()) for namespace, names in zip(namespaces, found) for name in names}
+        for experiment in experiments:
+            pipe.smembers(counters_key(*experiment))
+            pipe.delete(counters_key(*experiment))
+            pipe.srem(experiments_key(experiment[0]), experiment[1])
+        found = pipe.execute()[::3] if experiments else []
+        for experiment, members in zip(experiments, found):
+            own = list(own_counters(*experiment, members))
+            if own:
+                pipe.srem(all_counters_key(experiment[0]), *(counter_key(*experiment, *one[2:]) for one in own))
+                pipe.delete(*(counter.key for counter in own))
+        for name in refused:
+            if name[:2] not in experiments:
+                shards = precision_of(name.experiment)
+                keys = [exact_key(*name)] if shards == EXACT else [counter_key(*name, shard) for shard in range(shards)]
+                pipe.srem(all_counters_key(name.namespace), counter_key(*name))
+                pipe.srem(counters_key(*name[:2]), *keys)
+                pipe.delete(*keys)
         pipe.execute()
 
 
@@ -183,18 +289,23 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
     own = counters_key(namespace, experiment)
 
     def delete(pipe: Any) -> None:
-        keys = [counter.key for counter in own_counters(namespace, experiment, pipe.smembers(own))]
+        counters = list(own_counters(namespace, experiment, pipe.smembers(own)))
+        keys = [counter.key for counter in counters]
         if keys:
             pipe.delete(*keys)  # at once: a full Redis refuses transactions until memory is freed
         pipe.multi()
         if keys:
-            pipe.srem(all_counters_key(namespace), *keys)
+            listed = {counter_key(namespace, experiment, one.goal, one.variant) for one in counters}
+            pipe.srem(all_counters_key(namespace), *keys, *listed)
         pipe.delete(own, *keys)
         pipe.srem(experiments_key(namespace), experiment)
+        pipe.scard(experiments_key(namespace))
 
     # Watched, so that a counter created in between is not left behind unlisted.
     with _redis_errors():
-        client.transaction(delete, own)
+        *_, left = cast("list[int]", client.transaction(delete, own))
+        if not left:
+            client.srem(NAMESPACES_KEY, namespace)
 
 
 def _pipeline(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BadRequest
@@ -46,6 +46,12 @@ class Batch:
     accepted: list[Event] = field(default_factory=list)
     ignored: list[tuple[Event, str]] = field(default_factory=list)
     refused: dict[int, list[str]] = field(default_factory=dict)
+
+    def ignoring(self, events: Collection[Event], reason: str) -> Batch:
+        """The same, with these accepted events ignored for this reason."""
+        ignored = set(events)
+        accepted = [event for event in self.accepted if event not in ignored]
+        return Batch(accepted, self.ignored + [(event, reason) for event in events], self.refused)
 
 
 def read_batch(items: Iterable[object], ignores: Callable[[Event], str | None] = lambda event: None) -> Batch:

@@ -38,7 +38,7 @@ def track(request: Request) -> Answer:
     settings = connection.settings()
     batch = read_batch(request.items, settings.unlisted)
     if batch.accepted:
-        _count(batch.accepted, request.from_queue)
+        batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
     return _tracked(batch, request.is_list)
 
 
@@ -89,15 +89,20 @@ def delete(request: Request) -> Answer:
     return Answer()
 
 
-def _count(events: list[Event], from_queue: bool) -> None:
-    """Count these events now or, unless they come from there, keep them in the overflow. Raises StoreUnavailable."""
+def _count(events: list[Event], from_queue: bool) -> list[Event]:
+    """Count these events now or, unless they come from there, keep them in the overflow. Raises StoreUnavailable.
+
+    Returns those that are not counted because they go beyond the limits.
+    """
+    settings = connection.settings()
     try:
-        counters.record(connection.client(), events, connection.settings().precision_of)
+        return counters.record(connection.client(), events, settings.precision_of, settings.limits)
     except StoreUnavailable:
         overflow = connection.overflow()
         if overflow is None or from_queue:
             raise
         overflow.keep(events)
+        return []
 
 
 def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,7 @@ def test_gimel_1_reads_what_is_written(real):
     assert real.smembers("alephbet:button color:counter_keys") == {key}
     assert real.pfcount(key) == 1
     assert sorted(real.scan_iter()) == sorted(
-        ["alephbet:experiments", "alephbet:counter_keys", "alephbet:button color:counter_keys", key]
+        ["alephbet:experiments", "alephbet:counter_keys", "alephbet:button color:counter_keys", key, "gimel-namespaces"]
     )
 
 

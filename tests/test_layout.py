@@ -19,7 +19,7 @@ LAYERS = [
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"counters", "gateway"},
-    {"connection", "packing"},
+    {"connection", "packing", "limits"},
     {"config", "overflow"},
     {"events", "hyperloglog", "passwords", "validation"},
     {"errors"},

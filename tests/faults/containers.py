@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -20,6 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 import gimel
 from tests.calls import make_rest_event
 
+from .clients import TOOK
 from .proxy import BACKLOG, LOOPBACK
 
 
@@ -32,16 +34,19 @@ class Gateway(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.path == "/queue":
-            self._send(200, {}, json.dumps(gimel.track(json.loads(body))))
+            self._send(200, json.dumps(gimel.track(json.loads(body))))
         else:
             self._track(body)
 
     def _track(self, body: str) -> None:
         query = dict(parse_qsl(urlsplit(self.path).query))
-        answer: Any = gimel.track(make_rest_event(self.command, query, body, dict(self.headers)))
-        self._send(answer["statusCode"], answer["headers"], answer["body"])
+        event = make_rest_event(self.command, query, body, dict(self.headers))
+        started = time.monotonic()
+        answer: Any = gimel.track(event)
+        took = {TOOK: f"{time.monotonic() - started:.6f}"}
+        self._send(answer["statusCode"], answer["body"], **answer["headers"], **took)
 
-    def _send(self, status: int, headers: dict[str, str], body: str) -> None:
+    def _send(self, status: int, body: str, **headers: str) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
             self.send_header(name, value)

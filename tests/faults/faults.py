@@ -71,6 +71,17 @@ def redis_stopped(world: World) -> Steps:
     world.redis.process.send_signal(signal.SIGCONT)
 
 
+@fault(is_outage=False, is_kept=False)
+def redis_killed_and_queue_stopped(world: World) -> Steps:
+    """Redis is killed while SQS hangs, too; both come back."""
+    yield
+    world.redis.process.kill_all()
+    world.ministack.process.send_signal(signal.SIGSTOP)
+    yield
+    world.ministack.process.send_signal(signal.SIGCONT)
+    world.redis.start()
+
+
 @fault()
 def memory_full(world: World) -> Steps:
     """Redis' memory is full (`maxmemory`, `noeviction`), then raised."""

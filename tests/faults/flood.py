@@ -17,56 +17,67 @@ import redis
 
 import gimel
 from gimel import config, connection
-from gimel.config import Config, ExperimentSettings
+from gimel.config import ExperimentSettings
 from gimel.events import DEFAULT_NAMESPACE, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE
 from tests.calls import make_rest_event, post, read
 from tests.parts import RedisServer
 
 NAMES = 1_000_000
 VISITORS = 20_000
-EXPERIMENT, VARIANTS, GOALS = "button color", ("blue", "red"), ("clicked", "bought")
+CLOSED, OPEN = "button color", "free shipping"
+"""An experiment with closed lists of variants and goals, and one without."""
+
+VARIANTS, GOALS = ("blue", "red"), ("clicked", "bought")
 POSITIONS = "namespace", "experiment", "variant", "event"
-READS = 20
+READS = 100
 MOST_MB = 256
 SLOWER = 1.5
 """By which factor a report may take longer; the machine's own noise is smaller than that."""
 
 
 @dataclass(frozen=True)
+class Look:
+    """Redis' memory, and of real experiments the report, the counts and the time that a report takes."""
+
+    megabytes: float
+    report: Any
+    open_counts: dict[tuple[str, str], tuple[int, int]]
+    report_ms: float
+
+
+@dataclass(frozen=True)
 class Flood:
-    """What a real experiment and its Redis were like before and after."""
+    """What real experiments and their Redis were like before and after."""
 
     names: int
     took_s: float
-    megabytes: tuple[float, float]
-    report_ms: tuple[float, float]
-    is_report_same: bool
+    before: Look
+    after: Look
 
     def problems(self) -> list[str]:
         """Broken promises."""
         found = []
-        if not self.is_report_same:
-            found.append("flood: the report of the real experiment has changed")
-        if self.megabytes[1] - self.megabytes[0] > MOST_MB:
-            found.append(f"flood: Redis has grown by {self.megabytes[1] - self.megabytes[0]:.0f} MB")
-        if self.report_ms[1] > SLOWER * self.report_ms[0]:
-            found.append("flood: the report takes {:.1f} ms instead of {:.1f} ms".format(*reversed(self.report_ms)))
+        if self.after.report != self.before.report:
+            found.append("flood: the report of an experiment with closed lists has changed")
+        if not self.before.open_counts.items() <= self.after.open_counts.items():
+            found.append("flood: the counts of an experiment without closed lists have changed")
+        if self.after.megabytes - self.before.megabytes > MOST_MB:
+            found.append(f"flood: Redis has grown to {self.after.megabytes:.0f} MB")
+        if self.after.report_ms > SLOWER * self.before.report_ms:
+            found.append(
+                f"flood: a report takes {self.after.report_ms:.1f} ms instead of {self.before.report_ms:.1f} ms"
+            )
         return found
 
 
 def run(folder: Path, names: int = NAMES, progress: Callable[[int], object] = lambda done: None) -> Flood:
-    """Fill a Redis with a real experiment, then with what the limits let through of so many invented names."""
+    """Fill a Redis with real experiments, then with what the limits let through of so many invented names."""
     folder.mkdir()
     server = RedisServer(folder).start()
     try:
         closed = ExperimentSettings(variants=frozenset(VARIANTS), goals=frozenset(GOALS))
-        connection.use(
-            Config(
-                redis_settings=config.RedisSettings(url=server.url),
-                precision=16,
-                experiments={EXPERIMENT: closed},
-            )
-        )
+        settings = config.RedisSettings(url=server.url)
+        connection.use(config.Config(redis_settings=settings, precision=16, experiments={CLOSED: closed}))
         for events in _batches(_visits()):
             _send(events)
         before = _look(server.client())
@@ -75,8 +86,7 @@ def run(folder: Path, names: int = NAMES, progress: Callable[[int], object] = la
             _send(events)
             progress(done * MAX_EVENTS)
         took_s = time.monotonic() - started
-        after = _look(server.client())
-        return Flood(names, took_s, (before[0], after[0]), (before[1], after[1]), before[2] == after[2])
+        return Flood(names, took_s, before, _look(server.client()))
     finally:
         connection.use(None)
         server.stop()
@@ -87,15 +97,17 @@ def _visits() -> Iterator[dict[str, str]]:
     for number in range(VISITORS):
         variant = VARIANTS[number % len(VARIANTS)]
         for goal in (PARTICIPATE, *(goal for goal in GOALS if chance.random() < 0.1)):
-            yield {"experiment": EXPERIMENT, "variant": variant, "event": goal, "uuid": f"{number}"}
+            for name in (CLOSED, OPEN):
+                yield {"experiment": name, "variant": variant, "event": goal, "uuid": f"{number}"}
 
 
 def _inventions(names: int) -> Iterator[dict[str, str]]:
-    """Events of the real experiment, in each of which one name is invented; of any length."""
+    """Events of a real experiment, in each of which one name is invented; of any length."""
     chance = random.Random("inventions")
     for number in range(names):
         length = chance.randint(8, MAX_NAME_LENGTH - 8)
-        event = {"experiment": EXPERIMENT, "variant": VARIANTS[0], "event": PARTICIPATE, "namespace": DEFAULT_NAMESPACE}
+        event = {"namespace": DEFAULT_NAMESPACE, "experiment": chance.choice((CLOSED, OPEN))}
+        event |= {"variant": VARIANTS[0], "event": PARTICIPATE}
         event[POSITIONS[number % len(POSITIONS)]] = (
             f"{number} {''.join(chance.choices(string.ascii_letters, k=length))}"
         )
@@ -112,11 +124,19 @@ def _send(events: list[dict[str, str]]) -> None:
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, None), answer
 
 
-def _look(client: redis.Redis) -> tuple[float, float, Any]:
-    """Megabytes in use, milliseconds for a report of the real experiment, and that report."""
+def _look(client: redis.Redis) -> Look:
     times = []
     for _ in range(READS):
         started = time.monotonic()
-        answer = gimel.experiment(make_rest_event(query={"experiment": EXPERIMENT}))
+        report = _report(CLOSED)
         times.append(1000 * (time.monotonic() - started))
-    return client.info("memory")["used_memory"] / 1e6, median(times), read(answer)
+    counts = {
+        (goal["goal"], result["label"]): (result["successes"], result["trials"])
+        for goal in _report(OPEN)
+        for result in goal["results"]
+    }
+    return Look(client.info("memory")["used_memory"] / 1e6, report, counts, median(times))
+
+
+def _report(experiment: str) -> Any:
+    return read(gimel.experiment(make_rest_event(query={"experiment": experiment})))

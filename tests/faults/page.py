@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from .faults import FAULTS, Fault
+from .flood import MOST_MB, Flood
 from .targets import CONTAINERS
 from .trial import FIRST_S, MEDIAN_S, PROCESSES, RECOVERY_S, Outcome
 from .world import LAMBDA, QUEUED, SERVE
@@ -20,11 +21,11 @@ Results = dict[str, list[Outcome] | str]
 
 HEADER = (
     *("sent to", "events", "answered 200", "of these lost", "doubled", "visitors who left", "of these lost"),
-    *("first answer", "median after it", "recovery"),
+    *("first answer", "median after it", "recovery", "lines logged"),
 )
 
 
-def write(results: Results, events: int) -> str:
+def write(results: Results, flooded: Flood, events: int) -> str:
     """The page."""
     outcomes = [one for found in results.values() if not isinstance(found, str) for one in found]
     text = Template(INTRODUCTION.read_text(encoding="utf-8")).substitute(
@@ -38,7 +39,7 @@ def write(results: Results, events: int) -> str:
         **_summary(outcomes),
     )
     sections = [_section(FAULTS[name], found) for name, found in results.items()]
-    return "\n\n".join([text.strip(), *sections]) + "\n"
+    return "\n\n".join([text.strip(), *sections, _flood(flooded)]) + "\n"
 
 
 def missed(results: Results) -> list[str]:
@@ -79,6 +80,21 @@ def _section(fault: Fault, found: Sequence[Outcome] | str) -> str:
     return "\n\n".join(parts)
 
 
+def _flood(flooded: Flood) -> str:
+    before, after = flooded.before, flooded.after
+    return (
+        "## A million invented names\n\n"
+        f"A stranger with a script sent {flooded.names:,} events, each with another namespace, experiment, variant or "
+        f"goal, to a Redis with two real experiments and the default [limits](configuration.md). Redis grew from "
+        f"{before.megabytes:.0f} to {after.megabytes:.0f} MB (bar: by {MOST_MB} MB). The report of the experiment with "
+        f"closed lists of variants and goals {'did not change' if after.report == before.report else '**changed**'}, "
+        f"and took {after.report_ms:.1f} ms, before {before.report_ms:.1f} ms. In the experiment without such lists, "
+        f"the counts of the real variants and goals "
+        f"{'did not change' if before.open_counts.items() <= after.open_counts.items() else '**changed**'}; it lists "
+        f"{len(after.open_counts) - len(before.open_counts):,} more results, of invented names."
+    )
+
+
 def _table(found: Sequence[Outcome]) -> str:
     rows = [HEADER, ["---"] * len(HEADER), *map(_cells, found)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -87,7 +103,7 @@ def _table(found: Sequence[Outcome]) -> str:
 def _cells(one: Outcome) -> list[str]:
     counts = one.events, one.answered, one.lost, one.doubled, one.leavers, one.leavers_lost
     times = one.first_s, one.median_s, one.recovery_s
-    return [NAMES[one.target], *(f"{count:,}" for count in counts), *map(_time, times)]
+    return [NAMES[one.target], *(f"{count:,}" for count in counts), *map(_time, times), f"{one.log_lines:,}"]
 
 
 def _time(seconds: float | None) -> str:

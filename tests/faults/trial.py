@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,8 @@ GIVEN_UP_S = 10
 
 SETTLED_S = 4
 """Nothing more is expected once no counter has grown for so long."""
+
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 FIRST_S, MEDIAN_S, RECOVERY_S = 1.2, 0.05, 2.0
 """The bars of an outage."""
@@ -89,11 +92,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Times:
-    """When the fault began and ended, as time.monotonic() says, and how long each target then took to count again."""
+    """When the fault began and ended, as time.monotonic() says; by target, how long it then took to count again, and
+    how many lines it had logged before."""
 
     began: float
     ended: float
     recovery_s: dict[str, float]
+    log_lines: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,13 @@ def run(fault: Fault, events: int, folder: Path, stage: Stage, lasts_s: float | 
         crowds = list(_crowds(fault, events, lasts_s, world))
         playing = [stage.pool.submit(play, crowd) for crowd in crowds]
         time.sleep(max(0, crowds[0].starts_at + LEAD * crowds[0].lasts_s - time.monotonic()))
+        log_lines = {name: len(target.log) for name, target in world.targets.items()}
         next(steps)
         began = time.monotonic()
         time.sleep(lasts_s)
         ended = time.monotonic()
         next(steps, None)
-        times = Times(began, ended, _recoveries(world))
+        times = Times(began, ended, _recoveries(world), log_lines)
         next(steps, None)
         stories = [crowd.result(4 * PATIENCE_S) for crowd in playing]
         sent = [event for story in stories for event in story.events]
@@ -205,7 +211,7 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
     by_redis = {each for each, at in lost.items() if times.began - fault.redis_loses_s <= at <= times.began + 0.1}
     if not fault.redis_loses_s:
         by_redis = set()
-    log = world.targets[target].log
+    log = "\n".join(world.targets[target].log)
     return Outcome(
         target=target,
         events=len(events),
@@ -217,8 +223,8 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
         leavers_lost=len(leavers & missing - by_redis),
         **_delays(attempts, times),
         recovery_s=times.recovery_s[target],
-        log_lines=len(log),
-        uuids_in_log=sum(each in line for line in log for each in events),
+        log_lines=len(world.targets[target].log) - times.log_lines[target],
+        uuids_in_log=len(events.keys() & set(UUID.findall(log))),
     )
 
 

@@ -71,7 +71,7 @@ class World:
         self.folder.mkdir()
         self.data.mkdir()
         if self.disk_mb:
-            mount = ["mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m", "tmpfs", str(self.data)]
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=700", "tmpfs", str(self.data)]
             if subprocess.run(mount, capture_output=True).returncode:
                 missing("a small disk needs the right to mount one")
             self._stack.callback(subprocess.run, ["umount", "--lazy", str(self.data)], check=True)

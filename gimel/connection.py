@@ -11,6 +11,7 @@ from redis.retry import Retry
 from . import config, passwords
 from .errors import ConfigError
 from .overflow import Overflow
+from .timed_connection import TIMED
 
 _settings: config.Config | None = None
 _client: redis.Redis | None = None
@@ -59,9 +60,7 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.timeout_s,
-        # Retry once, at once, after a dropped connection: every command here may safely run twice.
-        # Do not wait for a slow Redis: the browser sends the event again later.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        "retry": Retry(NoBackoff(), 0),  # by `outages.ask`, which knows the deadline
         # Saves two round trips at cold start: no HELLO, no CLIENT SETINFO.
         "protocol": 2,
         "driver_info": None,
@@ -84,8 +83,10 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
         else:
             options |= {"unix_socket_path": settings.unix_socket, "db": settings.db, "ssl": settings.tls}
             client = redis.Redis(settings.host, settings.port, **options)
-        client.connection_pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
-        client.connection_pool.make_connection()
+        pool = client.connection_pool
+        pool.connection_class = TIMED[pool.connection_class]
+        pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
+        pool.make_connection()
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("invalid combination of Redis settings", str(error)) from None
     return client

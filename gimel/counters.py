@@ -32,17 +32,17 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import compress
 from typing import Any, NamedTuple, cast
 
 import redis
 
 from .config import Limits
-from .errors import StoreUnavailable
-from .events import Event
+from .deadline import limit
+from .events import DEFAULT_NAMESPACE, Event
 from .hyperloglog import EXACT, Count, Precision, total
 from .limits import CounterName, Created, Sizes, beyond, warn
+from .outages import ask
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -55,6 +55,9 @@ KINDS = ("counters", "shards", "exact")
 HASH_BYTES = 8
 
 NAMESPACES_KEY = "gimel-namespaces"
+
+REPORT_TIMEOUT_S = 25
+"""A report of many counters takes longer than an event may. API Gateway waits for 29 seconds."""
 
 
 class Counter(NamedTuple):
@@ -154,44 +157,48 @@ def record(
         sets[counters_key(event.namespace, event.experiment)].add(key)
     experiments = list(dict.fromkeys((name.namespace, name.experiment) for name in counted))
     namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
-    with _redis_errors(), client.pipeline(transaction=True) as pipe:
-        for namespace in namespaces:
-            pipe.sadd(NAMESPACES_KEY, namespace)
-            pipe.scard(experiments_key(namespace))
-        for namespace, experiment in experiments:
-            pipe.sadd(experiments_key(namespace), experiment)
-        for name in counted:
-            pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
-        for key, members in sets.items():
-            pipe.sadd(key, *members)
-        for key, visitors in uuids.items():
-            pipe.pfadd(key, *visitors)
-        replies = iter(pipe.execute())
-    # A namespace that held experiments is not new, even if it is listed only now.
-    new_namespaces = [(next(replies), next(replies)) == (1, 0) for _ in namespaces]
-    new_experiments = [next(replies) == 1 for _ in experiments]
-    new_counters = [next(replies) == 1 for _ in counted]
-    if limits is None or not any(new_experiments + new_counters):
-        return []
-    created_experiments = set(compress(experiments, new_experiments))
-    created = Created(
-        list(compress(namespaces, new_namespaces)),
-        list(compress(experiments, new_experiments)),
-        # In a new experiment, a counter that is not new is somebody else's of this moment.
-        [name for name, is_new in zip(counted, new_counters) if is_new or name[:2] in created_experiments],
-    )
-    refused = beyond(limits, created, _sizes(client, created))
-    if refused:
-        warn(limits, refused)
-        _undo(client, created, refused, precision_of)
-    return [event for name in refused for event in counted[name]]
+
+    def write() -> list[Event]:
+        with client.pipeline(transaction=True) as pipe:
+            for namespace in namespaces:
+                pipe.sadd(NAMESPACES_KEY, namespace)
+                pipe.scard(experiments_key(namespace))
+            for namespace, experiment in experiments:
+                pipe.sadd(experiments_key(namespace), experiment)
+            for name in counted:
+                pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
+            for key, members in sets.items():
+                pipe.sadd(key, *members)
+            for key, visitors in uuids.items():
+                pipe.pfadd(key, *visitors)
+            replies = iter(pipe.execute())
+        # A namespace that held experiments is not new, even if it is listed only now.
+        new_namespaces = [(next(replies), next(replies)) == (1, 0) for _ in namespaces]
+        new_experiments = [next(replies) == 1 for _ in experiments]
+        new_counters = [next(replies) == 1 for _ in counted]
+        if limits is None or not any(new_experiments + new_counters):
+            return []
+        created_experiments = set(compress(experiments, new_experiments))
+        created = Created(
+            list(compress(namespaces, new_namespaces)),
+            list(compress(experiments, new_experiments)),
+            # In a new experiment, a counter that is not new is somebody else's of this moment.
+            [name for name, is_new in zip(counted, new_counters) if is_new or name[:2] in created_experiments],
+        )
+        refused = beyond(limits, created, _sizes(client, created))
+        if refused:
+            warn(limits, refused)
+            _undo(client, created, refused, precision_of)
+        return [event for name in refused for event in counted[name]]
+
+    return ask(client, write)
 
 
 def _sizes(client: redis.Redis, created: Created) -> Sizes:
     """What Redis holds of the namespaces and experiments in which something was created."""
     experiments = list(dict.fromkeys(name[:2] for name in created.counters))
     namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
-    with _redis_errors(), client.pipeline(transaction=False) as pipe:
+    with client.pipeline(transaction=False) as pipe:
         pipe.scard(NAMESPACES_KEY)
         for namespace in namespaces:
             pipe.scard(experiments_key(namespace))
@@ -219,7 +226,7 @@ def _undo(
     kept = set(created.counters).difference(refused)
     namespaces = set(created.namespaces) - {name.namespace for name in kept}
     experiments = set(created.experiments) - {name[:2] for name in kept}
-    with _redis_errors(), client.pipeline(transaction=True) as pipe:
+    with client.pipeline(transaction=True) as pipe:
         for namespace in namespaces:
             pipe.smembers(experiments_key(namespace))
             pipe.delete(experiments_key(namespace))
@@ -246,17 +253,32 @@ def _undo(
         pipe.execute()
 
 
-def ping(client: redis.Redis) -> None:
-    """Check that Redis answers. Raises StoreUnavailable."""
-    with _redis_errors():
-        client.ping()
+def check_writable(client: redis.Redis) -> None:
+    """Check that events can be counted now, and leave nothing behind.
+
+    Raises StoreUnavailable, which says what is wrong.
+    """
+    names = (DEFAULT_NAMESPACE, "health", "health", "health")
+    writes = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health"), ("PFADD", counter_key(*names), "health")]
+
+    def queue() -> None:
+        with client.pipeline(transaction=False) as pipe:
+            # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
+            for command in [("MULTI",), *writes, ("DISCARD",)]:
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            try:
+                pipe.execute()
+            except redis.ResponseError:
+                client.connection_pool.disconnect(inuse_connections=False)  # DISCARD may not be permitted
+                raise
+
+    ask(client, queue)
 
 
 def experiments(client: redis.Redis, namespace: str) -> list[str]:
     """The names of all experiments, sorted, in one round trip. Raises StoreUnavailable."""
-    with _redis_errors():
-        members = cast("set[bytes]", client.smembers(experiments_key(namespace)))
-    return sorted(member.decode("utf-8", "replace") for member in members)
+    members = ask(client, lambda: client.smembers(experiments_key(namespace)), REPORT_TIMEOUT_S)
+    return sorted(member.decode("utf-8", "replace") for member in cast("set[bytes]", members))
 
 
 def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
@@ -266,13 +288,14 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     without participants has no counts. Raises StoreUnavailable.
     """
     sets = [counters_key(namespace, name) for name in names]
-    members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
-    own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
-    values: list[int] = _pipeline(
-        client,
-        [counter for _, counter in own],
-        lambda pipe, counter: pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key),
-    )
+    with limit(REPORT_TIMEOUT_S):
+        members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
+        own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
+        values: list[int] = _pipeline(
+            client,
+            [counter for _, counter in own],
+            lambda pipe, counter: pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key),
+        )
     readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
     for (name, counter), value in zip(own, values):
         readings[name, counter.goal, counter.variant].append((counter.kind, value))
@@ -301,33 +324,20 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
         pipe.srem(experiments_key(namespace), experiment)
         pipe.scard(experiments_key(namespace))
 
-    # Watched, so that a counter created in between is not left behind unlisted.
-    with _redis_errors():
+    def run() -> None:
+        # Watched, so that a counter created in between is not left behind unlisted.
         *_, left = cast("list[int]", client.transaction(delete, own))
         if not left:
             client.srem(NAMESPACES_KEY, namespace)
 
+    ask(client, run, REPORT_TIMEOUT_S)
+
 
 def _pipeline(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:
-    if not items:
-        return []
-    with _redis_errors(), client.pipeline(transaction=False) as pipe:
-        for item in items:
-            command(pipe, item)
-        return pipe.execute()
+    def fetch() -> list[Any]:
+        with client.pipeline(transaction=False) as pipe:
+            for item in items:
+                command(pipe, item)
+            return pipe.execute()
 
-
-@contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OSError, UnicodeError) as error:
-        raise StoreUnavailable("Redis command failed", _hint(error)) from error
-
-
-def _hint(error: Exception) -> str:
-    if isinstance(error, redis.AuthenticationError):
-        return "check redis.username and redis.password"
-    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
-        return "check that Redis is running and its address is correct, or retry later"
-    return "retry later"
+    return ask(client, fetch, REPORT_TIMEOUT_S) if items else []

@@ -12,10 +12,15 @@ from typing import Any
 
 import redis
 
+from . import deadline
+
 SSM = "ssm:"
 SECRET = "secret:"
 
 TIMEOUT_S = 3
+LIMIT_S = 6
+"""For the whole look-up. The first one of a process also imports boto3, which takes seconds on a small function; a
+function has 10 in all, unless aws.timeout_s says otherwise."""
 
 
 def is_reference(password: str | None) -> bool:
@@ -37,7 +42,8 @@ class AwsCredentialProvider(redis.CredentialProvider):
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """The password, or user name and password."""
         try:
-            username, password = _look_up(self.reference)
+            with deadline.paused():
+                username, password = deadline.within(LIMIT_S, lambda: _look_up(self.reference))
         except Exception as error:  # botocore's own classes, which are imported only when needed
             raise PasswordLookupError(f"could not read the password from {self.reference}: {error}") from error
         username = self.username or username

@@ -221,7 +221,8 @@ def test_deleting_takes_one_experiment_and_nothing_else(real):
 
 def test_a_full_redis_can_be_relieved_by_deleting(redis_server):
     connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
-    record([event for number in range(40) for event in events(3_000, variant=f"v{number}")])
+    for number in range(40):
+        record(events(3_000, variant=f"v{number}"))
     client = redis_server.client()
     client.config_set("maxmemory", client.info("memory")["used_memory"] - 200_000)
     with pytest.raises(StoreUnavailable):

@@ -3,6 +3,7 @@
 import json
 from urllib.parse import urlencode
 
+import fakeredis
 import pytest
 
 import gimel
@@ -23,7 +24,7 @@ HEADERS = {
 ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
 
 
-class Broken:
+class Broken(fakeredis.FakeRedis):
     """A Redis that fails in an unexpected way."""
 
     def pipeline(self, **options):

@@ -20,9 +20,9 @@ LAYERS = [
     {"analysis.distributions"},
     {"counters", "gateway"},
     {"connection", "packing", "limits"},
-    {"config", "overflow"},
-    {"events", "hyperloglog", "passwords", "validation"},
-    {"errors"},
+    {"config", "outages", "overflow"},
+    {"events", "hyperloglog", "passwords", "replies", "timed_connection", "validation"},
+    {"deadline", "errors"},
 ]
 OPS_LAYERS = [
     {"commands.main"},

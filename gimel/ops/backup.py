@@ -18,7 +18,7 @@ import redis
 from redis.crc import key_slot
 
 import gimel
-from gimel import counters
+from gimel import counters, replies
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import all_counters_key, counters_key, experiments_key, own_counters
 
@@ -51,7 +51,7 @@ class Summary:
 def find_namespaces(client: redis.Redis) -> list[str]:
     """The namespaces that have experiments, sorted. Raises StoreUnavailable."""
     suffix = experiments_key("").encode()
-    with counters._redis_errors():
+    with replies.as_unavailable():
         keys = [key.removesuffix(suffix) for key in client.scan_iter(b"*" + suffix, 1000, "set")]
     return sorted(as_text(name) for name in keys if b":" not in name)
 
@@ -132,7 +132,7 @@ def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[En
 
 
 def _exact(client: redis.Redis, entry: Entry) -> Iterator[Entry]:
-    with counters._redis_errors():
+    with replies.as_unavailable():
         members = client.sscan_iter(entry.full_key, count=MEMBERS)
         chunk = tuple(islice(members, MEMBERS))
         yield replace(entry, members=chunk)
@@ -141,7 +141,7 @@ def _exact(client: redis.Redis, entry: Entry) -> Iterator[Entry]:
 
 
 def _members(client: redis.Redis, key: str) -> list[bytes]:
-    with counters._redis_errors():
+    with replies.as_unavailable():
         return sorted(cast("set[bytes]", client.smembers(as_bytes(key))))
 
 

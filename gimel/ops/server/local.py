@@ -121,7 +121,7 @@ def _health() -> Answer:
     spool = overflow if isinstance(overflow, Spool) else None
     kept = {"waiting": spool.waiting, "set_aside": spool.set_aside} if spool else {}
     try:
-        counters.ping(connection.client())
+        counters.check_writable(connection.client())
     except StoreUnavailable:
         are_kept = spool is not None and not spool.is_failing
         return json_answer(503, {"redis": "does not answer", "new_events": "kept" if are_kept else "refused", **kept})

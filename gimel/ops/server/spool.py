@@ -209,7 +209,7 @@ def _track(rows: list[Row]) -> dict[int, str]:
 
 def _redis_takes_events() -> bool:
     try:
-        counters.ping(connection.client())
+        counters.check_writable(connection.client())
     except StoreUnavailable:
         return False
     return True

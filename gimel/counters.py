@@ -75,6 +75,13 @@ def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard:
     return f"{namespace}:shards:{names}:{shard}" if shard else f"{namespace}:counters:{names}"
 
 
+def listed_key(namespace: str, experiment: str, counter: Counter) -> bytes:
+    """What stands for this counter in the set of all counters."""
+    if counter.kind == "counters":
+        return counter.key
+    return counter_key(namespace, experiment, counter.goal, counter.variant).encode()
+
+
 def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
     """Set of the hashes of the uuids of one event."""
     return f"{namespace}:exact:{experiment}:{escape(goal)}:{escape(variant)}"
@@ -241,7 +248,7 @@ def _undo(
         for experiment, members in zip(experiments, found):
             own = list(own_counters(*experiment, members))
             if own:
-                pipe.srem(all_counters_key(experiment[0]), *(counter_key(*experiment, *one[2:]) for one in own))
+                pipe.srem(all_counters_key(experiment[0]), *(listed_key(*experiment, one) for one in own))
                 pipe.delete(*(counter.key for counter in own))
         for name in refused:
             if name[:2] not in experiments:
@@ -318,8 +325,8 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
             pipe.delete(*keys)  # at once: a full Redis refuses transactions until memory is freed
         pipe.multi()
         if keys:
-            listed = {counter_key(namespace, experiment, one.goal, one.variant) for one in counters}
-            pipe.srem(all_counters_key(namespace), *keys, *listed)
+            listed = {listed_key(namespace, experiment, one) for one in counters}
+            pipe.srem(all_counters_key(namespace), *listed.union(keys))
         pipe.delete(own, *keys)
         pipe.srem(experiments_key(namespace), experiment)
         pipe.scard(experiments_key(namespace))

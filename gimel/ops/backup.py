@@ -20,7 +20,7 @@ from redis.crc import key_slot
 import gimel
 from gimel import counters, replies
 from gimel.config import Config, ExperimentSettings
-from gimel.counters import all_counters_key, counters_key, experiments_key, own_counters
+from gimel.counters import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, listed_key, own_counters
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
@@ -107,9 +107,10 @@ def load(
 
 
 def _size(client: redis.Redis, namespace: str) -> dict[str, int]:
-    keys = [as_bytes(experiments_key(namespace)), as_bytes(all_counters_key(namespace))]
-    experiments, known = counters._pipeline(client, keys, lambda pipe, key: pipe.scard(key))
-    return {"experiments": experiments, "counters": known}
+    experiments = _members(client, experiments_key(namespace))
+    keys = [as_bytes(counters_key(namespace, as_text(name))) for name in experiments]
+    sizes = counters._pipeline(client, keys, lambda pipe, key: pipe.scard(key))
+    return {"experiments": len(experiments), "counters": sum(sizes)}
 
 
 def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[Entry]:
@@ -200,9 +201,11 @@ def _add(pipe: Any, entry: Entry) -> None:
     if entry.members:
         pipe.sadd(entry.full_key, *entry.members)
     if entry.key:
-        pipe.sadd(as_bytes(all_counters_key(namespace)), entry.full_key)
+        for own in own_counters(namespace, experiment, [entry.full_key]):
+            pipe.sadd(as_bytes(all_counters_key(namespace)), listed_key(namespace, experiment, own))
         pipe.sadd(as_bytes(counters_key(namespace, experiment)), entry.full_key)
     pipe.sadd(as_bytes(experiments_key(namespace)), entry.experiment)
+    pipe.sadd(NAMESPACES_KEY, entry.namespace)
 
 
 def _merge(pipe: Any, entry: Entry) -> None:

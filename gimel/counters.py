@@ -32,6 +32,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from itertools import compress
 from typing import Any, NamedTuple, cast
 
@@ -39,7 +40,7 @@ import redis
 
 from .config import Limits
 from .deadline import limit
-from .events import DEFAULT_NAMESPACE, Event
+from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import EXACT, Count, Precision, total
 from .limits import CounterName, Created, Sizes, beyond, warn
 from .outages import ask
@@ -56,8 +57,10 @@ HASH_BYTES = 8
 
 NAMESPACES_KEY = "gimel-namespaces"
 
-REPORT_TIMEOUT_S = 25
-"""A report of many counters takes longer than an event may. API Gateway waits for 29 seconds."""
+REPORT_TIMEOUT_S = 8
+"""A report of many counters takes longer than an event may; a function has 10 seconds by default."""
+
+IGNORED_KEPT_S = 2 * 86400
 
 
 class Counter(NamedTuple):
@@ -100,6 +103,11 @@ def all_counters_key(namespace: str) -> str:
 def counters_key(namespace: str, experiment: str) -> str:
     """Set of the keys of one experiment's counters."""
     return f"{namespace}:{experiment}:counter_keys"
+
+
+def ignored_key() -> str:
+    """Hash of the requests ignored today, in UTC."""
+    return f"gimel-ignored-{datetime.now(timezone.utc):%Y-%m-%d}"
 
 
 def escape(name: str) -> str:
@@ -282,10 +290,55 @@ def check_writable(client: redis.Redis) -> None:
     ask(client, queue)
 
 
+def ignore(client: redis.Redis, ignored: Collection[tuple[str, str]]) -> None:
+    """Count a request ignored today, once for each of these namespaces and reasons, in one round trip.
+
+    A namespace without experiments, which a stranger may have invented, is counted under the name of none, in two
+    further round trips. Raises StoreUnavailable.
+    """
+    key = ignored_key()
+
+    def write() -> None:
+        with client.pipeline(transaction=False) as pipe:
+            for namespace, reason in ignored:
+                pipe.hincrby(key, f"{reason} {namespace}", 1)
+            pipe.expire(key, IGNORED_KEPT_S)
+            new = [one for one, times in zip(ignored, pipe.execute()) if times == 1]
+            for namespace, _ in new:
+                pipe.exists(experiments_key(namespace))
+            invented = [one for one, is_known in zip(new, pipe.execute()) if not is_known]
+            for namespace, reason in invented:
+                pipe.hdel(key, f"{reason} {namespace}")
+                pipe.hincrby(key, f"{reason} ", 1)
+            pipe.execute()
+
+    ask(client, write)
+
+
 def experiments(client: redis.Redis, namespace: str) -> list[str]:
     """The names of all experiments, sorted, in one round trip. Raises StoreUnavailable."""
-    members = ask(client, lambda: client.smembers(experiments_key(namespace)), REPORT_TIMEOUT_S)
-    return sorted(member.decode("utf-8", "replace") for member in cast("set[bytes]", members))
+    return overview(client, namespace)[0]
+
+
+def overview(client: redis.Redis, namespace: str) -> tuple[list[str], dict[str, int]]:
+    """The names of all experiments, sorted, and how many requests were ignored today, by reason; in one round trip.
+
+    Requests for names that are no namespace count for every namespace. Raises StoreUnavailable.
+    """
+    fields = [(reason, name) for reason in REASONS for name in (namespace, "")]
+
+    def fetch() -> list[Any]:
+        with client.pipeline(transaction=False) as pipe:
+            pipe.smembers(experiments_key(namespace))
+            pipe.hmget(ignored_key(), [" ".join(one) for one in fields])
+            return pipe.execute()
+
+    members, counted = ask(client, fetch, REPORT_TIMEOUT_S)
+    ignored: defaultdict[str, int] = defaultdict(int)
+    for (reason, _), value in zip(fields, counted):
+        if value:
+            ignored[reason] += int(value)
+    return sorted(name.decode("utf-8", "replace") for name in members), dict(ignored)
 
 
 def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str, Counts]:

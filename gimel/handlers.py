@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from . import connection, counters
-from .errors import StoreUnavailable, TooLarge
+from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
     HINT,
     Batch,
@@ -39,6 +40,8 @@ def track(request: Request) -> Answer:
     batch = read_batch(request.items, settings.unlisted)
     if batch.accepted:
         batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
+    if batch.ignored:
+        _count_ignored(batch)
     return _tracked(batch, request.is_list)
 
 
@@ -63,7 +66,7 @@ def all(request: Request) -> Answer:
     scope = read_scope(request.params)
     control = read_control(request.params)
     limit, after = read_page(request.params)
-    names = counters.experiments(connection.client(), namespace)
+    names, ignored = counters.overview(connection.client(), namespace)
     if scope:
         # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
@@ -78,7 +81,7 @@ def all(request: Request) -> Answer:
         elif size > MAX_REPORT_BYTES:
             raise TooLarge(f"the report has more than {MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(reports) - 1] if 0 < len(reports) < len(names) else None
-    return Answer([{"meta": {"scope": scope, "next": following}}, *reports])
+    return Answer([{"meta": {"scope": scope, "ignored": ignored, "next": following}}, *reports])
 
 
 @endpoint("DELETE")
@@ -103,6 +106,12 @@ def _count(events: list[Event], from_queue: bool) -> list[Event]:
             raise
         overflow.keep(events)
         return []
+
+
+def _count_ignored(batch: Batch) -> None:
+    """Count the request as ignored today. It is answered the same if that fails."""
+    with suppress(GimelError):
+        counters.ignore(connection.client(), sorted({(event.namespace, reason) for event, reason in batch.ignored}))
 
 
 def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 
 import gimel
-from gimel import config, connection
+from gimel import config, connection, counters
 from gimel.errors import BadRequest
 from gimel.events import HINT
 from gimel.gateway import FORM, to_json
@@ -178,7 +178,7 @@ class TestRestApi:
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert (answer["statusCode"], answer["body"]) == (200, "null")
         assert answer["headers"]["X-Gimel-Ignored"] == "experiment"
-        assert fake.dbsize() == 0
+        assert fake.keys() == [counters.ignored_key()]
 
     def test_the_reasons_why_events_are_ignored_are_named_together(self, fake):
         own = config.ExperimentSettings(variants=frozenset({"red"}), goals=frozenset({"buy"}))
@@ -285,9 +285,9 @@ class TestFlat:
         assert plain(gimel.experiment({"experiment": "button color"})) == [
             {"goal": "buy", "results": [{"label": "red", "successes": 1, "trials": 1}]}
         ]
-        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None, "next": None}}
+        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None, "ignored": {}, "next": None}}
         assert gimel.delete({"experiment": "button color", "namespace": "alephbet"}) is None
-        assert gimel.all({}) == [{"meta": {"scope": None, "next": None}}]
+        assert gimel.all({}) == [{"meta": {"scope": None, "ignored": {}, "next": None}}]
 
     @pytest.mark.parametrize("event", [{}, {**EVENT, "uuid": ""}, None, []])
     def test_a_mistake_fails_the_invocation(self, fake, event):
@@ -295,7 +295,7 @@ class TestFlat:
             gimel.track(event, None)
 
     def test_an_event_that_is_no_object_has_no_parameters(self, fake):
-        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None, "next": None}}]
+        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None, "ignored": {}, "next": None}}]
 
     def test_a_mistake_is_described_in_json(self, fake):
         with pytest.raises(BadRequest) as caught:

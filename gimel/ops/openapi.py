@@ -137,6 +137,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     }
     if about.body:
         operation["requestBody"] = about.body
+    if about.body or (method == "GET" and endpoint.needs_key):
         errors["413"] = "TooLarge"
     responses = {status: _ref("responses", name) for status, name in sorted(errors.items())}
     return operation | {"responses": {"200": answer, **responses}}
@@ -181,6 +182,12 @@ def _parameters() -> Json:
         "namespace": query("namespace", _name(required=False, pattern=NAMESPACE_PATTERN), FIELDS["namespace"]),
         "experiment": query("experiment", {"type": "string", "minLength": 1}, FIELDS["experiment"], required=True),
         "scope": query("scope", TEXT, "Only these experiments, separated by commas; default: all."),
+        "limit": query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": 999_999},
+            "At most so many experiments, or fewer where they are large; default: all.",
+        ),
+        "after": query("after", TEXT, "Only experiments that follow this name: the `next` of the page before."),
         "control": query(
             "control",
             TEXT,
@@ -216,7 +223,7 @@ def _responses() -> Json:
         ),
         "Forbidden": error("The API key is missing or wrong.", "Error", "GatewayError"),
         "OtherMethod": error("Another method than those described here.", "Error"),
-        "TooLarge": error("The body is too large: send fewer events at a time.", "Error", "GatewayError"),
+        "TooLarge": error("The request or the answer is too large; the hint says what to do.", "Error", "GatewayError"),
         "TooManyRequests": error(
             "The API's throttle is reached: send the same request again later.", "Error", "GatewayError"
         ),
@@ -337,7 +344,22 @@ def _schemas() -> Json:
             notes=_described(TEXTS, "Sentences about what does not fit together."),
             goals=_list_of(_schema("Goal")),
         ),
-        "Meta": _object("The first item of the list.", meta=_object("What was asked for.", scope=TEXT_OR_NULL)),
+        "Meta": _object(
+            "The first item of the list.",
+            meta={
+                **_object(
+                    "What the list is about.",
+                    scope=_described(TEXT_OR_NULL, "The `scope` that was asked for."),
+                    next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
+                    ignored={
+                        "type": "object",
+                        "description": "How many requests were ignored today (UTC), by the reason.",
+                        "additionalProperties": COUNT,
+                    },
+                ),
+                "required": ["scope", "next"],
+            },
+        ),
     }
 
 
@@ -387,8 +409,8 @@ OPERATIONS = {
     ),
     ("GET", "/experiments"): Operation(
         "Report all experiments",
-        "A list: first `meta`, then the experiments, sorted by name.",
-        ("namespace", "scope", "control"),
+        "A list: first `meta`, then the experiments, sorted by name. With `limit`, it has pages.",
+        ("namespace", "scope", "control", "limit", "after"),
         # Not `prefixItems`, which few code generators understand.
         _list_of({"anyOf": [_schema("Meta"), _schema("Experiment")]}, minItems=1),
     ),

@@ -20,7 +20,7 @@ from redis.crc import key_slot
 import gimel
 from gimel import counters, replies
 from gimel.config import Config, ExperimentSettings
-from gimel.counters import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, listed_key, own_counters
+from gimel.counters import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
@@ -44,7 +44,7 @@ class Summary:
 
     namespaces: set[str] = field(default_factory=set)
     experiments: int = 0
-    counters: int = 0
+    counters: set[bytes] = field(default_factory=set)
     settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ def export(
         for namespace in namespaces:
             for entry in _count_up(summary, _entries(client, namespace, config)):
                 yield entry
-                progress(min(summary.counters, total), total)
+                progress(min(len(summary.counters), total), total)
 
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     header = {"version": gimel.__version__, "created": created, "namespaces": sizes}
@@ -161,13 +161,12 @@ def _settings(config: Config, experiment: str) -> dict[str, Any]:
 
 
 def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The same entries, counted in `summary`. The entries of one counter follow each other."""
-    last = None
+    """The same entries, counted in `summary`."""
     for entry in entries:
         summary.namespaces.add(as_text(entry.namespace))
         summary.experiments += not entry.key
-        summary.counters += bool(entry.key) and entry.full_key != last
-        last = entry.full_key
+        if entry.key:
+            summary.counters.add(entry.listed_key)
         yield entry
 
 
@@ -201,8 +200,7 @@ def _add(pipe: Any, entry: Entry) -> None:
     if entry.members:
         pipe.sadd(entry.full_key, *entry.members)
     if entry.key:
-        for own in own_counters(namespace, experiment, [entry.full_key]):
-            pipe.sadd(as_bytes(all_counters_key(namespace)), listed_key(namespace, experiment, own))
+        pipe.sadd(as_bytes(all_counters_key(namespace)), entry.listed_key)
         pipe.sadd(as_bytes(counters_key(namespace, experiment)), entry.full_key)
     pipe.sadd(as_bytes(experiments_key(namespace)), entry.experiment)
     pipe.sadd(NAMESPACES_KEY, entry.namespace)

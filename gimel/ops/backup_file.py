@@ -21,7 +21,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gimel.counters import own_counters
+from gimel.counters import listed_key, own_counters
 from gimel.errors import GimelError
 
 KIND = "counts of Gimel"
@@ -60,6 +60,13 @@ class Entry:
     def full_key(self) -> bytes:
         """The counter's key in Redis."""
         return b"%s:%s" % (self.namespace, self.key)
+
+    @property
+    def listed_key(self) -> bytes:
+        """The key under which the counter stands among all counters, whatever keys it has."""
+        namespace, experiment = as_text(self.namespace), as_text(self.experiment)
+        (own,) = own_counters(namespace, experiment, [self.full_key])
+        return as_bytes(listed_key(namespace, experiment, own))
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""

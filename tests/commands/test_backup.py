@@ -411,7 +411,7 @@ class TestTheFile:
         program = (
             "import os, signal, sys; from pathlib import Path\n"
             "from gimel import connection; from gimel.ops import backup\n"
-            "die = lambda done, total: done > 40 and os.kill(os.getpid(), signal.SIGKILL)\n"
+            "die = lambda done, total: done > 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
             "found = connection.settings(), connection.client()\n"
             "backup.export(found[1], ['alephbet', 'odd'], Path(sys.argv[1]), found[0], die)"
         )
@@ -454,7 +454,7 @@ class TestCommands:
         return source
 
     def test_say_what_they_did(self, here, start, monkeypatch, tmp_path):
-        told = "3 experiments with 55 counters of namespace alephbet"
+        told = "3 experiments with 10 counters of namespace alephbet"
         assert run("export", "f.gz").stdout == f"Exported {told} to f.gz\n"
         target = start()
         monkeypatch.setenv("GIMEL_REDIS_URL", target.url)

@@ -53,7 +53,7 @@ def import_(file: Path, into: str | None, merge: bool, config_file: Path | None,
 
 
 def _told(summary: backup.Summary) -> str:
-    counts = f"{summary.experiments:,} experiments with {summary.counters:,} counters"
+    counts = f"{summary.experiments:,} experiments with {len(summary.counters):,} counters"
     return f"{counts} of namespace {', '.join(sorted(summary.namespaces))}"
 
 

@@ -164,6 +164,12 @@ def test_a_narrower_terminal_breaks_figures_and_cuts_none_off():
     assert "> 99.9 %" in output
 
 
+def test_the_page_tells_the_same_reasons_in_the_same_words():
+    script = (FOLDER / "ignored.js").read_text()
+    assert dict(re.findall(r'^  (\w+): "(.*)",$', script, re.MULTILINE)) == formats.IGNORED
+    assert f'"{formats.RAISE_IT}"' in script
+
+
 def test_the_page_reads_no_field_that_a_row_lacks():
     read = {field for path in FOLDER.glob("*.js") for field in re.findall(r"\brow\.(\w+)", path.read_text())}
     assert "uplift_interval" in read

@@ -29,7 +29,7 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
   // After the frame in which they are painted.
   requestAnimationFrame(() => setTimeout(() => {
-    const asked = performance.getEntriesByType("resource").find(each => each.name.includes("/experiments?"));
+    const asked = performance.getEntriesByType("resource").findLast(each => each.name.includes("/experiments?"));
     window.drawn = performance.now() - asked.responseEnd;
   }));
 }).observe(document, {childList: true, subtree: true});

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -66,13 +65,13 @@ def test_a_slow_answer_to_an_old_question_is_not_shown(server, visit):
     page = visit(address(server, namespace="elsewhere"))
     page.wait_for_load_state("networkidle")
     held = []
-    page.route("**/experiments?namespace=old", lambda route: held.append(route))
+    page.route("**/experiments?namespace=old&*", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=old'")
     expect(page.get_by_text("Loading the report…")).to_be_visible()
     wait_for(lambda: page.evaluate("true") and held, "the question")
     page.evaluate("location.hash = 'namespace=new'")
     expect(page.locator("#experiment h2")).to_have_text("new question")
-    with page.expect_response("**/experiments?namespace=old"):
+    with page.expect_response("**/experiments?namespace=old&*"):
         held[0].continue_()
     expect(page.locator("#experiment h2")).to_have_text("new question")
 
@@ -108,14 +107,18 @@ def test_a_redis_that_does_not_answer_is_reported_in_the_servers_words(serve, re
     expect(page.locator("#state")).to_contain_text("Could not store or read counts")
 
 
-def test_a_variant_without_a_weight_is_left_out_with_a_note(serve, visit, tmp_path):
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps({"experiments": {"sizes": {"weights": {"large": 1, "small": 1}}}}))
-    server = serve("--config", str(config))
-    visitors(server, "sizes", {"large": (60, {"buy": 6}), "small": (62, {"buy": 9}), "smal": (1, {"buy": 1})})
-    page = visit(address(server, experiment="sizes"))
-    expect(page.locator("#experiment p.note").first).to_contain_text("smal has no weight in config.json")
-    expect(row(goal(page, "buy"), "smal")).to_contain_text("Not compared")
+@pytest.mark.parametrize("width", [1400, 390])
+def test_an_unexpected_label_stands_apart_and_is_compared_with_nothing(server, visit, width):
+    arms = {"!evil": (1, {"buy": 1}), "large": (60, {"buy": 6}), "small": (62, {"buy": 9})}
+    visitors(server, "sizes", arms, namespace="strays")
+    page = visit(address(server, namespace="strays", experiment="sizes"), viewport={"width": width, "height": 900})
+    expect(page.locator("#experiment p.note").first).to_contain_text("!evil has far too few visitors for a variant")
+    expect(page.locator("#experiment p.quiet").first).to_contain_text("122 participants · 2 variants")
+    for table in (page.locator("table.split"), goal(page, "buy")):
+        expect(table.locator("tbody").first.locator("tr").last).to_contain_text("!evilunexpected")
+    expect(page.locator("table.split").locator("tr.unexpected .number")).to_have_text(["1", "–", "–"])
+    expect(row(goal(page, "buy"), "!evil").locator(".plot")).to_have_count(0)
+    assert page.locator("#control option").all_inner_texts() == ["large", "small"]
     expect(page.locator("div.alarm")).to_have_count(0)
 
 

@@ -4,6 +4,7 @@ import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
 import { capitalize, h } from "./elements.js";
 import { experimentPane } from "./experiment.js";
+import { ignoredToday } from "./ignored.js";
 import { filterAndSort, listTable } from "./list.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
@@ -19,6 +20,8 @@ const hide = (id, isHidden) => part(id).toggleAttribute("hidden", Boolean(isHidd
 
 let view = readView();
 let items = null; // the last report read of the view's namespace
+let isWhole = false; // or only its first pages, while the others are on their way
+let ignored = {}; // how many requests were, today
 let readAt = null;
 let failure = null; // why the last read failed
 let server = null; // what it says about itself
@@ -36,20 +39,28 @@ async function read() {
     if (thisRead !== lastRead) return;
     server = answer;
     if (server?.needs_key && !apiKey.get()) throw problem("key", "API key required");
-    fresh = await report(view);
+    fresh = await report(view, soFar => thisRead === lastRead && !isWhole && drawFirst(soFar));
   } catch (caught) {
     error = caught;
   }
   if (thisRead !== lastRead) return;
   document.body.classList.remove("reading");
   failure = error;
+  if (!fresh && !isWhole) items = null;
   if (fresh) {
-    items = fresh;
+    ({items, ignored} = fresh);
+    isWhole = true;
     readAt = new Date();
     remember(view.namespace);
   }
   draw();
   if (!snapshot) timer = setTimeout(readIfVisible, REFRESH_MS);
+}
+
+// The first pages of a report, while there is none yet.
+function drawFirst(soFar) {
+  items = soFar;
+  draw();
 }
 
 function readIfVisible() {
@@ -66,7 +77,7 @@ function draw() {
   hide("state", !state);
   hide("overview", state);
   hide("experiment", state);
-  hide("export", state || snapshot);
+  hide("export", state || snapshot || !isWhole);
   patch(part("state"), state);
   document.body.classList.toggle("one", !state && Boolean(view.experiment));
   if (!state) drawResults();
@@ -78,18 +89,21 @@ function draw() {
 function insteadOfResults() {
   if (needsKey()) return keyForm(Boolean(apiKey.get()), useKey);
   if (items === null) return failure ? noReport(failure, read) : loading();
-  return items.length === 0 && !view.experiment ? nothingTracked(view.namespace, server) : null;
+  return items.length === 0 && !view.experiment ? nothingTracked(view.namespace, server, ignored) : null;
 }
 
 function drawResults() {
   const matches = filterAndSort(items, view.search, view.sort);
   const item = view.experiment ? items.find(each => each.experiment === view.experiment) : matches[0];
-  const all = plural(items.length, "experiment");
+  const all = `${plural(items.length, "experiment")}${isWhole ? "" : " so far"}`;
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
   patch(part("list"), matches.length || !view.search
     ? listTable(matches, item?.experiment, view.sort)
     : nothingMatches(view.search, clearSearch));
-  if (item) {
+  patch(part("ignored"), ignoredToday(ignored));
+  if (!isWhole && !(view.experiment && item)) {
+    patch(part("experiment"), loading());
+  } else if (item) {
     patch(part("experiment"), experimentPane(item, snapshot ? null : {
       // Until the answer comes, a control just chosen stays chosen.
       control: (!failure && view.experiment && view.control) || item.control,
@@ -110,7 +124,7 @@ function drawFreshness() {
   document.body.classList.toggle("old", isOld);
   hide("demo", !server?.is_demo);
   patch(part("freshness"), snapshot ? `Snapshot of ${dateAndTime(new Date(snapshot.read_at))}`
-    : items !== null ? ["Updated ", h("time", null, timeOfDay(readAt))] : null);
+    : isWhole ? ["Updated ", h("time", null, timeOfDay(readAt))] : null);
 }
 
 function useKey(text) {
@@ -153,7 +167,7 @@ function viewChanged() {
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;
   const isOther = view.namespace !== before.namespace;
-  if (isOther) items = null;
+  if (isOther) [items, isWhole, ignored] = [null, false, {}];
   // A control is chosen for one experiment only, so leaving that experiment changes its figures too.
   const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment);
   draw();
@@ -199,7 +213,7 @@ async function exportAs(form) {
   part("export").open = false;
   try {
     const read_at = readAt.toISOString();
-    await download(form, {namespace: view.namespace, read_at, view: location.hash.slice(1), report: items});
+    await download(form, {namespace: view.namespace, read_at, view: location.hash.slice(1), ignored, report: items});
   } catch (error) {
     patch(part("banner"), `Export failed: ${error.message}.`);
     hide("banner", false);

@@ -4,7 +4,7 @@ import { h, isolated, s, sentence } from "./elements.js";
 import { goalSection } from "./goal.js";
 import { plural } from "./numbers.js";
 import { splitSection } from "./split.js";
-import { participants } from "./verdicts.js";
+import { participants, variants } from "./verdicts.js";
 import { address } from "./view.js";
 
 // `actions` are what can be done with it, and the control chosen; a snapshot has none.
@@ -14,9 +14,9 @@ export function experimentPane(item, actions) {
       h("a", {class: "back", href: address({experiment: "", control: ""})}, "All experiments"),
       h("h2", {id: "experiment-title", tabindex: "-1"}, isolated(item.experiment)),
       h("p", {class: "quiet"}, plural(participants(item), "participant"), " · ",
-        plural(item.participants.length, "variant"), " · ", plural(item.goals.length, "goal")),
+        plural(variants(item).length, "variant"), " · ", plural(item.goals.length, "goal")),
       h("div", {class: "acts"},
-        item.participants.length > 1 ? controlChoice(item, actions) : null,
+        variants(item).length > 1 ? controlChoice(item, actions) : null,
         actions ? h("button", {type: "button", class: "plain danger", onclick: actions.remove}, "Delete…") : null)),
     splitSection(item),
     item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,
@@ -29,7 +29,7 @@ function controlChoice(item, actions) {
   if (!actions) return h("p", null, "Compared with ", isolated(item.control, {class: "strong"}));
   return h("label", {class: "field"}, "Compared with",
     h("select", {id: "control", onchange: event => actions.choose(event.target.value)},
-      item.participants.map(({label}) => h("option", {value: label, selected: label === actions.control}, label))));
+      variants(item).map(({label}) => h("option", {value: label, selected: label === actions.control}, label))));
 }
 
 function legend() {

@@ -6,13 +6,13 @@ import {
   signedPercent,
 } from "./numbers.js";
 import { Scale, axis, bars } from "./plot.js";
-import { column, controlFirst, figure, table, variantHeader } from "./tables.js";
+import { column, figure, inOrder, kind, table, variantHeader } from "./tables.js";
 import { chip } from "./verdicts.js";
 
 const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 
 export function goalSection(goal, item, index) {
-  const labels = controlFirst(goal.results.map(row => row.label), item);
+  const labels = inOrder(goal.results.map(row => row.label), item);
   const rows = labels.map(label => goal.results.find(row => row.label === label));
   const title = `goal-${index}`;
   const isCompared = rows.some(row => row.difference_interval);
@@ -29,9 +29,10 @@ export function goalSection(goal, item, index) {
 
 function proportionTable(rows, item, isCompared) {
   const control = rows.find(row => row.label === item.control);
-  const digits = sharedDecimals(rows.map(row => halfWidth(row.rate_interval)));
-  const upliftDigits = sharedDecimals(rows.map(row => halfWidth(row.uplift_interval)));
-  const scale = isCompared ? new Scale(rows, control?.rate) : null;
+  const variants = rows.filter(row => kind(row.label, item) !== "unexpected");
+  const digits = sharedDecimals(variants.map(row => halfWidth(row.rate_interval)));
+  const upliftDigits = sharedDecimals(variants.map(row => halfWidth(row.uplift_interval)));
+  const scale = isCompared ? new Scale(variants, control?.rate) : null;
   const head = [
     column("Variant", "variant-head"), column("Reached", "number reached"),
     column("Conversion rate", "number rate", "95 % interval"),
@@ -44,7 +45,7 @@ function proportionTable(rows, item, isCompared) {
   ];
   return table(isCompared ? "figures compared" : "figures", head, rows.map(row => variantRow(row, item,
     // With two variants, the goal's chip says it all.
-    rows.length > 2 && row.verdict && row !== control
+    variants.length > 2 && variants.includes(row) && row.verdict && row !== control
       ? chip(row.verdict.state, COMPARED_WITH_CONTROL[row.verdict.state]) : null,
     reached(row, "of"),
     figure("Rate", percent(row.rate, digits), range(row.rate_interval, end => percent(end, digits))),
@@ -90,8 +91,7 @@ function allFigures(rows, item) {
 }
 
 function variantRow(row, item, mark, ...cells) {
-  const kind = row.label === item.control ? "control" : null;
-  return h("tr", {key: row.label, class: kind}, variantHeader(row.label, item, mark), cells);
+  return h("tr", {key: row.label, class: kind(row.label, item)}, variantHeader(row.label, item, mark), cells);
 }
 
 function reached(row, preposition) {

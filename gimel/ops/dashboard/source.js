@@ -1,6 +1,7 @@
 // Where reports come from: the server of this page, or the page itself if it is a snapshot.
 
 const TIMEOUT_MS = 40000;
+const PAGE = 100; // experiments in one answer
 
 const inlined = document.getElementById("snapshot");
 export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
@@ -69,13 +70,29 @@ function complete(item) {
   return {...item, participants, control: item.control ?? participants[0]?.label ?? null};
 }
 
-// The experiments of a namespace. A control that was chosen applies to one experiment; the others keep theirs.
-export async function report({namespace, experiment, control}) {
-  if (snapshot) return snapshot.report.map(complete);
-  const queries = [{namespace}];
-  if (experiment && control) queries.push({namespace, scope: experiment, control});
-  const answers = await Promise.all(queries.map(query => request("experiments", query)));
-  const [all, one] = answers.map(text => JSON.parse(text).filter(item => item.experiment).map(complete));
-  const chosen = one?.find(item => item.experiment === experiment);
-  return all.map(item => chosen && item.experiment === experiment ? chosen : item);
+// The experiments of a namespace, and how many requests were ignored today. A control that was chosen applies to one
+// experiment; the others keep theirs. `soFar` is called with the experiments read until then, if there are more.
+export async function report({namespace, experiment, control}, soFar) {
+  if (snapshot) return {items: snapshot.report.map(complete), ignored: snapshot.ignored || {}};
+  const isChosen = experiment && control;
+  const [all, one] = await Promise.all([
+    pages({namespace}, soFar),
+    isChosen ? pages({namespace, scope: experiment, control}) : null,
+  ]);
+  const chosen = one?.items.find(item => item.experiment === experiment);
+  return {...all, items: all.items.map(item => chosen && item.experiment === experiment ? chosen : item)};
+}
+
+// A server that knows no pages answers with all experiments at once, and names no next one.
+async function pages(params, soFar) {
+  const items = [];
+  const page = {limit: PAGE};
+  for (;;) {
+    const answer = JSON.parse(await request("experiments", {...params, ...page}));
+    items.push(...answer.filter(item => item.experiment).map(complete));
+    const {next, ignored} = answer.find(item => item.meta)?.meta || {};
+    if (!next || next === page.after) return {items, ignored: ignored || {}};
+    page.after = next;
+    soFar?.([...items]);
+  }
 }

@@ -2,15 +2,15 @@
 
 import { h, icon, s, sentence, withNames } from "./elements.js";
 import { count, percent } from "./numbers.js";
-import { column, controlFirst, figure, table, variantHeader } from "./tables.js";
+import { column, figure, inOrder, kind, table, variantHeader } from "./tables.js";
 import { participants } from "./verdicts.js";
 
 export function splitSection(item) {
   const everyone = participants(item);
   const expected = new Map((item.sample_ratio?.expected || []).map(each => [each.label, each.share]));
   const trials = new Map(item.participants.map(variant => [variant.label, variant.trials]));
-  const labels = controlFirst(new Set([...trials.keys(), ...expected.keys()]), item);
-  const shareOf = label => everyone ? (trials.get(label) || 0) / everyone : null;
+  const labels = inOrder(new Set([...trials.keys(), ...expected.keys()]), item);
+  const shareOf = label => everyone && kind(label, item) !== "unexpected" ? (trials.get(label) || 0) / everyone : null;
   const widest = Math.max(...expected.values(), ...labels.map(shareOf));
   const digits = everyone >= 5000 ? 1 : 0;
   return h("section", {class: "card", "aria-labelledby": "split-title"},
@@ -18,12 +18,12 @@ export function splitSection(item) {
     alarm(item, labels),
     table("figures split",
       [column("Variant"), ["Participants", "Share", "Expected"].map(title => column(title, "number")), h("td", {class: "wide"})],
-      labels.map(label => h("tr", {key: label},
+      labels.map(label => h("tr", {key: label, class: kind(label, item)},
         variantHeader(label, item),
         figure("Participants", count(trials.get(label) || 0)),
         figure("Share", percent(shareOf(label), digits)),
         figure("Expected", percent(expected.get(label), digits)),
-        h("td", {class: "wide"}, bar(shareOf(label) || 0, expected.get(label), widest))))));
+        h("td", {class: "wide"}, shareOf(label) === null ? null : bar(shareOf(label), expected.get(label), widest))))));
 }
 
 function alarm(item, labels) {

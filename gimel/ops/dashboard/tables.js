@@ -21,13 +21,21 @@ export function figure(title, text, below) {
 
 export function variantHeader(label, item, ...more) {
   return h("th", {scope: "row", role: "rowheader", class: "variant"}, h("span", {class: "labels"},
-    isolated(label, tooltip(label)), label === item.control ? h("span", {class: "tag"}, "control") : null, more));
+    isolated(label, tooltip(label)), kind(label, item) ? h("span", {class: "tag"}, kind(label, item)) : null, more));
 }
 
 export function tooltip(name) {
   return {title: name.length > LONG ? name : null};
 }
 
-export function controlFirst(labels, item) {
-  return [...labels].sort((a, b) => (b === item.control) - (a === item.control) || compareNames(a, b));
+// What distinguishes a label from the other variants; also the class of its row.
+export function kind(label, item) {
+  if (label === item.control) return "control";
+  return item.participants.some(one => one.label === label && one.unexpected) ? "unexpected" : null;
+}
+
+// In the order of a table: the control, the other variants, and then the labels that are none.
+export function inOrder(labels, item) {
+  const rank = new Map([...labels].map(label => [label, ["control", null, "unexpected"].indexOf(kind(label, item))]));
+  return [...labels].sort((a, b) => rank.get(a) - rank.get(b) || compareNames(a, b));
 }

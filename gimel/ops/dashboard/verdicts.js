@@ -32,6 +32,11 @@ export function warnings(item) {
   return [...split, ...(item.notes || [])];
 }
 
+// Without the labels that are not variants of the experiment.
+export function variants(item) {
+  return item.participants.filter(one => !one.unexpected);
+}
+
 export function participants(item) {
-  return item.participants.reduce((sum, variant) => sum + variant.trials, 0);
+  return variants(item).reduce((sum, variant) => sum + variant.trials, 0);
 }

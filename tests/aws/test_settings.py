@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
+from botocore.session import Session
+from botocore.validate import ParamValidator
 
 from gimel.errors import ConfigError
 from gimel.ops.aws import desired, settings, wiring
@@ -129,3 +132,26 @@ def test_no_two_deployments_share_a_function_name():
 )
 def test_the_password_is_removed_from_any_part_of_a_url(url, kept, password):
     assert desired._without_password(url) == (kept, password)
+
+
+def test_the_rule_for_aws_waf_in_the_documentation_is_valid():
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    section = text.partition("## Floods and forgers")[2]
+    rules = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    rule = rules[0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]["ByteMatchStatement"]
+    assert base64.b64decode(rule["SearchString"]) == b"/track"
+    shape = Session().get_service_model("wafv2").operation_model("CreateWebACL").input_shape
+    visibility = rules[0]["VisibilityConfig"]
+    call = {"Name": "gimel", "Scope": "REGIONAL", "DefaultAction": {"Allow": {}}, "VisibilityConfig": visibility}
+    assert not ParamValidator().validate({**call, "Rules": rules}, shape).has_errors()
+
+
+@pytest.mark.parametrize(("section", "durable"), [({}, True), ({"durable": False}, False), ({"durable": None}, True)])
+def test_events_are_queued_unless_that_is_switched_off(section, durable):
+    assert settings.read(section, []).durable == durable
+
+
+def test_in_a_vpc_events_are_queued_only_if_asked_for():
+    vpc = {"vpc": {"subnet_ids": ["subnet-1"], "security_group_ids": ["sg-1"]}}
+    assert not settings.read(vpc, []).durable
+    assert settings.read({**vpc, "durable": True}, []).durable

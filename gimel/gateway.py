@@ -245,8 +245,10 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
         **answer.headers,
     }
     text = "" if answer.status == 204 else to_json(answer.value)
+    # Without an Accept header, a REST API sends base64 as it is.
+    encodings = call.headers.get("accept-encoding", "") if call.headers.get("accept") else ""
     try:
-        body = pack(text, call.headers.get("accept-encoding", ""))
+        body = pack(text, encodings)
     except TooLarge as error:
         return _respond(call, _too_large(error))
     for name, value in body.headers.items():

@@ -42,7 +42,7 @@ def pack(text: str, accept_encoding: str) -> Body:
         return Body(packed, {"Content-Encoding": "gzip", **vary}, True)
     # Lambda wraps the text in JSON once more, where quotes and characters beyond ASCII take more room.
     if size > MAX_BYTES or len(json.dumps(text)) > MAX_BYTES:
-        raise TooLarge(f"the answer has {_megabytes(size)}", f"send Accept-Encoding: gzip; or {NARROW}")
+        raise TooLarge(f"the answer has {_megabytes(size)}", f"send Accept: */* and Accept-Encoding: gzip; or {NARROW}")
     return Body(text, vary)
 
 

@@ -16,6 +16,7 @@ from gimel.packing import GZIP_FROM, MAX_BYTES, accepts_gzip, pack
 from .calls import make_http_event, make_rest_event, read
 
 LAMBDA_LIMIT = 6_291_556
+ANY = {"Accept": "*/*"}
 
 
 def noise(size):
@@ -30,7 +31,7 @@ def answer_large(request):
 
 def test_a_large_answer_is_compressed_for_those_who_take_it():
     for event in (make_rest_event, make_http_event):
-        answer = answer_large(event(query={"size": "100000"}, headers={"Accept-Encoding": "br, gzip;q=0.8"}))
+        answer = answer_large(event(query={"size": "100000"}, headers={**ANY, "Accept-Encoding": "br, gzip;q=0.8"}))
         assert (answer["isBase64Encoded"], answer["headers"]["Content-Encoding"]) == (True, "gzip")
         assert answer["headers"]["Vary"] == "Accept-Encoding"
         assert json.loads(gzip.decompress(base64.b64decode(answer["body"]))) == ["x" * 100_000]
@@ -43,13 +44,19 @@ def test_others_get_it_as_it_is():
     assert answer["headers"]["Vary"] == "Accept-Encoding"  # a cache must not give this answer to others
 
 
+def test_a_client_that_does_not_say_what_it_accepts_gets_it_as_it_is():
+    # API Gateway would send it base64 that nothing decodes.
+    answer = answer_large(make_rest_event(query={"size": "100000"}, headers={"Accept-Encoding": "gzip"}))
+    assert (answer["isBase64Encoded"], read(answer)) == (False, ["x" * 100_000])
+
+
 def test_that_an_answer_depends_on_the_origin_is_said_too():
     connection.use(config.Config(cors_origins=("https://a.example",)))
     assert answer_large(make_rest_event(query={"size": "100000"}))["headers"]["Vary"] == "Origin, Accept-Encoding"
 
 
 def test_a_small_answer_is_never_compressed(fake):
-    answer = gimel.all(make_rest_event(headers={"accept-encoding": "gzip"}))
+    answer = gimel.all(make_rest_event(headers={**ANY, "accept-encoding": "gzip"}))
     assert answer["isBase64Encoded"] is False
     assert "Vary" not in answer["headers"]
 
@@ -81,10 +88,12 @@ def test_what_is_too_large_to_carry_is_refused_with_its_size_and_a_way_out():
     assert answer["statusCode"] == 413
     assert read(answer) == {
         "error": "the answer has 6.0 MB",
-        "hint": "send Accept-Encoding: gzip; or ask /experiments for a page with limit=NUMBER and after=NAME, or for"
-        " some experiments with scope=NAME,NAME",
+        "hint": "send Accept: */* and Accept-Encoding: gzip; or ask /experiments for a page with limit=NUMBER and "
+        "after=NAME, or for some experiments with scope=NAME,NAME",
     }
-    compressed = answer_large(make_rest_event(query={"size": str(MAX_BYTES)}, headers={"Accept-Encoding": "gzip"}))
+    compressed = answer_large(
+        make_rest_event(query={"size": str(MAX_BYTES)}, headers={**ANY, "Accept-Encoding": "gzip"})
+    )
     assert compressed["statusCode"] == 200
 
 

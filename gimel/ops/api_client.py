@@ -62,7 +62,7 @@ def request(url: str, api_key: str | None, path: str, params: Mapping[str, str],
     base = base_url(url)
     # Python encodes headers as Latin-1, which sends these bytes unchanged.
     headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
-    headers["Accept-Encoding"] = "gzip"
+    headers |= {"Accept": "application/json", "Accept-Encoding": "gzip"}
     asked = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
     try:
         with _opener.open(asked, timeout=TIMEOUT_S) as answer:

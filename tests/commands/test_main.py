@@ -139,7 +139,7 @@ def test_a_compressed_answer_is_read(tracked, serve, redis_server):
         gimel.track({**EVENT, "experiment": "large", "event": f"goal {number}"})
     server = serve(GIMEL_REDIS_URL=redis_server.url)
     assert "goal 29" in run("report", "large", "--url", server.url).stdout
-    asked = Request(f"{server.url}/experiments?scope=large", headers={"Accept-Encoding": "gzip"})
+    asked = Request(f"{server.url}/experiments?scope=large", headers={"Accept": "*/*", "Accept-Encoding": "gzip"})
     with urlopen(asked, timeout=10) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
         assert json.loads(gzip.decompress(answer.read()))[1]["experiment"] == "large"

@@ -43,7 +43,7 @@ def main() -> int:
                 f"after {time.monotonic() - started:,.0f} s: {page.progress(FAULTS[name], results[name])}", flush=True
             )
         flooded = flood.run(Path(folder, "flood")) if FLOOD in (options.names or ALL) else None
-        print(f"after {time.monotonic() - started:,.0f} s: all done", flush=True)
+        print(f"after {time.monotonic() - started:,.0f} s: {flooded or 'done'}")
     if flooded and results.keys() == FAULTS.keys():
         file = options.output / "reliability.md"
         file.write_text(page.write(results, flooded, options.events), encoding="utf-8")

@@ -82,7 +82,7 @@ def listed_key(namespace: str, experiment: str, counter: Counter) -> bytes:
     """What stands for this counter in the set of all counters."""
     if counter.kind == "counters":
         return counter.key
-    return counter_key(namespace, experiment, counter.goal, counter.variant).encode()
+    return counter_key(namespace, experiment, counter.goal, counter.variant).encode("utf-8", "surrogateescape")
 
 
 def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:

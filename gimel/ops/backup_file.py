@@ -66,7 +66,7 @@ class Entry:
         """The key under which the counter stands among all counters, whatever keys it has."""
         namespace, experiment = as_text(self.namespace), as_text(self.experiment)
         (own,) = own_counters(namespace, experiment, [self.full_key])
-        return as_bytes(listed_key(namespace, experiment, own))
+        return listed_key(namespace, experiment, own)
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""

@@ -160,9 +160,10 @@ def test_nothing_is_deleted_before_it_is_counted(real, kept, monkeypatch):
     deleted, counted, lock = [], [], threading.Lock()
     record, finish = counters.record, kept._finish
 
-    def recorded(client, batch, precision_of):
-        record(client, batch, precision_of)
+    def recorded(client, batch, *others):
+        refused = record(client, batch, *others)
         counted.extend(event.uuid for event in batch)
+        return refused
 
     def finished(ids, refused):
         with lock:

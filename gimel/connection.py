@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import redis
@@ -10,12 +11,15 @@ from redis.retry import Retry
 
 from . import config, passwords
 from .errors import ConfigError
-from .overflow import Overflow
+from .outage_log import OutageLog
+from .overflow import Overflow, SqsOverflow, SqsQueue
 from .timed_connection import TIMED
 
 _settings: config.Config | None = None
 _client: redis.Redis | None = None
 _overflow: Overflow | None = None
+_dead_letters: SqsQueue | None = None
+_outage_log = OutageLog()
 
 
 def settings() -> config.Config:
@@ -35,8 +39,24 @@ def client() -> redis.Redis:
 
 
 def overflow() -> Overflow | None:
-    """Where events wait while Redis cannot take them, if there is such a place."""
+    """Where events wait while Redis cannot take them, if there is such a place: by default the deployment's queue."""
+    global _overflow
+    if _overflow is None and os.environ.get("GIMEL_QUEUE_URL"):
+        _overflow = SqsOverflow(os.environ["GIMEL_QUEUE_URL"])
     return _overflow
+
+
+def dead_letters() -> SqsQueue | None:
+    """The deployment's queue for messages that can never be counted, if there is one."""
+    global _dead_letters
+    if _dead_letters is None and os.environ.get("GIMEL_DEAD_LETTERS_URL"):
+        _dead_letters = SqsQueue(os.environ["GIMEL_DEAD_LETTERS_URL"])
+    return _dead_letters
+
+
+def outage_log() -> OutageLog:
+    """What is told about this Redis."""
+    return _outage_log
 
 
 def use(
@@ -44,12 +64,13 @@ def use(
     new_client: redis.Redis | None = None,
     new_overflow: Overflow | None = None,
 ) -> None:
-    """Make every handler use these settings, this client or one created for them, and this overflow or none.
+    """Make every handler use these settings, this client or one created for them, and this overflow or the default one.
 
     Without settings, they are loaded again on next use.
     """
-    global _settings, _client, _overflow
+    global _settings, _client, _overflow, _dead_letters, _outage_log
     _settings, _client, _overflow = new_settings, new_client, new_overflow
+    _dead_letters, _outage_log = None, OutageLog()
 
 
 def connect(settings: config.RedisSettings) -> redis.Redis:

@@ -10,7 +10,8 @@ import base64
 import functools
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -44,12 +45,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler returns: a JSON value, and for HTTP a status and headers. `refused` has positions of items."""
+    """What a handler returns: a JSON value, and for HTTP a status and headers. `refused`: problems by item."""
 
     value: object = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    refused: frozenset[int] = frozenset()
+    refused: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 Handle = Callable[[Request], Answer]
@@ -216,7 +217,7 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
     except TooLarge as error:
         return _too_large(error)
     except StoreUnavailable as error:
-        log.error("%s", error, exc_info=error.__cause__)
+        connection.outage_log().failed(error)
         return Answer(
             {"error": "could not store or read counts", "hint": "retry the same request later"},
             503,
@@ -278,7 +279,7 @@ def _answer_flat(handle: Handle, event: object) -> object:
     try:
         answer = handle(Request(params, [event]))
     except StoreUnavailable as error:
-        log.error("%s", error, exc_info=error.__cause__)
+        connection.outage_log().failed(error)
         # Lambda returns the message to the caller; the cause, which may name addresses, stays in the log.
         raise StoreUnavailable(error.message, error.hint) from None
     if answer.status >= 400:
@@ -287,34 +288,51 @@ def _answer_flat(handle: Handle, event: object) -> object:
 
 
 def _answer_queue(handle: Handle, records: list[object]) -> dict[str, object]:
-    """Count a whole SQS batch at once, and report the messages that must not be deleted from the queue.
+    """Count a whole SQS batch at once, and report the messages that SQS must deliver again.
 
-    A message with any refused event is reported too, so that it ends up in the dead-letter queue.
+    A message that can never be counted as a whole goes to the dead letters at once.
     """
+    messages = [_message(record) for record in records]
     items: list[object] = []
-    senders: list[str] = []
-    failed: list[str] = []
-    for record in records:
-        sender, body = _message(record)
+    origins: list[int] = []  # of each item: the position of its message
+    problems: defaultdict[int, list[str]] = defaultdict(list)
+    failed: set[int] = set()
+    for position, (_, body) in enumerate(messages):
         try:
             found, _ = _read_json(body)
         except BadRequest as error:
-            log.warning("message %s was refused: %s", sender, error)
-            failed.append(sender)
+            problems[position] += error.problems
         else:
             items += found
-            senders += [sender] * len(found)
+            origins += [position] * len(found)
     try:
-        answer = handle(Request(items=items, is_list=True, from_queue=True))
+        refused = handle(Request(items=items, is_list=True, from_queue=True)).refused
+        for item in sorted(refused):
+            problems[origins[item]] += refused[item]
+    except StoreUnavailable as error:
+        connection.outage_log().failed(error)
+        failed.update(origins)
     except Exception as error:
-        log.error("no message of this batch was counted: %s", error, exc_info=error.__cause__ or error)
-        failed += senders
-    else:
-        refused = [senders[position] for position in sorted(answer.refused)]
-        if refused:
-            log.warning("messages %s were refused: %s", ", ".join(dict.fromkeys(refused)), to_json(answer.value))
-        failed += refused
-    return {"batchItemFailures": [{"itemIdentifier": sender} for sender in dict.fromkeys(failed)]}
+        log.error("no message of this batch was counted: %s", error, exc_info=error)
+        failed.update(origins)
+    failed |= {position for position, why in problems.items() if not _set_aside(*messages[position], why)}
+    senders = dict.fromkeys(messages[position][0] for position in sorted(failed))
+    return {"batchItemFailures": [{"itemIdentifier": sender} for sender in senders]}
+
+
+def _set_aside(sender: str, body: str, problems: Sequence[str]) -> bool:
+    """Whether this message is now in the dead letters."""
+    reason = "; ".join(dict.fromkeys(problems))
+    letters = connection.dead_letters()
+    try:
+        if letters:
+            letters.send([body], reason)
+    except StoreUnavailable as error:
+        connection.outage_log().failed(error)
+        letters = None
+    place = "went to the dead letters" if letters else "stays in its queue"
+    log.error("message %s cannot be counted, and %s: %.1000s", sender, place, reason)
+    return letters is not None
 
 
 def _message(record: object) -> tuple[str, str]:

@@ -99,13 +99,16 @@ def _count(events: list[Event], from_queue: bool) -> list[Event]:
     """
     settings = connection.settings()
     try:
-        return counters.record(connection.client(), events, settings.precision_of, settings.limits)
-    except StoreUnavailable:
+        ignored = counters.record(connection.client(), events, settings.precision_of, settings.limits)
+    except StoreUnavailable as error:
         overflow = connection.overflow()
         if overflow is None or from_queue:
             raise
         overflow.keep(events)
+        connection.outage_log().kept(error)
         return []
+    connection.outage_log().counted()
+    return ignored
 
 
 def _count_ignored(batch: Batch) -> None:
@@ -148,4 +151,4 @@ def _tracked(batch: Batch, is_list: bool) -> Answer:
     else:
         problems = batch.refused[0]
         value = {"error": "; ".join(problems), "problems": problems, "hint": HINT}
-    return Answer(value, status, headers, frozenset(batch.refused))
+    return Answer(value, status, headers, batch.refused)

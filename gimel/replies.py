@@ -12,6 +12,9 @@ from .errors import StoreUnavailable
 FAILURES = (redis.RedisError, OSError, UnicodeError)
 """What redis-py raises; the last one for a host name that cannot exist."""
 
+TELLING = (redis.ConnectionError, redis.TimeoutError, StoreUnavailable, OSError)
+"""Errors whose text has no data in it."""
+
 MOVED = {"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
 """What a server answers that is not the primary, or not any more, or not yet."""
 
@@ -73,7 +76,7 @@ def describe(error: BaseException) -> str:
         text = str(error).rpartition("of pipeline caused error: ")[2].partition(", with args")[0]
         if text.startswith("Transaction discarded because of: "):
             return text.partition(": ")[2]
-    elif isinstance(error, (redis.ConnectionError, redis.TimeoutError, StoreUnavailable, OSError)):
+    elif isinstance(error, TELLING) or type(error).__module__.partition(".")[0] in ("botocore", "sqlite3"):
         text = str(error)
     else:
         return type(error).__name__

@@ -256,13 +256,14 @@ class TestQueue:
         assert failures == [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]
         assert participants(fake) == 2
         unread, refused = caplog.messages
-        assert unread.startswith("message m1 was refused: the body is neither JSON nor a form: ")
-        assert refused.startswith('messages m2 were refused: {"error":"1 of 3 events refused"')
+        stays = "cannot be counted, and stays in its queue"
+        assert unread == f"message m1 {stays}: the body is neither JSON nor a form"
+        assert refused.startswith(f"message m2 {stays}: experiment is missing; ")
 
     def test_each_message_with_a_bad_event_is_named_once(self, fake, caplog):
         failures = gimel.track(make_queue_event("[{}, {}]", json.dumps(EVENT), "{}"), None)["batchItemFailures"]
         assert failures == [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]
-        assert caplog.messages[0].startswith("messages m0, m2 were refused: ")
+        assert [message.partition(" cannot")[0] for message in caplog.messages] == ["message m0", "message m2"]
 
     def test_messages_that_cannot_be_read_reach_no_handler(self, fake):
         connection.use(config.Config(), Broken())
@@ -274,8 +275,8 @@ class TestQueue:
         event = make_queue_event(json.dumps(EVENT), "not json", json.dumps(EVENT))
         failures = gimel.track(event, None)["batchItemFailures"]
         assert sorted(failure["itemIdentifier"] for failure in failures) == ["m0", "m1", "m2"]
-        assert caplog.messages[-1] == "no message of this batch was counted: secret"
-        assert caplog.records[-1].exc_info[0] is ZeroDivisionError
+        assert caplog.messages[0] == "no message of this batch was counted: secret"
+        assert caplog.records[0].exc_info[0] is ZeroDivisionError
 
 
 class TestFlat:

@@ -20,7 +20,8 @@ LAYERS = [
     {"analysis.distributions"},
     {"counters", "gateway"},
     {"connection", "packing", "limits"},
-    {"config", "outages", "overflow"},
+    {"config", "outage_log", "overflow"},
+    {"outages"},
     {"events", "hyperloglog", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors"},
 ]

@@ -1,0 +1,76 @@
+"""Tells the log about an outage: one line a minute and one when it is over, not one for each request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from .errors import StoreUnavailable
+from .replies import describe
+
+log = logging.getLogger("gimel")
+
+PERIOD_S = 60
+
+
+class OutageLog:
+    """Counts the requests that fail, or whose events are kept elsewhere, from one line to the next."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tally: Counter[str] = Counter()
+        self._start: float | None = None
+        self._may_tell = {"outage": float("-inf"), "end": float("-inf")}
+
+    def failed(self, error: StoreUnavailable) -> None:
+        """A request failed."""
+        self._add("failed", error)
+
+    def kept(self, error: StoreUnavailable) -> None:
+        """The events of a request wait elsewhere."""
+        self._add("kept for later", error)
+
+    def counted(self) -> None:
+        """Events were counted."""
+        if self._start is None:
+            return
+        with self._lock:
+            tally = self._next("end") if self._start is not None else None
+            if tally is None:
+                return
+            start, self._start = self._start, None
+        log.warning("events are counted again, after %.0f s (%s)", self._clock() - (start or 0), tally)
+
+    def _add(self, outcome: str, error: StoreUnavailable) -> None:
+        with self._lock:
+            self._tally[outcome] += 1
+            if self._start is None:
+                self._start = self._clock()
+            tally = self._next("outage")
+        if tally:
+            log.error("%s (%s)", _reasons(error), tally)
+
+    def _next(self, line: str) -> str | None:
+        """What the next line of this kind has to tell, or None if the last one is less than a minute old."""
+        now = self._clock()
+        if now < self._may_tell[line]:
+            return None
+        self._may_tell[line] = now + PERIOD_S
+        told = ", ".join(f"{number:,} {outcome}" for outcome, number in self._tally.items())
+        self._tally.clear()
+        return f"requests since the last line: {told or 'none'}"
+
+
+def _reasons(error: BaseException | None) -> str:
+    """The error with its cause, and the errors that it was raised in answer to."""
+    told = []
+    while error:
+        if isinstance(error, StoreUnavailable):
+            cause = f": {describe(error.__cause__)}" if error.__cause__ else ""
+            told.append(f"{describe(error)}{cause}")
+        error = error.__cause__ or error.__context__
+    return "; ".join(told)

@@ -24,6 +24,8 @@ setup(
         "boto3>=1.35",
         "click>=8.1",
         "rich>=13",
+        # Exactly this version: tests/test_bots.py checks that it takes no browser of people for a bot.
+        "crawler-user-agents==1.67.0",
         "waitress>=3.0.1",
     ],
     extras_require={

@@ -268,6 +268,12 @@ def cors_origin(origin: str) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin if origin in allowed else allowed[0], "Vary": "Origin"}
 
 
+def sender_origin(headers: Mapping[str, str]) -> str:
+    """The origin of the page that sent a request: Origin or, where the browser sends none, that of Referer."""
+    origin = headers.get("origin")
+    return origin if origin is not None else "/".join(headers.get("referer", "").split("/")[:3])
+
+
 def to_json(value: object) -> str:
     """Compact JSON that keeps non-Latin text readable. Raises ValueError for NaN, which JSON lacks."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from . import connection, counters
+from . import bots, connection, counters
+from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
     HINT,
@@ -20,7 +21,7 @@ from .events import (
     read_page,
     read_scope,
 )
-from .gateway import Answer, Request, endpoint, to_json
+from .gateway import Answer, Request, endpoint, sender_origin, to_json
 from .packing import NARROW
 
 BATCH = 20
@@ -37,7 +38,8 @@ MAX_REPORT_BYTES = 16_000_000
 def track(request: Request) -> Answer:
     """Count each event once, no matter how often it is sent."""
     settings = connection.settings()
-    batch = read_batch(request.items, settings.unlisted)
+    no_visitor = _no_visitor(request.headers, settings)
+    batch = read_batch(request.items, lambda event: no_visitor or settings.unlisted(event))
     if batch.accepted:
         batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
     if batch.ignored:
@@ -90,6 +92,14 @@ def delete(request: Request) -> Answer:
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()
+
+
+def _no_visitor(headers: Mapping[str, str], settings: Config) -> str | None:
+    """Why a request comes from no visitor of the pages. A queue and flat events have no headers to tell by."""
+    reason = None if settings.count_bots else bots.reason_to_ignore(headers)
+    if not reason and settings.require_origin and headers and sender_origin(headers) not in settings.cors_origins:
+        return "origin"
+    return reason
 
 
 def _count(events: list[Event], from_queue: bool) -> list[Event]:

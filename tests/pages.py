@@ -22,12 +22,16 @@ QUIET = [
 ]
 
 
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.0.0 Safari/537.36"
+"""What the browser of a visitor says; a headless one says that it is one, and is not counted."""
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A real headless Chromium."""
     path = chromium_path()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=QUIET)
+        chromium = playwright.chromium.launch(executable_path=path, args=[*QUIET, f"--user-agent={USER_AGENT}"])
         yield chromium
         chromium.close()
 

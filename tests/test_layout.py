@@ -19,9 +19,14 @@ LAYERS = [
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"counters", "gateway"},
+<<<<<<< HEAD
     {"connection", "packing", "limits"},
     {"config", "outage_log", "overflow"},
     {"outages"},
+=======
+    {"bots", "connection", "packing", "limits"},
+    {"config", "outages", "overflow"},
+>>>>>>> 141f35a (Ignore bots, prefetched pages and, if asked, other origins)
     {"events", "hyperloglog", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors"},
 ]
@@ -50,7 +55,7 @@ OPS_LAYERS = [
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters"},
     {"aws.names", "aws.errors"},
     {"backup", "openapi", "snippet"},
-    {"backup_file", "endpoints", "formats", "api_client", "resources", "addresses"},
+    {"backup_file", "endpoints", "formats", "api_client", "known_bots", "resources", "addresses"},
 ]
 
 

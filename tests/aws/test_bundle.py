@@ -96,6 +96,14 @@ def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
     assert done.stdout.split()[:2] == ["True", "0"], done.stderr
 
 
+def test_unzipped_it_knows_the_bots_without_the_list(built, tmp_path):
+    ZipFile(io.BytesIO(built.data)).extractall(tmp_path)
+    program = "from gimel import bots; print(bots.reason_to_ignore({'user-agent': 'Googlebot/2.1'}))"
+    command = [sys.executable, "-S", "-B", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "bot\n", done.stderr
+
+
 def test_a_cold_start_compiles_nothing(built, tmp_path):
     """All sources are broken, so compiling one would fail."""
     ZipFile(io.BytesIO(built.data)).extractall(tmp_path)

@@ -18,6 +18,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import gimel
+from gimel.ops import known_bots
 from gimel.ops.resources import shipped
 
 from .errors import BundleError
@@ -72,7 +73,7 @@ class Bundle:
 def build(config: Mapping[str, Any], runtime: str, extra_files: Mapping[str, bytes] | None = None) -> Bundle:
     """Build the zip for a runtime such as `python3.12`. `config` is the config.json in it. Raises BundleError."""
     text = json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    files = {**(extra_files or {}), "config.json": text.encode(), **dict(_own_files())}
+    files = {**(extra_files or {}), "config.json": text.encode(), **dict(_own_files()), **known_bots.files()}
     for requirement in requirements(runtime):
         files.update(_wheel_files(wheel(requirement)))
     compiled = runtime == f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from gimel import config, connection, counters
+from gimel import bots, config, connection, counters
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.gateway import cors_origin
+from gimel.ops import known_bots
 from gimel.ops.addresses import is_loopback
 from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process, spool
@@ -61,6 +62,7 @@ def serve(
 ) -> None:
     """Run Gimel on this machine: count events, answer report requests and show the dashboard."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    bots.use(known_bots.rule())
     if not api_key and not is_loopback(host):
         why = "other machines could read reports and delete experiments"
         hint = "set one with --api-key or GIMEL_API_KEY"

@@ -55,6 +55,9 @@ KINDS = ("counters", "shards", "exact")
 
 HASH_BYTES = 8
 
+KEYS_AT_ONCE = 5000
+"""Keys to read at a time for a report."""
+
 NAMESPACES_KEY = "gimel-namespaces"
 
 REPORT_TIMEOUT_S = 8
@@ -365,6 +368,24 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
         estimates = [value for kind, value in parts if kind != "exact"]
         counts[name].setdefault(goal, {})[variant] = total(exact, estimates)
     return counts
+
+
+def batches(client: redis.Redis, namespace: str, names: Sequence[str]) -> Iterator[list[str]]:
+    """These experiments in order, in batches of KEYS_AT_ONCE counters' keys or of one experiment.
+
+    This bounds the memory that `count` takes, and how long it keeps Redis busy. Raises StoreUnavailable.
+    """
+    sizes = _pipeline(client, [counters_key(namespace, name) for name in names], lambda pipe, key: pipe.scard(key))
+    batch: list[str] = []
+    keys = 0
+    for name, size in zip(names, sizes):
+        if batch and keys + size > KEYS_AT_ONCE:
+            yield batch
+            batch, keys = [], 0
+        batch.append(name)
+        keys += size
+    if batch:
+        yield batch
 
 
 def forget(client: redis.Redis, namespace: str, experiment: str) -> None:

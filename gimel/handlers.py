@@ -24,9 +24,6 @@ from .events import (
 from .gateway import Answer, Request, endpoint, sender_origin, to_json
 from .packing import NARROW
 
-BATCH = 20
-"""Experiments whose counters are read at a time: this bounds the memory, and how long Redis is kept busy."""
-
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
 
@@ -128,9 +125,9 @@ def _count_ignored(batch: Batch) -> None:
 
 
 def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(names), BATCH):
-        batch = names[start : start + BATCH]
-        counts = counters.count(connection.client(), namespace, batch)
+    client = connection.client()
+    for batch in counters.batches(client, namespace, names):
+        counts = counters.count(client, namespace, batch)
         for name in batch:
             yield {"experiment": name, **_report(name, counts[name], control)}
 

@@ -26,9 +26,6 @@ TIMEOUT_S = 10
 PAUSE_S = 0.4, 1.2
 """Between two events of a visitor."""
 
-NEXT_PAGE_S = 2.0, 4.0
-"""Between two pages of a visitor who has still events to send."""
-
 TOOK = "x-took"
 """In this header, a Lambda container says how long the function took. A visitor may have waited for a container, too;
 AWS would have started another."""
@@ -58,8 +55,8 @@ class Attempt(NamedTuple):
 class Crowd:
     """The visitors of one process: they send so many events to the servers, which are named by namespace.
 
-    Every other visitor has one event, sends it once and leaves. The others come back for `patience_s`, until all is
-    sent.
+    Every other visitor has one event, sends it once and leaves. The others come back, at times between `next_page_s`,
+    until all is sent, for `patience_s` at most.
     """
 
     name: str
@@ -67,6 +64,7 @@ class Crowd:
     ports: Mapping[str, int]
     starts_at: float
     lasts_s: float
+    next_page_s: tuple[float, float]
     patience_s: float
 
 
@@ -135,7 +133,7 @@ class _Play:
             await asyncio.sleep(self.chance.uniform(*PAUSE_S))
         await asyncio.gather(*sending)
         while queue and time.monotonic() < self.ends_at:
-            await asyncio.sleep(self.chance.uniform(*NEXT_PAGE_S))
+            await asyncio.sleep(self.chance.uniform(*self.crowd.next_page_s))
             await asyncio.gather(*(self._try(queue, each) for each in list(queue.values())))
 
     async def _try(self, queue: dict[str, Event], event: Event) -> None:

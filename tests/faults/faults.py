@@ -213,7 +213,8 @@ def serve_killed(world: World) -> Steps:
     yield
     world.targets[SERVE].kill()
     yield
-    world.targets[SERVE].start()
+    world.targets[SERVE].launch()
+    world.targets[SERVE].wait()
 
 
 @fault(lasts_s=0.5, is_embedded=True)
@@ -231,7 +232,8 @@ def serve_and_redis_killed(world: World) -> Steps:
     world.targets[SERVE].kill()
     world.kill_embedded()
     yield
-    world.targets[SERVE].start()
+    world.targets[SERVE].launch()
+    world.targets[SERVE].wait()
 
 
 @fault(is_embedded=True, is_kept=False, disk_mb=64)

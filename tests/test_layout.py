@@ -19,14 +19,9 @@ LAYERS = [
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"counters", "gateway"},
-<<<<<<< HEAD
-    {"connection", "packing", "limits"},
+    {"bots", "connection", "packing", "limits"},
     {"config", "outage_log", "overflow"},
     {"outages"},
-=======
-    {"bots", "connection", "packing", "limits"},
-    {"config", "outages", "overflow"},
->>>>>>> 141f35a (Ignore bots, prefetched pages and, if asked, other origins)
     {"events", "hyperloglog", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors"},
 ]

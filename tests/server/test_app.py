@@ -16,7 +16,7 @@ from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS
 from gimel.ops.server.app import App
 from gimel.ops.server.local import proxy_event
-from gimel.ops.server.wsgi import UNREAD_BYTES, PortTaken
+from gimel.ops.server.wsgi import MAX_BODY_BYTES, PortTaken
 from tests.calls import EVENT
 from tests.commands.test_main import fail
 from tests.parts import wait_for
@@ -99,7 +99,7 @@ def test_a_body_over_lambdas_limit_is_a_413_with_cors(server):
 def test_a_body_over_every_limit_is_refused_before_it_arrives(server):
     connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
     connection.putrequest("POST", "/export/csv")
-    connection.putheader("Content-Length", str(UNREAD_BYTES + 1))
+    connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
@@ -196,11 +196,10 @@ def test_loopback_addresses_are_recognized():
 
 
 def test_an_exception_is_logged_and_answered_as_json(caplog):
-    answer: list = []
     app = App(lambda environ: 1 / 0, cors_origin)
-    body = app({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, lambda *given: answer.extend(given))
-    assert (answer[0], json.loads(b"".join(body))["error"]) == ("500 Internal Server Error", "internal server error")
-    assert ("Access-Control-Allow-Origin", "*") in answer[1]
+    status, headers, body = app({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"})
+    assert (status, json.loads(body)["error"]) == (500, "internal server error")
+    assert headers["Access-Control-Allow-Origin"] == "*"
     assert "ZeroDivisionError" in caplog.text
 
 

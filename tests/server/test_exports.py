@@ -23,7 +23,6 @@ def call(
     path: str, method: str = "GET", body: bytes = b"", api_key: str | None = None, query: str = "", **environ: str
 ):
     """Status, headers and body of the answer to one request."""
-    answer: list = []
     request = {
         "PATH_INFO": path,
         "QUERY_STRING": query,
@@ -33,9 +32,7 @@ def call(
         "wsgi.input": io.BytesIO(body),
         **environ,
     }
-    app = App(LocalApi(api_key).answer)
-    chunks = app(request, lambda status, headers: answer.extend([int(status[:3]), dict(headers)]))
-    return answer[0], answer[1], b"".join(chunks)
+    return App(LocalApi(api_key).answer)(request)
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/dashboard/dashboard.css"])

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from urllib.request import urlopen
 
 import pytest
-import waitress.wasyncore
 from click.testing import CliRunner
 
 from gimel.errors import ConfigError
 from gimel.ops.commands import console, serve
 from gimel.ops.commands.main import main
 from gimel.ops.server import redis_process, wsgi
+from gimel.ops.server.app import App
 from tests.parts import DEADLINE_S, ROOT, Process
 
-TRACED = "/gimel/ops/", "/waitress/", "/contextlib.py"
+TRACED = "/gimel/ops/", "/contextlib.py"
 LAST_WORD = "Stopped."
 
 
@@ -31,20 +31,26 @@ def _no_signal_is_ignored():
 
 
 class Command:
-    """`gimel demo` in this process, up to its first wait for a request; its Redis is a cleanup that is noted."""
+    """`gimel demo` in this process, up to its wait for a signal; its Redis is a cleanup that is noted."""
 
     def __init__(self, monkeypatch) -> None:
-        self.said, self.cleaned, self.has_waited = [], False, False
+        self.said, self.cleaned, self.has_waited, self.is_interrupted = [], False, False, False
         monkeypatch.setattr(console.out, "print", lambda text, **ignored: self.said.append(text))
         monkeypatch.setattr(serve, "use_samples", lambda stack: stack.callback(self.clean))
-        monkeypatch.setattr(waitress.wasyncore.select, "select", self.wait)
-        monkeypatch.setattr(wsgi, "THREADS", 1)
+        self.real_wait = wsgi.Server._wait
+        monkeypatch.setattr(wsgi.Server, "_wait", lambda server: self.wait(server))
 
     def clean(self) -> None:
         self.cleaned = True
 
-    def wait(self, *ignored: object) -> None:
-        self.has_waited = True
+    def wait(self, server: wsgi.Server) -> None:
+        if not self.is_interrupted:
+            self.has_waited = True
+            self.interrupt()
+        self.real_wait(server)
+
+    def interrupt(self) -> None:
+        self.is_interrupted = True
         signal.raise_signal(signal.SIGINT)
 
     def run(self) -> None:
@@ -53,7 +59,7 @@ class Command:
 
 @contextmanager
 def on_each_line(do):
-    """Call this at each line of ours, of waitress and of contextlib, in this thread."""
+    """Call this at each line of ours and of contextlib, in this thread."""
 
     def trace(frame, kind, argument):
         code = frame.f_code
@@ -78,8 +84,8 @@ def interrupt_at(target: int, command: Command) -> None:
     def count():
         nonlocal passed
         passed += "Press Ctrl-C to stop." in command.said
-        if passed == target and not command.has_waited:
-            signal.raise_signal(signal.SIGINT)
+        if passed == target and not command.is_interrupted:
+            command.interrupt()
 
     with on_each_line(count):
         command.run()
@@ -94,7 +100,7 @@ def test_ctrl_c_at_any_line_between_the_announcement_and_the_first_wait_ends_cle
         assert command.cleaned
         if command.has_waited:
             break
-    assert 10 < target < 999
+    assert 2 < target < 999
 
 
 def test_more_signals_do_not_interrupt_the_cleanup(monkeypatch):
@@ -135,15 +141,22 @@ def test_a_signal_during_the_start_is_told_in_a_word_and_by_the_exit_code(monkey
 
 
 def test_requests_in_progress_are_completed(monkeypatch):
-    answers, server = [], None
+    answers = []
 
-    def stop_then_answer(environ, start_response):
+    def stop_then_answer(environ):
         os.kill(os.getpid(), signal.SIGINT)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"completed"]
+        stopping.wait(DEADLINE_S)
+        return 200, {"Content-Type": "text/plain"}, b"completed"
 
     wsgi.stop_on_signals()
-    server = wsgi.Server(stop_then_answer, "127.0.0.1", 0)
+    server = wsgi.Server(App(stop_then_answer), "127.0.0.1", 0)
+    stopping, shutdown = threading.Event(), server._server.shutdown
+
+    async def shut_down(sockets):
+        stopping.set()
+        await shutdown(sockets)
+
+    monkeypatch.setattr(server._server, "shutdown", shut_down)
     client = threading.Thread(target=lambda: answers.append(urlopen(server.url, timeout=DEADLINE_S).read()))
     server.run(client.start)
     client.join(DEADLINE_S)
@@ -166,17 +179,17 @@ def test_ctrl_c_as_soon_as_it_is_announced_leaves_no_redis_behind(serve, tmp_pat
         assert not redis_process.is_running(tmp_path / "data")
 
 
-def no_app(environ, start_response):
+def no_answer(environ):
     raise AssertionError("never called")
 
 
 def test_a_port_in_use_has_an_error_of_its_own():
-    server = wsgi.Server(no_app, "127.0.0.1", 0)
+    server = wsgi.Server(App(no_answer), "127.0.0.1", 0)
     port = int(server.url.rpartition(":")[2])
     message = f"port {port} is already in use: choose another port with --port"
     with pytest.raises(wsgi.PortTaken, match=message):
-        wsgi.Server(no_app, "127.0.0.1", port)
-    server._server.close()
+        wsgi.Server(App(no_answer), "127.0.0.1", port)
+    server.close()
     with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:0") as caught:
-        wsgi.Server(no_app, "192.0.2.1", 0)
+        wsgi.Server(App(no_answer), "192.0.2.1", 0)
     assert not isinstance(caught.value, wsgi.PortTaken)

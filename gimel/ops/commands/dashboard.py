@@ -40,7 +40,8 @@ def dashboard(
         url, api_key = find_deployment(config_file)
     base = base_url(url)
     tokens = SessionTokens()
-    server = bind(App(Forwarder(base, api_key, tokens).answer), port)
+    api = Forwarder(base, api_key, tokens)
+    server = bind(App(api.answer, admit=api.admit), port)
     view = {"namespace": namespace} if namespace != DEFAULT_NAMESPACE else {}
     # Browsers never send a server what follows the `#`, and the page removes the secret from its address.
     printed, opened = (f"{server.url}/#{urlencode({**view, 'token': each})}" for each in (tokens.token, tokens.ticket))

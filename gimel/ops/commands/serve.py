@@ -69,7 +69,7 @@ def serve(
         raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
         store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, spool_mb, stack)
-        server = Server(App(LocalApi(api_key or None, alephbet, is_demo).answer, cors_origin), host, port)
+        server = _server(LocalApi(api_key or None, alephbet, is_demo), host, port)
         for line in (
             f"Gimel is running at {server.url}   (Redis: {store})",
             f"Dashboard:       {server.url}/",
@@ -80,6 +80,10 @@ def serve(
             out.print(plain(line), soft_wrap=True)
         click.echo(snippet(f"{server.url}/track"))
         run(server)
+
+
+def _server(api: LocalApi, host: str, port: int) -> Server:
+    return Server(App(api.answer, cors_origin, api.admit), host, port)
 
 
 def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack) -> str:
@@ -133,7 +137,7 @@ def demo(port: int, browser: bool) -> None:
     """Show sample experiments in the browser. Nothing is saved."""
     with ExitStack() as stack:
         use_samples(stack)
-        server = Server(App(LocalApi(is_demo=True).answer, cors_origin), LOOPBACK, port)
+        server = _server(LocalApi(is_demo=True), LOOPBACK, port)
         out.print(f"The demo is at {server.url}", soft_wrap=True)
         run(server, server.url if browser else None)
 

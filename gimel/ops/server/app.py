@@ -1,11 +1,10 @@
-"""What both servers share: the WSGI application, its errors, and which pages a request may come from."""
+"""What both servers share: the application, its errors, and which pages a request may come from."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,8 @@ from . import assets
 log = logging.getLogger("gimel")
 
 Environ = Mapping[str, Any]
+"""A request, as WSGI has it."""
+
 Answer = tuple[int, dict[str, str], bytes]
 JSON = "application/json"
 
@@ -32,27 +33,34 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class App:
-    """A WSGI application: sends what `answer` returns, and turns every exception into JSON.
+    """Gives the answer to a request, and turns every exception into JSON.
 
-    `cors` gives the headers that let a page of an origin read JSON.
+    `admit` raises HttpError for a request that is to be refused before its body is read. `cors` gives the headers that
+    let a page of an origin read JSON.
     """
 
     answer: Callable[[Environ], Answer]
     cors: Callable[[str], Mapping[str, str]] = lambda origin: {}
+    admit: Callable[[Environ], object] = lambda environ: None
 
-    def __call__(self, environ: Environ, start_response: Callable[..., object]) -> Iterable[bytes]:
+    def __call__(self, environ: Environ) -> Answer:
+        """Answer a request."""
         try:
-            status, headers, body = self.answer(environ)
+            return self._complete(environ, *self.answer(environ))
         except HttpError as error:
-            status, headers, body = json_answer(error.status, {"error": str(error), "hint": error.hint})
+            return self.refuse(environ, error)
         except Exception:
             log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
-            status, headers, body = json_answer(500, {"error": "internal server error", "hint": "see the server's log"})
+            return self.refuse(environ, HttpError(500, "internal server error", "see the server's log"))
+
+    def refuse(self, environ: Environ, error: HttpError) -> Answer:
+        """The answer for this error."""
+        return self._complete(environ, *json_answer(error.status, {"error": str(error), "hint": error.hint}))
+
+    def _complete(self, environ: Environ, status: int, headers: dict[str, str], body: bytes) -> Answer:
         if headers["Content-Type"] == JSON:
             headers = {**self.cors(environ.get("HTTP_ORIGIN", "")), **headers}
-        headers["Content-Length"] = str(len(body))
-        start_response(f"{status} {HTTPStatus(status).phrase}", list(headers.items()))
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        return status, {**headers, "Content-Length": str(len(body))}, body
 
 
 def json_answer(status: int, value: object) -> Answer:
@@ -62,7 +70,10 @@ def json_answer(status: int, value: object) -> Answer:
 
 def is_local(environ: Environ) -> bool:
     """Whether a request uses a name of this machine, and comes from a page on this machine or from no page."""
-    urls = [f"//{environ.get('HTTP_HOST', '')}", environ.get("HTTP_ORIGIN")]
+    origin = environ.get("HTTP_ORIGIN")
+    if not origin and environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
+        return False  # an image or link of a page elsewhere
+    urls = [f"//{environ.get('HTTP_HOST', '')}", origin]
     return all(_is_loopback_url(url) for url in urls if url)
 
 

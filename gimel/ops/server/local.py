@@ -16,11 +16,12 @@ from gimel.ops.endpoints import ENDPOINTS, Endpoint
 from gimel.ops.snippet import alephbet_script
 
 from . import assets, exports
-from .app import Answer, Environ, HttpError, is_local, json_answer
+from .app import Answer, Environ, HttpError, is_local, is_same_origin, json_answer
 from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = assets.FOLDER / "example.html"
+KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if endpoint.needs_key)}
 PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example", "/openapi.json"])
 
 
@@ -32,14 +33,23 @@ class LocalApi:
     alephbet: Path | None = None
     is_demo: bool = False
 
+    def admit(self, environ: Environ) -> None:
+        """Raise HttpError for a request that is to be refused before it costs any work."""
+        path = environ["PATH_INFO"]
+        if path in KEYED and environ["REQUEST_METHOD"] != "OPTIONS":
+            self._require_access(environ)
+        if path in exports.PATHS and not is_same_origin(environ):
+            raise HttpError(403, "only the dashboard may do this", "use `gimel report`")
+        if path not in exports.PATHS and int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+            raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time")
+
     def answer(self, environ: Environ) -> Answer:
         """Answer a request for an endpoint, the dashboard or the example page. Raises HttpError."""
-        path = environ.get("PATH_INFO", "/")
+        self.admit(environ)
+        path = environ["PATH_INFO"]
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
-                return self._call(endpoint, environ)
-        if path in exports.PATHS:
-            self._require_access(environ)  # exports are expensive
+                return _call(endpoint, environ)
         answer = exports.answer(environ, self._about(environ))
         if answer:
             return answer
@@ -56,15 +66,6 @@ class LocalApi:
             script = alephbet_script("/alephbet.js" if self.alephbet else None)
             return 200, {"Content-Type": "text/html; charset=utf-8"}, page.substitute(alephbet=script).encode()
         raise HttpError(404, "not found", f"try {PATHS}")
-
-    def _call(self, endpoint: Endpoint, environ: Environ) -> Answer:
-        if endpoint.needs_key and environ["REQUEST_METHOD"] != "OPTIONS":
-            self._require_access(environ)
-        if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-            raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time")
-        answer = endpoint.entry(proxy_event(environ))
-        body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
-        return answer["statusCode"], dict(answer["headers"]), body
 
     def _require_access(self, environ: Environ) -> None:
         if self.api_key is not None:
@@ -84,6 +85,12 @@ class LocalApi:
             "example": "/example",
             "is_demo": self.is_demo,
         }
+
+
+def _call(endpoint: Endpoint, environ: Environ) -> Answer:
+    answer = endpoint.entry(proxy_event(environ))
+    body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    return answer["statusCode"], dict(answer["headers"]), body
 
 
 def _address(environ: Environ) -> str:

@@ -25,14 +25,19 @@ class Forwarder:
     key: str | None = field(default=None, repr=False)
     tokens: SessionTokens = field(default_factory=SessionTokens, repr=False)
 
+    def admit(self, environ: Environ) -> None:
+        """Raise HttpError for a request without a valid token, unless it needs none."""
+        path = environ["PATH_INFO"]
+        # The page's files hold no secrets, and the browser cannot send the token when it loads them.
+        if path != ENTER and assets.file(path) is None:
+            self._require_token(environ)
+
     def answer(self, environ: Environ) -> Answer:
         """Answer a request of the dashboard. Raises HttpError."""
-        path = environ.get("PATH_INFO", "/")
+        self.admit(environ)
+        path = environ["PATH_INFO"]
         if path == ENTER:
             return self._enter(environ)
-        # The page's files hold no secrets, and the browser cannot send the token when it loads them.
-        if assets.file(path) is None:
-            self._require_token(environ)
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
                 return self._forward(endpoint, environ)

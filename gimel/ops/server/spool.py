@@ -27,7 +27,7 @@ FILE = "spool.sqlite"
 PAGE_BYTES = 4096
 RETRY_S = 0.5
 FILE_RETRY_S = 60
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 5
 
 ATTEMPTS = 3
 """How often an event may fail by itself, while Redis takes others, before it is set aside."""

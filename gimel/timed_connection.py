@@ -116,5 +116,7 @@ TIMED: dict[type[Any], type[Any]] = {
 
 def _step_s(timeout: float | None) -> float | None:
     """The time limit of one step: its own, or what is left of the deadline. Raises TimeoutError if nothing is."""
-    seconds = min(math.inf if timeout is None else timeout, deadline.seconds_left())
-    return None if seconds == math.inf else seconds
+    left = deadline.seconds_left()
+    if timeout is not None and timeout < left:
+        return timeout
+    return None if left == math.inf else left

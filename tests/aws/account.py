@@ -73,14 +73,17 @@ class Account:
     def _queue(self, url: str) -> dict[str, Any]:
         client = self.client("sqs")
         found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        kept = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy")
-        return {**{key: found.get(key) for key in kept}, "tags": client.list_queue_tags(QueueUrl=url).get("Tags", {})}
+        kept = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy", "Policy")
+        return {
+            **{key: found.get(key) or "" for key in kept},
+            "tags": client.list_queue_tags(QueueUrl=url).get("Tags", {}),
+        }
 
     def _mappings(self) -> dict[str, Any]:
         changing = ("UUID", "LastModified", "EventSourceMappingArn")
         return {
             f"{item['EventSourceArn']} {item['FunctionArn']} {number}": {
-                key: value for key, value in item.items() if key not in changing
+                key: value for key, value in item.items() if key not in changing and value != {}
             }
             for number, item in enumerate(self.client("lambda").list_event_source_mappings()["EventSourceMappings"])
         }

@@ -229,6 +229,12 @@ def unencrypted_dead_letters(account: Account) -> None:
     account.client("sqs").set_queue_attributes(QueueUrl=queue_url(account, "gimel-dead-letters"), Attributes=changed)
 
 
+def queue_open_to_others(account: Account) -> None:
+    anyone = {"Effect": "Allow", "Action": "sqs:*", "Principal": "*", "Resource": "*"}
+    changed = {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [anyone]})}
+    account.client("sqs").set_queue_attributes(QueueUrl=queue_url(account), Attributes=changed)
+
+
 def mapping_of(account: Account) -> str:
     (found,) = account.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     return str(found["UUID"])
@@ -245,6 +251,11 @@ def disabled_mapping(account: Account) -> None:
 def mapping_that_loses_messages(account: Account) -> None:
     client = account.client("lambda")
     client.update_event_source_mapping(UUID=mapping_of(account), FunctionResponseTypes=[], BatchSize=1)
+
+
+def mapping_that_filters_messages(account: Account) -> None:
+    filters = {"Filters": [{"Pattern": '{"body": {"variant": ["red"]}}'}]}
+    account.client("lambda").update_event_source_mapping(UUID=mapping_of(account), FilterCriteria=filters)
 
 
 def mapping_to_a_second_function(account: Account) -> None:

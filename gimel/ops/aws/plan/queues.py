@@ -42,6 +42,8 @@ def queues(desired: Desired, existing: Existing) -> Iterator[Step]:
             for key, value in attributes.items()
             if _normal(key, found.attributes.get(key)) != _normal(key, value)
         }
+        if found.attributes.get("Policy"):
+            changed["Policy"] = ""  # it would let others in: the role needs none
         if changed:
             description = f"update queue {name}: {', '.join(changed)}"
             yield target.step("set_queue_attributes", description, {"Attributes": changed})
@@ -65,6 +67,8 @@ def mapping(desired: Desired, existing: Existing) -> Iterator[Step]:
         changed = {key: value for key, value in MAPPING.items() if own.get(key) != value}
         if str(own.get("State")).startswith("Disabl"):
             changed["Enabled"] = True
+        if (own.get("FilterCriteria") or {}).get("Filters"):
+            changed["FilterCriteria"] = {}  # what a filter leaves out is deleted
         if changed:
             description = f"update mapping of queue {names.queue}: {', '.join(changed)}"
             yield _mapping(own).step("update_event_source_mapping", description, changed)

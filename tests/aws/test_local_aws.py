@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -144,6 +145,28 @@ def test_a_deploy_and_a_rollback_take_effect_over_http(person, redis_server):
     assert "X-Gimel-Ignored" not in ask(event)[1]
     assert "a rollback is in effect" in person.types("deploy.py", "--dry-run")
     person.types("destroy", "--name", "shop")
+
+
+def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are_counted(person):
+    person.configure(name="large")
+    track = url_in(person.types("deploy.py", "--yes"))
+    events = [
+        {"experiment": "e", "uuid": str(number), "variant": f"v{number % 5}", "event": f"goal {number % 10}"}
+        for number in range(100)
+    ]
+    posted = urllib.request.Request(track, json.dumps(events).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(posted, timeout=30) as answer:
+        assert (answer.status, answer.read()) == (200, b"null")
+    base, key = track.removesuffix("/track"), person.types("api-key").strip()
+    plain = ask(f"{base}/experiments", key)[2]
+    # What a browser's script sends.
+    headers = {"x-api-key": key, "Accept": "*/*", "Accept-Encoding": "gzip, deflate, br"}
+    asked = urllib.request.Request(f"{base}/experiments", headers=headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(answer.read()).decode() == plain
+    assert "goal 9" in person.types("report", "--url", base, "--api-key", key)
+    person.types("destroy", "--name", "large")
 
 
 def test_the_password_is_read_from_the_parameter_store_at_cold_start(person, tmp_path, ministack):

@@ -13,7 +13,7 @@ from gimel.errors import TooLarge
 from gimel.gateway import Answer, endpoint
 from gimel.packing import GZIP_FROM, MAX_BYTES, accepts_gzip, pack
 
-from .calls import make_http_event, make_rest_event, read
+from .calls import EVENT, make_http_event, make_rest_event, read
 
 LAMBDA_LIMIT = 6_291_556
 ANY = {"Accept": "*/*"}
@@ -95,6 +95,16 @@ def test_what_is_too_large_to_carry_is_refused_with_its_size_and_a_way_out():
         make_rest_event(query={"size": str(MAX_BYTES)}, headers={**ANY, "Accept-Encoding": "gzip"})
     )
     assert compressed["statusCode"] == 200
+
+
+def test_an_experiment_that_is_too_large_is_refused_as_well(fake, monkeypatch):
+    for event in ("participate", *(f"goal {number}" for number in range(50))):
+        gimel.track({**EVENT, "event": event})
+    monkeypatch.setattr(packing, "MAX_BYTES", 20_000)
+    for handle in (gimel.experiment, gimel.all):
+        answer = handle(make_rest_event(query={"experiment": EVENT["experiment"]}))
+        assert answer["statusCode"] == 413
+        assert read(answer)["hint"].startswith("send Accept: */* and Accept-Encoding: gzip")
 
 
 def test_what_is_too_large_even_compressed_says_so():

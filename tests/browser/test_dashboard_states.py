@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -120,6 +121,16 @@ def test_an_unexpected_label_stands_apart_and_is_compared_with_nothing(server, v
     expect(row(goal(page, "buy"), "!evil").locator(".plot")).to_have_count(0)
     assert page.locator("#control option").all_inner_texts() == ["large", "small"]
     expect(page.locator("div.alarm")).to_have_count(0)
+
+
+def test_a_control_that_cannot_be_is_replaced_by_the_configured_one(serve, visit, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"experiments": {"sizes": {"baseline": "small"}}}))
+    server = serve("--config", str(config))
+    visitors(server, "sizes", {"!evil": (1, {"buy": 1}), "large": (60, {"buy": 6}), "small": (62, {"buy": 9})})
+    page = visit(address(server, experiment="sizes", control="!evil"))
+    expect(page.locator("#experiment p.note").first).to_contain_text("The requested control !evil is not a variant")
+    expect(page.locator("#control")).to_have_value("small")
 
 
 def test_a_wrong_split_says_what_to_do_before_any_goal_is_reached(server, visit):

@@ -27,9 +27,11 @@ export function experimentPane(item, actions) {
 
 function controlChoice(item, actions) {
   if (!actions) return h("p", null, "Compared with ", isolated(item.control, {class: "strong"}));
+  const labels = variants(item).map(variant => variant.label);
+  const chosen = labels.includes(actions.control) ? actions.control : item.control;
   return h("label", {class: "field"}, "Compared with",
     h("select", {id: "control", onchange: event => actions.choose(event.target.value)},
-      variants(item).map(({label}) => h("option", {value: label, selected: label === actions.control}, label))));
+      labels.map(label => h("option", {value: label, selected: label === chosen}, label))));
 }
 
 function legend() {

@@ -240,6 +240,12 @@ class TestOtherCounts:
             load(target, tmp_path / "f")
         assert everything(target) == before
 
+    def test_that_are_fewer_than_those_in_the_file_are_noticed_too(self, target, tmp_path):
+        target.client().flushall()
+        record([Event("alephbet", "exact", "participate", "red", "new")])
+        with pytest.raises(TargetDiffers, match="exact:participate:red has another count than in the file"):
+            load(target, tmp_path / "f")
+
     def test_are_added_up_on_request(self, target, source, tmp_path):
         events = [Event("alephbet", name, "participate", "red", f"n{n}") for name in SETTINGS for n in range(500)]
         record(events)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
+
+from gimel import counters
+from gimel.events import Event
+from tests.parts import RedisServer
 
 from . import trial
+from .clients import EXPERIMENT
 from .faults import FAULTS
 
 pytestmark = pytest.mark.slow
@@ -32,3 +39,11 @@ def test_no_event_is_lost_or_doubled(name: str, stage: trial.Stage, tmp_path: Pa
     outcomes = trial.run(FAULTS[name], EVENTS, tmp_path / "world", stage, LASTS_S)
     assert [each for one in outcomes for each in one.losses(FAULTS[name])] == []
     assert all(one.answered for one in outcomes)
+
+
+def test_the_judge_sees_what_is_missing_and_what_was_not_sent(redis_server: RedisServer) -> None:
+    client = redis.Redis(port=redis_server.port)
+    sent = [Event("serve", EXPERIMENT, "clicked", "red", uuid) for uuid in ("1", "2", "3")]
+    others = [replace(sent[0], uuid="4"), replace(sent[0], variant="blue"), replace(sent[0], namespace="lambda")]
+    counters.record(client, [*sent[1:], *others], lambda experiment: "exact")
+    assert trial.compare(client, "serve", sent) == ({"1"}, 2)

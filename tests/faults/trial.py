@@ -140,8 +140,7 @@ def run(fault: Fault, events: int, folder: Path, stage: Stage, lasts_s: float | 
         times = Times(began, ended, _recoveries(world), log_lines)
         next(steps, None)
         stories = [crowd.result(4 * PATIENCE_S) for crowd in playing]
-        sent = [event for story in stories for event in story.events]
-        _settle(world, len(sent))
+        _settle(world, stories)
         return [_judge(fault, world, target, stories, times) for target in world.targets]
 
 
@@ -189,29 +188,33 @@ def _recoveries(world: World) -> dict[str, float]:
     return {name: found.get(name, inf) for name in before}
 
 
-def _settle(world: World, sent: int) -> None:
-    """Wait until all is counted, or nothing more is."""
+def _settle(world: World, stories: Sequence[Story]) -> None:
+    """Wait until every event that was answered 200 is counted, or nothing more is."""
+    events = [event for story in stories for event in story.events]
+    answered = {one.uuid for story in stories for one in story.attempts if one.is_final}
     client, last, since = world.client(), -1, time.monotonic()
-    while last < sent and time.monotonic() < since + SETTLED_S:
-        size = sum(_sizes(client, world.targets).values())
-        if size != last:
-            last, since = size, time.monotonic()
-        time.sleep(0.05)
+    while time.monotonic() < since + SETTLED_S:
+        missing: set[str] = set()
+        for target in world.targets:
+            missing |= compare(client, target, events)[0] & answered
+        if not missing:
+            return
+        if len(missing) != last:
+            last, since = len(missing), time.monotonic()
+        time.sleep(0.1)
 
 
 def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], times: Times) -> Outcome:
     events = {event.uuid: event for story in stories for event in story.events if event.namespace == target}
     attempts = [one for story in stories for one in story.attempts if one.uuid in events]
     leavers = {leaver for story in stories for leaver in story.leavers if leaver in events}
-    missing, doubled = _compare(world.client(), target, events.values())
+    missing, doubled = compare(world.client(), target, events.values())
     answered: dict[str, float] = {}
     for one in attempts:
         if one.is_final:
             answered[one.uuid] = min(answered.get(one.uuid, one.at + one.took_s), one.at + one.took_s)
     lost = {each: at for each, at in answered.items() if each in missing}
-    by_redis = {each for each, at in lost.items() if times.began - fault.redis_loses_s <= at <= times.began + 0.1}
-    if not fault.redis_loses_s:
-        by_redis = set()
+    by_redis = {each for each, at in lost.items() if times.began - fault.redis_loses_s <= at <= times.began}
     log = "\n".join(world.targets[target].log)
     return Outcome(
         target=target,
@@ -229,10 +232,10 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
     )
 
 
-def _compare(client: redis.Redis, target: str, events: Iterable[Event]) -> tuple[set[str], int]:
-    """The ids of the events that are not counted, and how often anything is counted that was not sent as such."""
+def compare(client: redis.Redis, target: str, events: Iterable[Event]) -> tuple[set[str], int]:
+    """The ids of this target's events that are not counted, and how often anything is that was not sent as such."""
     wanted: defaultdict[bytes, dict[bytes, str]] = defaultdict(dict)
-    for event in events:
+    for event in (event for event in events if event.namespace == target):
         key = counters.exact_key(event.namespace, event.experiment, event.goal, event.variant)
         wanted[key.encode()][counters.digest(event.uuid)] = event.uuid
     missing: set[str] = set()

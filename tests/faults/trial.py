@@ -214,7 +214,9 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
         if one.is_final:
             answered[one.uuid] = min(answered.get(one.uuid, one.at + one.took_s), one.at + one.took_s)
     lost = {each: at for each, at in answered.items() if each in missing}
-    by_redis = {each for each, at in lost.items() if times.began - fault.redis_loses_s <= at <= times.began}
+    # What Redis took just before the fault may be answered just after it.
+    last_s = times.began - fault.redis_loses_s, times.began + (0.1 if fault.redis_loses_s else 0)
+    by_redis = {each for each, at in lost.items() if last_s[0] <= at <= last_s[1]}
     log = "\n".join(world.targets[target].log)
     return Outcome(
         target=target,
@@ -240,7 +242,12 @@ def compare(client: redis.Redis, target: str, events: Iterable[Event]) -> tuple[
         wanted[key.encode()][counters.digest(event.uuid)] = event.uuid
     missing: set[str] = set()
     doubled = 0
-    for key in set(client.smembers(counters.all_counters_key(target))) | set(wanted):
+    listed = [
+        key
+        for experiment in client.smembers(counters.experiments_key(target))
+        for key in client.smembers(counters.counters_key(target, experiment.decode()))
+    ]
+    for key in {*listed, *wanted}:
         found = set(client.smembers(key))
         missing |= {each for digest, each in wanted[key].items() if digest not in found}
         doubled += len(found - set(wanted[key]))

@@ -23,7 +23,7 @@ from tests.parts import ROOT, Process, free_port, wait_for
 
 from .proxy import LOOPBACK
 
-CONTAINERS = 8
+CONTAINERS = 4
 PORT = "PORT"
 """Stands in a command for the port."""
 

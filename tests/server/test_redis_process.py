@@ -2,8 +2,10 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +19,7 @@ import redis
 from gimel.errors import ConfigError
 from gimel.ops.server import folder, redis_process, wsgi
 from tests.calls import EVENT
-from tests.parts import ROOT, missing, start_gimel, wait_for
+from tests.parts import ROOT, Process, missing, start_gimel, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -71,17 +73,62 @@ def test_an_unusable_folder_is_a_configuration_error(tmp_path, binary):
         redis_process.EmbeddedRedis(tmp_path / ("long" * 30), binary).__enter__()
 
 
-def test_data_that_redis_cannot_read_stay_as_they_are(tmp_path, binary):
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_damaged_log_stays_as_it_is_until_the_printed_command_repairs_it(tmp_path, number):
+    """Damage at its end is different: Redis itself cuts off what was never answered."""
+    binary = dict(enumerate(redis_process.find_servers())).get(number) or missing(f"only {number} servers")
+    folder = tmp_path / "data"
+    with redis_process.EmbeddedRedis(folder, binary) as server:
+        client = redis.Redis.from_url(server.url)
+        for visitor in range(100):
+            client.sadd("visitors", visitor)
+    log = next(path for path in folder.rglob("*.aof") if path.stat().st_size)
+    before = log.read_bytes()
+    damaged = before[: len(before) // 2] + GARBAGE + before[len(before) // 2 :]
+    log.write_bytes(damaged)
+    with pytest.raises(redis_process.DamagedLog, match="is damaged: back up the folder, then run `") as told:
+        redis_process.EmbeddedRedis(folder, binary).__enter__()
+    assert log.read_bytes() == damaged
+    assert not redis_process.is_running(folder)
+    command = told.value.hint.split("`")[1]
+    subprocess.run(["bash", "-c", command], input=b"y\n", check=True, capture_output=True, timeout=60)
+    with redis_process.EmbeddedRedis(folder, binary) as server:
+        assert 30 < redis.Redis.from_url(server.url).scard("visitors") < 70
+
+
+def test_other_data_that_redis_cannot_read_stay_as_they_are(tmp_path, binary):
     folder = tmp_path / "data"
     with redis_process.EmbeddedRedis(folder, binary) as server:
         redis.Redis.from_url(server.url).set("a", "b")
-    logs = [path for path in folder.rglob("*.aof") if path.stat().st_size]
-    for log in logs:
-        log.write_bytes(GARBAGE)
+    manifest = folder / redis_process.LOG_FOLDER / redis_process.MANIFEST
+    manifest.write_bytes(GARBAGE)
     with pytest.raises(redis_process.RedisStartError, match="could not start redis-server: see its log"):
         redis_process.EmbeddedRedis(folder, binary).__enter__()
-    assert all(log.read_bytes() == GARBAGE for log in logs)
-    assert not redis_process.is_running(folder)
+    assert manifest.read_bytes() == GARBAGE
+
+
+def test_a_log_without_its_manifest_is_no_empty_database(tmp_path, binary):
+    folder = tmp_path / "data"
+    with redis_process.EmbeddedRedis(folder, binary) as server:
+        client = redis.Redis.from_url(server.url)
+        client.set("a", "b")
+        client.bgrewriteaof()
+        wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the rewrite")
+        client.set("c", "d")
+    (folder / redis_process.LOG_FOLDER / redis_process.MANIFEST).unlink()
+    with pytest.raises(redis_process.RedisStartError, match="is missing, though there is data: restore it") as told:
+        redis_process.EmbeddedRedis(folder, binary).__enter__()
+    subprocess.run(["sh", "-c", told.value.hint.split("`")[1]], check=True, timeout=60)
+    with redis_process.EmbeddedRedis(folder, binary) as server:
+        assert redis.Redis.from_url(server.url).mget("a", "c") == [b"b", b"d"]
+
+
+def test_all_files_are_private(tmp_path, binary):
+    with redis_process.EmbeddedRedis(tmp_path / "data", binary):
+        paths = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").rglob("*")}
+    assert {path.name for path in paths} >= {"redis.log", "redis.pid", "lock", "appendonly.aof.1.incr.aof"}
+    assert {mode for path, mode in paths.items() if path.suffix in (".log", ".aof", ".pid")} == {0o600}
+    assert not any(mode & 0o077 for mode in paths.values())
 
 
 def test_data_can_be_read_while_a_server_runs_and_afterwards(tmp_path, binary):
@@ -203,19 +250,31 @@ def test_a_folder_may_have_any_name(tmp_path, binary, name):
         assert redis.Redis.from_url(server.url).ping()
 
 
-@pytest.mark.slow
-def test_no_second_redis_starts_beside_an_orphan_that_hangs(tmp_path, binary, monkeypatch):
-    monkeypatch.setattr(redis_process, "STOP_TIMEOUT_S", 0.1)
-    with redis_process.EmbeddedRedis(tmp_path / "data", binary) as server:
-        server._lock.close()  # as if its Gimel server were gone
-        os.kill(server.pid, signal.SIGSTOP)
-        try:
-            assert redis_process.is_running(tmp_path / "data")
-            with pytest.raises(redis_process.RedisStartError, match="does not stop"):
-                redis_process.EmbeddedRedis(tmp_path / "data", binary).__enter__()
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
-        wait_for(lambda: redis_process.is_running(tmp_path / "data", if_busy=False), "the first Redis")
+def test_a_frozen_orphan_is_ended_and_its_data_are_kept(serve, binary, tmp_path, orphans):
+    data = tmp_path / "data"
+    server = serve("--data", str(data))
+    assert send(server.url, 1)
+    orphan = redis_pid(data)
+    orphans.append(orphan)
+    server.process.kill()
+    server.process.wait()
+    os.kill(orphan, signal.SIGSTOP)
+    start = time.monotonic()
+    server = serve("--data", str(data))
+    assert time.monotonic() - start < 10
+    assert send(server.url, 2)
+    client = redis.Redis(unix_socket_path=str(redis_process.socket_of(data)))
+    assert client.pfcount("alephbet:counters:button color:participate:red") == 2
+    assert redis_pid(data) != orphan
+
+
+def test_a_process_that_got_the_number_of_a_former_redis_is_left_alone(tmp_path, binary):
+    with redis_process.EmbeddedRedis(tmp_path / "data", binary):
+        pass
+    other = Process("sleep", "60", cwd=tmp_path / "data")
+    (tmp_path / "data" / redis_process.PID_FILE).write_text(str(other.pid))
+    with redis_process.EmbeddedRedis(tmp_path / "data", binary):
+        assert other.poll() is None
 
 
 def test_reading_a_folder_without_data_creates_no_files(tmp_path, binary):

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,9 @@ log = logging.getLogger("gimel")
 
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 10
+ORPHAN_TIMEOUT_S = 0.5
 RESTART_PAUSE_S = 0.5
+MAX_RESTART_PAUSE_S = 60
 INSTALL = "install the Debian package redis-server, or run `pip install 'gimel[local]'`"
 
 # Valkey is a fork of Redis 7.2. The folders are often not on the PATH of a service or an IDE.
@@ -45,6 +48,9 @@ MAX_SOCKET_PATH = 103
 
 # Redis 7 logs writes to a folder. Older versions log to a file, and would ignore the folder.
 LOG_FOLDER, OLD_LOG, LOG_FOLDER_SINCE = "appendonlydir", "appendonly.aof", (7,)
+MANIFEST = f"{OLD_LOG}.manifest"
+
+PID_FILE = "redis.pid"
 
 
 class NoRedisServer(ConfigError):
@@ -53,6 +59,10 @@ class NoRedisServer(ConfigError):
 
 class RedisStartError(GimelError):
     """redis-server did not start."""
+
+
+class DamagedLog(RedisStartError):
+    """Redis found its append-only file damaged."""
 
 
 def find_servers() -> list[str]:
@@ -125,6 +135,7 @@ class EmbeddedRedis:
         atexit.register(self._end)  # a signal may end the program before it can leave this context
         try:
             self._end_orphan()
+            self._require_manifest()
             self._start_any()
             self._watcher.start()
         except BaseException:
@@ -148,16 +159,42 @@ class EmbeddedRedis:
 
     def _end_orphan(self) -> None:
         """Stop the Redis that a killed Gimel server left behind. We hold the lock, so no server is using it."""
-        if not is_running(self.folder):
+        try:
+            pid = int((self.folder / PID_FILE).read_text())
+        except (OSError, ValueError):
             return
-        client = redis.Redis(unix_socket_path=str(socket_of(self.folder)), socket_timeout=STOP_TIMEOUT_S)
-        with suppress(redis.RedisError):
-            client.shutdown()
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while is_running(self.folder):
-            if time.monotonic() > deadline:
-                raise RedisStartError(f"orphaned redis-server in {self.folder} does not stop", "kill it and retry")
-            time.sleep(0.02)
+        # SIGKILL ends even a frozen one. Nothing is lost: what was answered is on disk.
+        for number, patience_s in ((signal.SIGTERM, ORPHAN_TIMEOUT_S), (signal.SIGKILL, STOP_TIMEOUT_S)):
+            if self._is_own(pid):
+                os.kill(pid, number)
+            deadline = time.monotonic() + patience_s
+            while self._is_own(pid) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        if self._is_own(pid):
+            raise RedisStartError(f"orphaned redis-server in {self.folder} does not stop", f"end process {pid}")
+
+    def _is_own(self, pid: int) -> bool:
+        """Whether this process is the Redis of this folder, and no other that has got its number."""
+        with suppress(OSError):  # where there is /proc
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            return b"-server" in command and os.path.samefile(f"/proc/{pid}/cwd", self.folder)
+        with suppress(OSError, subprocess.TimeoutExpired):
+            command = subprocess.run(
+                ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, timeout=10
+            ).stdout
+            return os.fsencode(socket_of(self.folder)) in command
+        return False
+
+    def _require_manifest(self) -> None:
+        """Raise RedisStartError if the list of the log's files is gone: Redis would start without any data."""
+        manifest = self.folder / LOG_FOLDER / MANIFEST
+        found = sorted((path for path in manifest.parent.glob(f"{OLD_LOG}.*.*.*")), key=_place_in_log)
+        if found and not manifest.exists():
+            lines = "".join(
+                f"file {path.name} seq {_place_in_log(path)[1]} type {path.name.split('.')[-2][0]}\\n" for path in found
+            )
+            hint = f"restore it from a backup, or run `printf '{lines}' > {shlex.quote(str(manifest))}`"
+            raise RedisStartError(f"{manifest} is missing, though there is data", hint)
 
     def _start_any(self) -> None:
         """Start the given binary, or else the first other server on this machine that can read the folder."""
@@ -170,6 +207,8 @@ class EmbeddedRedis:
             try:
                 self._start()
                 break
+            except DamagedLog:
+                raise  # another server would not read more, and might change the files
             except RedisStartError:
                 if self._binary == binaries[-1]:
                     raise
@@ -180,6 +219,7 @@ class EmbeddedRedis:
             "unixsocket": str(socket_of(self.folder)),
             "unixsocketperm": "700",
             "dir": str(self.folder),
+            "pidfile": str(self.folder / PID_FILE),
             "logfile": str(self.folder / "redis.log"),
             "appendonly": "yes",
             "appendfsync": "always",
@@ -190,25 +230,43 @@ class EmbeddedRedis:
         command = [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
         # In its own session: Ctrl-C in the terminal must reach only our server, which then stops Redis.
         with open_private(self.folder / "redis.log") as early, _signals_held():
-            self._process = subprocess.Popen(command, start_new_session=True, stdout=early, stderr=early)
+            start_of_log = early.seek(0, os.SEEK_END)
+            self._process = subprocess.Popen(command, stdout=early, stderr=early, start_new_session=True, umask=0o077)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not is_running(self.folder, if_busy=False):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._kill()
-                raise RedisStartError("could not start redis-server", f"see its log {self.folder / 'redis.log'}")
+                raise self._start_error(start_of_log)
             time.sleep(0.02)
 
+    def _start_error(self, start_of_log: int) -> RedisStartError:
+        path = self.folder / "redis.log"
+        with path.open("rb") as file:
+            file.seek(start_of_log)
+            is_damaged = b"Bad file format reading the append only file" in file.read()
+        if not is_damaged:
+            return RedisStartError("could not start redis-server", f"see its log {path}")
+        manifest = self.folder / LOG_FOLDER / MANIFEST
+        target = manifest if manifest.exists() else self.folder / OLD_LOG
+        command = _repair_command(self._binary, target)
+        hint = f"back up the folder, then run `{command}`, which cuts off what follows the damage"
+        return DamagedLog(f"the append-only file in {self.folder} is damaged", hint)
+
     def _watch(self) -> None:
+        pause_s = RESTART_PAUSE_S
         while not self._stopping.is_set():
             assert self._process
             code = self._process.wait()
-            if self._stopping.wait(RESTART_PAUSE_S):
+            if self._stopping.wait(pause_s):
                 return
             log.warning("redis-server exited with code %s; restarting it", code)
             try:
+                self._require_manifest()
                 self._start()
+                pause_s = RESTART_PAUSE_S
             except (GimelError, OSError) as error:
                 log.error("%s", error)
+                pause_s = min(2 * pause_s, MAX_RESTART_PAUSE_S)
 
     def _end(self) -> None:
         self._stopping.set()
@@ -222,6 +280,21 @@ class EmbeddedRedis:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+
+def _place_in_log(path: Path) -> tuple[str, int]:
+    """The kind of a file of the log, `base` before `incr`, and its number."""
+    *_, number, kind, _ = path.name.split(".")
+    return kind, int(number) if number.isdigit() else 0
+
+
+def _repair_command(binary: str, log_file: Path) -> str:
+    tool = shutil.which(Path(binary).name.replace("-server", "-check-aof"), path=os.path.dirname(binary))
+    arguments = f"--fix {shlex.quote(str(log_file))}"
+    # A server is also its own repair program, if called so.
+    return (
+        f"{shlex.quote(tool)} {arguments}" if tool else f"(exec -a redis-check-aof {shlex.quote(binary)} {arguments})"
+    )
 
 
 @contextmanager

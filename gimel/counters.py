@@ -31,9 +31,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from itertools import compress
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -42,7 +41,7 @@ from .config import Limits
 from .deadline import limit
 from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import EXACT, Count, Precision, total
-from .limits import CounterName, Created, Sizes, beyond, warn
+from .limits import CounterName, Created, Experiment, Sizes, beyond, warn
 from .outages import ask
 
 Counts = dict[str, dict[str, Count]]
@@ -57,6 +56,9 @@ HASH_BYTES = 8
 
 KEYS_AT_ONCE = 5000
 """Keys to read at a time for a report."""
+
+MANY = 20
+"""A request with more counters than this looks at what is new before it writes: to undo them would take long."""
 
 NAMESPACES_KEY = "gimel-namespaces"
 
@@ -158,64 +160,98 @@ def record(
     the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
     an experiment's precision. Raises StoreUnavailable.
     """
-    sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
-    uuids: defaultdict[str, set[str]] = defaultdict(set)
-    counted: defaultdict[CounterName, list[Event]] = defaultdict(list)
+    sent: defaultdict[CounterName, list[Event]] = defaultdict(list)
     for event in events:
-        name = CounterName(event.namespace, event.experiment, event.goal, event.variant)
-        counted[name].append(event)
-        precision = precision_of(event.experiment)
-        if precision == EXACT:
-            key = exact_key(*name)
-            sets[key].add(digest(event.uuid))
-        else:
-            shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
-            key = counter_key(*name, shard)
-            uuids[key].add(event.uuid)
-        sets[counters_key(event.namespace, event.experiment)].add(key)
-    experiments = list(dict.fromkeys((name.namespace, name.experiment) for name in counted))
-    namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
+        sent[CounterName(event.namespace, event.experiment, event.goal, event.variant)].append(event)
 
     def write() -> list[Event]:
-        with client.pipeline(transaction=True) as pipe:
-            for namespace in namespaces:
-                pipe.sadd(NAMESPACES_KEY, namespace)
-                pipe.scard(experiments_key(namespace))
-            for namespace, experiment in experiments:
-                pipe.sadd(experiments_key(namespace), experiment)
-            for name in counted:
-                pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
-            for key, members in sets.items():
-                pipe.sadd(key, *members)
-            for key, visitors in uuids.items():
-                pipe.pfadd(key, *visitors)
-            replies = iter(pipe.execute())
-        # A namespace that held experiments is not new, even if it is listed only now.
-        new_namespaces = [(next(replies), next(replies)) == (1, 0) for _ in namespaces]
-        new_experiments = [next(replies) == 1 for _ in experiments]
-        new_counters = [next(replies) == 1 for _ in counted]
-        if limits is None or not any(new_experiments + new_counters):
+        if limits is None:
+            _write(client, sent, precision_of)
             return []
-        created_experiments = set(compress(experiments, new_experiments))
-        created = Created(
-            list(compress(namespaces, new_namespaces)),
-            list(compress(experiments, new_experiments)),
-            # In a new experiment, a counter that is not new is somebody else's of this moment.
-            [name for name, is_new in zip(counted, new_counters) if is_new or name[:2] in created_experiments],
-        )
-        refused = beyond(limits, created, _sizes(client, created))
+        refused = {}
+        if len(sent) > MANY:
+            missing = _missing(client, sent)
+            refused = beyond(limits, missing, _sizes(client, missing)) if missing.counters else {}
+        created = _write(client, {name: sent[name] for name in sent if name not in refused}, precision_of)
+        if created.counters:
+            undone = beyond(limits, created, _sizes(client, created).without(created))
+            if undone:
+                _undo(client, created, undone, precision_of)
+            refused |= undone
         if refused:
             warn(limits, refused)
-            _undo(client, created, refused, precision_of)
-        return [event for name in refused for event in counted[name]]
+        return [event for name in refused for event in sent[name]]
 
     return ask(client, write)
 
 
+def _write(
+    client: redis.Redis, sent: Mapping[CounterName, Iterable[Event]], precision_of: Callable[[str], Precision]
+) -> Created:
+    """Count these events, and return what is new."""
+    sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
+    uuids: defaultdict[str, set[str]] = defaultdict(set)
+    for name, events in sent.items():
+        precision = precision_of(name.experiment)
+        for event in events:
+            if precision == EXACT:
+                key = exact_key(*name)
+                sets[key].add(digest(event.uuid))
+            else:
+                shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
+                key = counter_key(*name, shard)
+                uuids[key].add(event.uuid)
+            sets[counters_key(*name[:2])].add(key)
+    namespaces, experiments = _places(sent)
+    with client.pipeline(transaction=True) as pipe:
+        for namespace in namespaces:
+            pipe.sadd(NAMESPACES_KEY, namespace)
+            pipe.scard(experiments_key(namespace))
+        for namespace, experiment in experiments:
+            pipe.sadd(experiments_key(namespace), experiment)
+        for name in sent:
+            pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
+        for key, members in sets.items():
+            pipe.sadd(key, *members)
+        for key, visitors in uuids.items():
+            pipe.pfadd(key, *visitors)
+        return _created(sent, iter(pipe.execute()), is_new=1)
+
+
+def _missing(client: redis.Redis, sent: Iterable[CounterName]) -> Created:
+    """What would be new."""
+    namespaces, experiments = _places(sent)
+    with client.pipeline(transaction=False) as pipe:
+        for namespace in namespaces:
+            pipe.sismember(NAMESPACES_KEY, namespace)
+            pipe.scard(experiments_key(namespace))
+        for namespace, experiment in experiments:
+            pipe.sismember(experiments_key(namespace), experiment)
+        for name in sent:
+            pipe.sismember(all_counters_key(name.namespace), counter_key(*name))
+        return _created(sent, iter(pipe.execute()), is_new=0)
+
+
+def _places(names: Iterable[CounterName]) -> tuple[list[str], list[Experiment]]:
+    """The namespaces and experiments of these counters, each once."""
+    experiments = list(dict.fromkeys(name[:2] for name in names))
+    return list(dict.fromkeys(namespace for namespace, _ in experiments)), experiments
+
+
+def _created(sent: Iterable[CounterName], replies: Iterator[int], is_new: int) -> Created:
+    """What is new, as the replies to `_write` or `_missing` say."""
+    namespaces, experiments = _places(sent)
+    # A namespace that held experiments is not new, even if it is listed only now.
+    new_namespaces = [one for one in namespaces if (next(replies), next(replies)) == (is_new, 0)]
+    new_experiments = {one: None for one in experiments if next(replies) == is_new}
+    # In a new experiment, a counter that is not new is somebody else's of this moment.
+    new_counters = [name for name in sent if next(replies) == is_new or name[:2] in new_experiments]
+    return Created(new_namespaces, list(new_experiments), new_counters)
+
+
 def _sizes(client: redis.Redis, created: Created) -> Sizes:
-    """What Redis holds of the namespaces and experiments in which something was created."""
-    experiments = list(dict.fromkeys(name[:2] for name in created.counters))
-    namespaces = list(dict.fromkeys(namespace for namespace, _ in experiments))
+    """What Redis holds of the namespaces and experiments in which something is new."""
+    namespaces, experiments = _places(created.counters)
     with client.pipeline(transaction=False) as pipe:
         pipe.scard(NAMESPACES_KEY)
         for namespace in namespaces:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from .config import Limits
 from .events import PARTICIPATE
@@ -15,8 +16,6 @@ from .events import PARTICIPATE
 log = logging.getLogger("gimel")
 
 WARN_EVERY_S = 60
-
-Item = TypeVar("Item")
 
 _warned_s = -inf
 
@@ -45,34 +44,47 @@ class Created:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What Redis holds afterwards: how many namespaces, experiments and counters by namespace, and by experiment the
-    goal and variant of each counter."""
+    """What Redis holds: how many namespaces, experiments and counters by namespace, and by experiment the goal and
+    variant of each counter."""
 
     namespaces: int
     experiments: Mapping[str, int]
     counters: Mapping[str, int]
-    names: Mapping[Experiment, Collection[tuple[str, str]]]
+    names: Mapping[Experiment, Set[tuple[str, str]]]
+
+    def without(self, created: Created) -> Sizes:
+        """What there is besides these."""
+        experiments = Counter(namespace for namespace, _ in created.experiments)
+        counters = Counter(counter.namespace for counter in created.counters)
+        own: dict[Experiment, set[tuple[str, str]]] = {one: set() for one in self.names}
+        for counter in created.counters:
+            own[counter[:2]].add(counter[2:])
+        return Sizes(
+            self.namespaces - len(created.namespaces),
+            {namespace: size - experiments[namespace] for namespace, size in self.experiments.items()},
+            {namespace: size - counters[namespace] for namespace, size in self.counters.items()},
+            {one: names - own[one] for one, names in self.names.items()},
+        )
 
 
-def beyond(limits: Limits, created: Created, sizes: Sizes) -> dict[CounterName, str]:
+def beyond(limits: Limits, created: Created, others: Sizes) -> dict[CounterName, str]:
     """The counters to refuse of those created, each with the limit that it exceeds.
 
-    What others create at the same time counts as there already. So of two requests that create the last name allowed,
-    both may be refused, but never both kept: when all are done, no limit is exceeded.
+    What others create at the same time is there already. So of two requests that create the last name allowed, both
+    may be refused, but never both kept: when all are done, no limit is exceeded.
     """
-    namespaces = _too_many(created.namespaces, sizes.namespaces, limits.namespaces)
-    experiments: set[Experiment] = set()
-    room: dict[str, int] = {}
-    for namespace in sizes.experiments:
-        own = [one for one in created.experiments if one[0] == namespace]
-        experiments |= _too_many(own, sizes.experiments[namespace], limits.experiments)
-        new = sum(counter.namespace == namespace for counter in created.counters)
-        room[namespace] = limits.counters - (sizes.counters[namespace] - new)
-    known = {one: set(names) for one, names in sizes.names.items()}
-    for counter in created.counters:
-        known[counter[:2]].discard(counter[2:])
-    variants = {one: {variant for _, variant in names} for one, names in known.items()}
-    goals = {one: {goal for goal, _ in names} - {PARTICIPATE} for one, names in known.items()}
+    namespaces = set(created.namespaces[max(0, limits.namespaces - others.namespaces) :])
+    experiments, places = (
+        set(),
+        {namespace: limits.experiments - size for namespace, size in others.experiments.items()},
+    )
+    for experiment in created.experiments:
+        places[experiment[0]] -= 1
+        if places[experiment[0]] < 0:
+            experiments.add(experiment)
+    room = {namespace: limits.counters - size for namespace, size in others.counters.items()}
+    variants = {one: {variant for _, variant in names} for one, names in others.names.items()}
+    goals = {one: {goal for goal, _ in names} - {PARTICIPATE} for one, names in others.names.items()}
     refused = {}
     for counter in created.counters:
         own_variants = variants[counter[:2]] | {counter.variant}
@@ -91,11 +103,6 @@ def beyond(limits: Limits, created: Created, sizes: Sizes) -> dict[CounterName, 
             variants[counter[:2]], goals[counter[:2]] = own_variants, own_goals
             room[counter.namespace] -= 1
     return refused
-
-
-def _too_many(own: Sequence[Item], size: int, limit: int) -> set[Item]:
-    """Those of the own items that are too many, the last ones, where others have taken the rest of the size."""
-    return set(own[max(0, limit - (size - len(own))) :])
 
 
 def warn(limits: Limits, refused: Mapping[CounterName, str]) -> None:

@@ -42,6 +42,12 @@ def contents() -> dict[bytes, object]:
     }
 
 
+def count(one: Event) -> int:
+    """What the counter of this event reads."""
+    found = counters.count(connection.client(), one.namespace, [one.experiment])
+    return found[one.experiment][one.goal][one.variant].value
+
+
 BEYOND = {
     "namespaces": [event(namespace=f"n{number}") for number in range(9)],
     "experiments": [event(f"e{number}") for number in range(9)],
@@ -67,9 +73,7 @@ def test_new_names_beyond_a_limit_leave_nothing_and_known_ones_go_on(real, limit
         assert record(one, replace(one, uuid="u2"), precision=precision)
     assert contents() == before
     assert record(*[replace(one, uuid="u3") for one in sent[:size]], precision=precision) == []
-    kept = sent[0]
-    found = counters.count(connection.client(), kept.namespace, [kept.experiment])
-    assert found[kept.experiment][kept.goal][kept.variant].value == 2
+    assert count(sent[0]) == 2
 
 
 @pytest.mark.parametrize("limit", BEYOND)
@@ -110,8 +114,31 @@ def test_known_names_cost_no_extra_round_trip(real, round_trips):
     assert round_trips() == 3
     record(*[event(f"e{number}") for number in range(4)])
     round_trips()
-    assert record(*[event(f"x{number}") for number in range(100)])
+    assert record(event("e4"))
     assert round_trips() == 4
+
+
+def test_many_new_names_are_refused_before_they_are_written(real, round_trips, monkeypatch):
+    allowed, refused = split_at(BEYOND["counters"], SMALL.counters)
+    record(*allowed)
+    before = contents()
+    monkeypatch.setattr(counters, "_undo", None)
+    round_trips()
+    invented = [event(f"x{number}") for number in range(400)]
+    assert record(*invented, *refused) == invented + refused
+    assert round_trips() == 2
+    assert contents() == before
+    record(*[replace(one, uuid="u2") for one in (*allowed, *invented)])
+    assert contents().keys() - before.keys() <= {one for one in contents() if b":shards:" in one}
+    assert count(allowed[0]) == 2
+
+
+def test_a_list_of_many_known_names_costs_one_more_round_trip(real, round_trips):
+    many = [event(f"e{number}") for number in range(30)]
+    record(*many, bounds=Limits())
+    round_trips()
+    record(*many, bounds=Limits())
+    assert round_trips() == 2
 
 
 def test_what_was_there_before_a_limit_goes_on_beyond_it(real):

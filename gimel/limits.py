@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
@@ -106,7 +108,7 @@ def beyond(limits: Limits, created: Created, others: Sizes) -> dict[CounterName,
 
 
 def warn(limits: Limits, refused: Mapping[CounterName, str]) -> None:
-    """Say in the log which limit is reached, at most once a minute."""
+    """Say in the log which limit is reached, at most once a minute, and on Lambda also by a metric."""
     global _warned_s
     now_s = time.monotonic()
     if now_s - _warned_s < WARN_EVERY_S:
@@ -118,3 +120,9 @@ def warn(limits: Limits, refused: Mapping[CounterName, str]) -> None:
         "Delete experiments that are not yours, list the names to count, or raise limits.%s in config.json",
         *(getattr(limits, limit), limit, counter.experiment, counter.namespace, limit),
     )
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if function:
+        # CloudWatch makes a metric of a line in its embedded metric format.
+        metric = {"Namespace": "Gimel", "Dimensions": [["FunctionName"]], "Metrics": [{"Name": "LimitReached"}]}
+        about = {"Timestamp": int(1000 * time.time()), "CloudWatchMetrics": [metric]}
+        print(json.dumps({"_aws": about, "FunctionName": function, "LimitReached": 1}), flush=True)

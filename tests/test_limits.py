@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -193,6 +194,16 @@ def test_the_log_says_once_a_minute_which_limit_is_reached_and_what_to_do(real, 
         "the limit of 3 variants is reached: new ones are ignored, as in experiment 'button color' of namespace 'n'. "
         "Delete experiments that are not yours, list the names to count, or raise limits.variants in config.json"
     )
+
+
+def test_on_lambda_a_metric_says_that_a_limit_is_reached(real, capsys, monkeypatch):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "gimel-track")
+    for number in range(9):
+        record(event(variant=f"v{number}"))
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    (metric,) = found["_aws"]["CloudWatchMetrics"]
+    assert [found[name] for name in (metric["Metrics"][0]["Name"], *metric["Dimensions"][0])] == [1, "gimel-track"]
 
 
 RIVALS = {

@@ -266,6 +266,26 @@ def test_a_key_in_any_script_is_sent_unchanged(tracked, serve, redis_server):
     assert "button color" in run("report", "--url", server.url, "--api-key", "kľúč").stdout
 
 
+def test_a_key_in_a_file_is_in_no_list_of_processes(tracked, serve, redis_server, tmp_path, monkeypatch):
+    (tmp_path / "key").write_text("kľúč\n")
+    file = "--api-key-file", str(tmp_path / "key")
+    server = serve(*file, GIMEL_REDIS_URL=redis_server.url)
+    monkeypatch.setenv("GIMEL_API_KEY", "another")
+    assert "button color" in run("report", "--url", server.url, *file).stdout
+    assert "refused the API key" in fail(ApiKeyRefused, "report", "--url", server.url)
+    assert "kľúč" not in " ".join(server.process.args)
+
+
+def test_a_key_file_that_holds_no_key_is_an_error(tmp_path):
+    path = tmp_path / "key"
+    assert f"cannot read the API key in {path} (No such file" in fail(ConfigError, "serve", "--api-key-file", str(path))
+    path.write_text("\n")
+    assert "has no API key on its first line" in fail(ConfigError, "report", "--api-key-file", str(path))
+    path.write_bytes(b"\xff")
+    assert "not valid UTF-8" in fail(ConfigError, "dashboard", "--api-key-file", str(path))
+    assert "use either" in run("report", "--api-key", "k", "--api-key-file", str(path), code=2).stderr
+
+
 def test_the_data_folder_is_reported_whether_its_server_runs_or_not(serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not redis_process.find_server():
@@ -387,4 +407,4 @@ def test_without_any_redis_a_server_says_what_to_install(monkeypatch, command):
 
 
 def test_other_machines_need_an_api_key():
-    assert "--api-key or GIMEL_API_KEY" in fail(ConfigError, "serve", "--host", "0.0.0.0")
+    assert "--api-key-file or GIMEL_API_KEY" in fail(ConfigError, "serve", "--host", "0.0.0.0")

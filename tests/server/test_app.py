@@ -159,10 +159,27 @@ class TestApiKey:
 class TestWithoutKey:
     def test_pages_on_this_machine_may_read(self, server):
         assert ask(f"{server.url}/experiments", Origin="http://localhost:3000")[0] == 200
+        assert ask(f"{server.url}/experiments", Origin="http://localhost:3000", Sec_Fetch_Site="cross-site")[0] == 200
+
+    @pytest.mark.parametrize(("method", "path"), [("DELETE", "/delete"), ("POST", "/export/csv")])
+    def test_other_pages_are_refused_before_their_request_is_read(self, server, method, path):
+        connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+        connection.putrequest(method, path)
+        for name, value in {"Origin": "https://evil.example", "Content-Length": "1000"}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.getresponse().status == 403
+        connection.close()
 
     @pytest.mark.parametrize(
         "headers",
-        [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}, {"Origin": "http://["}],
+        [
+            {"Origin": "https://evil.example"},
+            {"Host": "evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://["},
+            {"Sec_Fetch_Site": "cross-site"},  # an image
+        ],
     )
     def test_other_pages_may_only_track(self, server, headers):
         assert ask(f"{server.url}/experiments", **headers)[0] == 403

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import io
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 
+from gimel.errors import ConfigError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
 from gimel.ops.server.wsgi import Server, Stopped, stop_on_signals
@@ -32,13 +35,45 @@ data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
     default=lambda: Path.home() / ".gimel" / "data",
-    help="Data folder of the embedded Redis.",
+    help="Folder of the embedded Redis, and of events that wait for Redis.",
 )
-key_option = click.option("--api-key", envvar="GIMEL_API_KEY", help="API key; default: $GIMEL_API_KEY.")
 namespace_option = click.option(
     "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Namespace of the experiments."
 )
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+
+
+def key_option(command: Callable[..., object]) -> Callable[..., object]:
+    """Options for an API key, which the command gets as `api_key`."""
+
+    @click.option(
+        "--api-key",
+        envvar="GIMEL_API_KEY",
+        help="API key; default: $GIMEL_API_KEY. Others on this machine see it in a command line: better use a file.",
+    )
+    @click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the API key, on its first line.")
+    @functools.wraps(command)
+    def with_key(*, api_key: str | None, api_key_file: Path | None, **given: object) -> object:
+        if api_key_file:
+            source = click.get_current_context().get_parameter_source("api_key")
+            if source is ParameterSource.COMMANDLINE:
+                raise click.UsageError("use either --api-key or --api-key-file")
+            api_key = read_key(api_key_file)
+        return command(api_key=api_key, **given)
+
+    return with_key
+
+
+def read_key(path: Path) -> str:
+    """The API key in this file. Raises ConfigError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or "not valid UTF-8"
+        raise ConfigError(f"cannot read the API key in {path} ({cause})", "check --api-key-file") from None
+    if not lines or not lines[0].strip():
+        raise ConfigError(f"{path} has no API key on its first line", "write the key there")
+    return lines[0].strip()
 
 
 def plain(value: object) -> str:

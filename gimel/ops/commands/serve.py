@@ -65,7 +65,7 @@ def serve(
     bots.use(known_bots.rule())
     if not api_key and not is_loopback(host):
         why = "other machines could read reports and delete experiments"
-        hint = "set one with --api-key or GIMEL_API_KEY"
+        hint = "set one with --api-key-file or GIMEL_API_KEY"
         raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
         store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, spool_mb, stack)

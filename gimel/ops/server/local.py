@@ -75,7 +75,7 @@ class LocalApi:
         # Without a key, any website open in a browser on this machine could read or delete, also by DNS rebinding:
         # both the page and the host name must belong to this machine.
         elif not is_local(environ):
-            raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key")
+            raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key-file")
 
     def _about(self, environ: Environ) -> dict[str, object]:
         needs_key = self.api_key is not None

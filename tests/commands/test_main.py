@@ -145,7 +145,11 @@ def test_a_compressed_answer_is_read(tracked, serve, redis_server):
         assert json.loads(gzip.decompress(answer.read()))[1]["experiment"] == "large"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"[]" * 1000)[:-9], gzip.compress(b"[]")[:10] + b"\xff\xff", b"[]"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"[]" * 1000)[:-9], gzip.compress(b"[]")[:10] + b"\xff\xff", b"[]"],
+    ids=["cut off", "broken", "plain"],
+)
 def test_an_answer_that_is_not_what_it_says_is_an_error(body):
     class Truncated(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import gimel
-from gimel import config, connection, counters, limits
+from gimel import connection, counters, limits
 from gimel.config import Limits
 from gimel.events import Event
 from gimel.hyperloglog import EXACT
@@ -23,8 +23,11 @@ PRECISIONS = [1, 16, EXACT]
 
 
 @pytest.fixture(autouse=True)
-def _warned_never(monkeypatch):
+def _patient(real, monkeypatch):
+    """Nothing has been warned of, and a slow machine cuts off no request."""
     monkeypatch.setattr(limits, "_warned_s", -limits.WARN_EVERY_S)
+    settings = connection.settings()
+    connection.use(replace(settings, redis_settings=replace(settings.redis, timeout_s=30.0)))
 
 
 def event(experiment="e", goal="participate", variant="red", uuid="u", namespace="n") -> Event:
@@ -174,8 +177,7 @@ def test_a_deleted_experiment_leaves_nothing(real, precision):
 
 
 def test_a_refused_event_is_answered_so_that_it_does_not_come_back(real, caplog):
-    bounds = config.Config(redis_settings=connection.settings().redis, limits=SMALL)
-    connection.use(bounds)
+    connection.use(replace(connection.settings(), limits=SMALL))
     answer = gimel.track(post([{**EVENT, "variant": f"v{number}"} for number in range(5)]))
     assert (answer["statusCode"], answer["body"]) == (200, "null")
     assert answer["headers"]["X-Gimel-Ignored"] == "limit"

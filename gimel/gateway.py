@@ -270,8 +270,7 @@ def cors_origin(origin: str) -> dict[str, str]:
 
 def sender_origin(headers: Mapping[str, str]) -> str:
     """The origin of the page that sent a request: Origin or, where the browser sends none, that of Referer."""
-    origin = headers.get("origin")
-    return origin if origin is not None else "/".join(headers.get("referer", "").split("/")[:3])
+    return headers.get("origin") or "/".join(headers.get("referer", "").split("/")[:3])
 
 
 def to_json(value: object) -> str:

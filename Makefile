@@ -34,6 +34,7 @@ validate-statistics: $(VENV)/test.stamp
 # quarter of an hour on two cores.
 faults: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.faults $(ARGS)
+	$(VENV)/bin/python -m tests.faults.generated
 
 # The pictures of the dashboard in docs/.
 screenshots: $(VENV)/test.stamp

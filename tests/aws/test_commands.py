@@ -180,3 +180,13 @@ def test_deploy_py_is_gimel_deploy(tmp_path):
     )
     assert "deploy.py deploy [OPTIONS]" in done.stdout
     assert "--dry-run" in done.stdout
+
+
+def test_only_the_command_for_the_key_shows_it_and_nothing_shows_the_password(run):
+    assert "open sesame" not in run("deploy", "--yes").output
+    key = run("api-key").stdout.strip()
+    commands = ["deploy --dry-run", "deploy --dry-run --format json", "preflight", "permissions", "snippet"]
+    commands += ["openapi", "queue", "rollback --dry-run", "destroy --dry-run", "destroy --dry-run --format json"]
+    outputs = {command: run(*command.split()).output for command in commands}
+    assert all(outputs.values())
+    assert not [command for command, output in outputs.items() if "open sesame" in output or key in output]

@@ -9,9 +9,8 @@ from string import Template
 
 from .faults import FAULTS, Fault
 from .flood import MOST_MB, Flood
-from .targets import CONTAINERS
 from .trial import FIRST_S, MEDIAN_S, PROCESSES, RECOVERY_S, Outcome
-from .world import LAMBDA, QUEUED, SERVE
+from .world import CONTAINERS, LAMBDA, QUEUED, SERVE
 
 INTRODUCTION = Path(__file__).with_name("introduction.md")
 NAMES = {SERVE: "`gimel serve`", LAMBDA: "Lambda", QUEUED: "Lambda with a queue"}

@@ -23,7 +23,6 @@ from tests.parts import ROOT, Process, free_port, wait_for
 
 from .proxy import LOOPBACK
 
-CONTAINERS = 4
 PORT = "PORT"
 """Stands in a command for the port."""
 
@@ -82,9 +81,9 @@ def serve(config: Path, data: Path, wrapper: Sequence[str] = (), **environ: str)
     return Target(config.parent, wrapper, *words, GIMEL_CONFIG=str(config), **environ)
 
 
-def containers(config: Path, wrapper: Sequence[str] = (), **environ: str) -> Target:
-    """Lambda containers."""
-    words = "tests.faults.containers", PORT, str(CONTAINERS)
+def containers(config: Path, number: int, wrapper: Sequence[str] = (), **environ: str) -> Target:
+    """So many Lambda containers."""
+    words = "tests.faults.containers", PORT, str(number)
     return Target(config.parent, wrapper, *words, GIMEL_CONFIG=str(config), AWS_LAMBDA_FUNCTION_NAME="t", **environ)
 
 

@@ -28,6 +28,7 @@ PARAMETER = "/gimel/redis"
 JUDGE = "judge"
 """A Redis user of the harness' own, whom a changed password does not concern."""
 
+CONTAINERS = 4
 SERVE, LAMBDA, QUEUED = "serve", "lambda", "lambda-queue"
 
 
@@ -43,6 +44,7 @@ class World:
         is_embedded: bool = False,
         by_name: bool = False,
         disk_mb: int = 0,
+        containers: int = CONTAINERS,
     ) -> None:
         self.folder = folder
         self.ministack = ministack
@@ -51,6 +53,7 @@ class World:
         self.is_embedded = is_embedded
         self.by_name = by_name
         self.disk_mb = disk_mb
+        self.containers = containers
         self.data = folder / "data"
         self.targets: dict[str, targets.Target] = {}
         self.queue: targets.Queue | None = None
@@ -91,8 +94,8 @@ class World:
             aws = {"AWS_ENDPOINT_URL": self.ministack.url, **targets.AWS}
             self.targets = {
                 SERVE: targets.serve(config, self.data, wrapper, **aws),
-                LAMBDA: targets.containers(config, wrapper, **aws),
-                QUEUED: targets.containers(config, wrapper, **aws, GIMEL_QUEUE_URL=self.queue.url),
+                LAMBDA: targets.containers(config, self.containers, wrapper, **aws),
+                QUEUED: targets.containers(config, self.containers, wrapper, **aws, GIMEL_QUEUE_URL=self.queue.url),
             }
         for target in self.targets.values():
             self._stack.callback(target.stop)

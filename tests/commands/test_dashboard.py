@@ -29,7 +29,7 @@ def taken(default: int) -> Iterator[int]:
 
 def port_of(port: int | None) -> int:
     server = dashboard.bind(App(LocalApi().answer), port)
-    server._server.close()
+    server.close()
     return int(server.url.rpartition(":")[2])
 
 

@@ -1,0 +1,119 @@
+"""On a local AWS that runs the zip: what visitors send while Redis is down waits in the queue, and is counted once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.parts import wait_for
+
+from .ministack import Ministack
+from .test_local_aws import Person, ask, url_in
+
+pytestmark = pytest.mark.slow
+
+EVENT = "experiment=e&variant=red&event=participate"
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    server = Ministack(tmp_path_factory.mktemp("ministack"))
+    yield server
+    server.stop()
+
+
+class Deployed:
+    """A deployment of one person, whose messages are tried again soon rather than after minutes."""
+
+    def __init__(self, person: Person, ministack: Ministack) -> None:
+        self.person = person
+        self.track = url_in(person.types("deploy.py", "--yes"))
+        self.sqs, self.functions = (boto3.client(name, endpoint_url=ministack.url) for name in ("sqs", "lambda"))
+        self.queue, self.dead_letters = (
+            self.sqs.get_queue_url(QueueName=f"gimel-{name}")["QueueUrl"] for name in ("queue", "dead-letters")
+        )
+        # Longer than any run, or what is being counted would be delivered again.
+        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"VisibilityTimeout": "10"})
+        self.key = person.types("api-key").strip()
+
+    def send(self, uuid: object) -> tuple[int, str]:
+        status, _, body = ask(f"{self.track}?{EVENT}&uuid={uuid}")
+        return status, body
+
+    def put(self, url: str, body: object) -> None:
+        self.sqs.send_message(QueueUrl=url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+    def counted(self) -> dict[str, int]:
+        """Participants of each variant, as the API reports them."""
+        base = self.track.removesuffix("/track")
+        status, _, body = ask(f"{base}/experiments?scope=e", self.key)
+        assert status == 200, body
+        return {one["label"]: one["trials"] for one in json.loads(body)[1]["participants"]}
+
+    def messages(self) -> tuple[int, int]:
+        """How many messages are in the queue, and how many dead letters, as `gimel queue` shows them."""
+        waiting, in_flight, dead = map(int, re.findall(r"^ +(\d+)  (?:waiting|in flight|dead)", self.shown(), re.M))
+        return waiting + in_flight, dead
+
+    def was_tried_in_vain(self) -> bool:
+        (mapping,) = self.functions.list_event_source_mappings()["EventSourceMappings"]
+        return "partial failures" in mapping["LastProcessingResult"]
+
+    def shown(self) -> str:
+        return self.person.types("queue")
+
+
+@pytest.fixture
+def deployed(tmp_path, ministack, redis_server) -> Iterator[Deployed]:
+    person = Person(tmp_path, ministack, redis_server.port)
+    config = {"redis": person.redis, "precision": "exact"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    yield Deployed(person, ministack)
+    if redis_server.process is None:
+        redis_server.start()
+    person.types("destroy", "--name", "gimel")
+
+
+def event(uuid: object, **changed: Any) -> dict[str, Any]:
+    return {"experiment": "e", "variant": "red", "event": "participate", "uuid": str(uuid), **changed}
+
+
+def test_events_of_an_outage_are_answered_200_and_counted_exactly_once_when_redis_is_back(deployed, redis_server):
+    assert deployed.send("before") == (200, "null")
+    redis_server.stop()
+    for uuid in [*range(20), *range(5)]:  # some visitors send twice
+        assert deployed.send(uuid) == (200, "null")
+    wait_for(deployed.was_tried_in_vain, "a delivery while Redis is down", 60)
+    assert deployed.messages() == (25, 0)
+    redis_server.start()
+    wait_for(lambda: deployed.counted() == {"red": 21}, "the queue to drain", 60)
+    wait_for(lambda: deployed.messages() == (0, 0), "an empty queue", 60)
+
+
+def test_what_cannot_be_counted_becomes_a_dead_letter_with_the_reason(deployed):
+    deployed.put(deployed.queue, event("good"))
+    deployed.put(deployed.queue, event("bad", variant=""))
+    deployed.put(deployed.queue, "no JSON")
+    wait_for(lambda: deployed.messages() == (0, 2), "two dead letters", 60)
+    assert deployed.counted() == {"red": 1}
+    shown = deployed.shown()
+    assert "variant" in shown
+    assert "neither JSON nor a form" in shown
+    done = deployed.person.types("queue", "redrive", "--yes")
+    assert done.startswith("2 dead letters were sent back")
+    wait_for(lambda: deployed.messages() == (0, 2), "the same dead letters", 60)
+
+
+def test_redrive_has_dead_letters_counted_that_were_tried_too_often(deployed):
+    # As SQS moves them; what is wrong with them has been fixed.
+    for uuid in range(12):
+        deployed.put(deployed.dead_letters, event(uuid))
+    assert "12  dead letters" in deployed.shown()
+    assert deployed.person.types("queue", "redrive", "--yes").startswith("12 dead letters were sent back")
+    wait_for(lambda: deployed.counted() == {"red": 12}, "their counts", 60)
+    assert deployed.messages() == (0, 0)

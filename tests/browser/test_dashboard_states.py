@@ -23,7 +23,9 @@ ALIKE = {"a": (60, {"buy": 6}), "b": (62, {"buy": 9})}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    started = GimelServer("--data", "data", home=tmp_path_factory.mktemp("states"))
+    home = tmp_path_factory.mktemp("states")
+    (home / "config.json").write_text('{"limits": {"namespaces": 100}}')  # nearly every test has one of its own
+    started = GimelServer("--data", "data", "--config", str(home / "config.json"), home=home)
     yield started
     started.stop()
 

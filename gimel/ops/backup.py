@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 from redis.crc import key_slot
 
 import gimel
-from gimel import counters, replies
+from gimel import counters
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
 
@@ -51,9 +51,12 @@ class Summary:
 def find_namespaces(client: redis.Redis) -> list[str]:
     """The namespaces that have experiments, sorted. Raises StoreUnavailable."""
     suffix = experiments_key("").encode()
-    with replies.as_unavailable():
-        keys = [key.removesuffix(suffix) for key in client.scan_iter(b"*" + suffix, 1000, "set")]
-    return sorted(as_text(name) for name in keys if b":" not in name)
+    found: set[bytes] = set()
+    cursor = None
+    while cursor != 0:
+        cursor, keys = _ask(client, "scan", cursor or 0, b"*" + suffix, 1000, "set")
+        found.update(key.removesuffix(suffix) for key in keys)
+    return sorted(as_text(name) for name in found if b":" not in name)
 
 
 def export(
@@ -133,17 +136,18 @@ def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[En
 
 
 def _exact(client: redis.Redis, entry: Entry) -> Iterator[Entry]:
-    with replies.as_unavailable():
-        members = client.sscan_iter(entry.full_key, count=MEMBERS)
-        chunk = tuple(islice(members, MEMBERS))
-        yield replace(entry, members=chunk)
-        while chunk := tuple(islice(members, MEMBERS)):
-            yield replace(entry, members=chunk)
+    cursor = None
+    while cursor != 0:
+        cursor, members = _ask(client, "sscan", entry.full_key, cursor or 0, None, MEMBERS)
+        yield replace(entry, members=tuple(members))
 
 
 def _members(client: redis.Redis, key: str) -> list[bytes]:
-    with replies.as_unavailable():
-        return sorted(cast("set[bytes]", client.smembers(as_bytes(key))))
+    return sorted(_ask(client, "smembers", as_bytes(key)))
+
+
+def _ask(client: redis.Redis, command: str, *arguments: object) -> Any:
+    return counters._pipeline(client, [arguments], lambda pipe, given: getattr(pipe, command)(*given))[0]
 
 
 def _registers(key: bytes, value: bytes) -> bytes:

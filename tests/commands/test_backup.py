@@ -19,7 +19,7 @@ import redis
 import gimel
 from gimel import config, connection, counters
 from gimel.errors import BadRequest, StoreUnavailable
-from gimel.events import Event
+from gimel.events import MAX_EVENTS, Event
 from gimel.ops import backup, backup_file
 from gimel.ops.backup import TargetDiffers
 from gimel.ops.backup_file import BackupError, DamagedFile
@@ -82,7 +82,9 @@ def fill(server: RedisServer) -> None:
 
 
 def record(events: list[Event]) -> None:
-    counters.record(connection.client(), events, connection.settings().precision_of)
+    for first in range(0, len(events), MAX_EVENTS):
+        found = events[first : first + MAX_EVENTS]
+        counters.record(connection.client(), found, connection.settings().precision_of)
 
 
 def use(server: RedisServer) -> None:

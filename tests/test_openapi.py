@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -85,6 +86,13 @@ def test_the_key_is_asked_for_where_it_is_needed():
             operation = DOCUMENT["paths"][endpoint.path][method.lower()]
             assert operation["security"] == ([{"api_key": []}] if endpoint.needs_key else [])
             assert ("403" in operation["responses"]) == endpoint.needs_key
+
+
+def test_every_reason_to_ignore_an_event_is_in_the_documentation_of_both_kinds():
+    page = (ROOT / "docs" / "http-api.md").read_text()
+    table = page.partition("### What is ignored")[2].partition("###")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {code for row in rows for code in re.findall("`([a-z]+)`", row)} == set(openapi.REASONS)
 
 
 def test_every_figure_is_described():

@@ -346,19 +346,16 @@ def _schemas() -> Json:
         ),
         "Meta": _object(
             "The first item of the list.",
-            meta={
-                **_object(
-                    "What the list is about.",
-                    scope=_described(TEXT_OR_NULL, "The `scope` that was asked for."),
-                    next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
-                    ignored={
-                        "type": "object",
-                        "description": "How many requests were ignored today (UTC), by the reason.",
-                        "additionalProperties": COUNT,
-                    },
-                ),
-                "required": ["scope", "next"],
-            },
+            meta=_object(
+                "What the list is about.",
+                scope=_described(TEXT_OR_NULL, "The `scope` that was asked for."),
+                ignored={
+                    "type": "object",
+                    "description": "How many requests were ignored today (UTC), by the reason.",
+                    "additionalProperties": COUNT,
+                },
+                next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
+            ),
         ),
     }
 

@@ -22,7 +22,7 @@ EXPERIMENT = "button color"
 VARIANTS = "blue", "red"
 GOALS = PARTICIPATE, "clicked", "bought"
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 PAUSE_S = 0.4, 1.2
 """Between two events of a visitor."""
 

@@ -161,7 +161,7 @@ def replies_lost(world: World) -> Steps:
     world.proxy.heal()
 
 
-@fault(is_outage=False, containers=32)
+@fault(is_outage=False, containers=64)
 def slow(world: World) -> Steps:
     """Redis is 200 ms away."""
     yield

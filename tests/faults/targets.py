@@ -105,7 +105,6 @@ class Queue:
             "RedrivePolicy": json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 100}),
         }
         self.url: str = self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        self.dead_url: str = dead
         self._ends = threading.Event()
         self._mapping: threading.Thread | None = None
 
@@ -120,10 +119,10 @@ class Queue:
         if self._mapping:
             self._mapping.join()
 
-    def left(self, url: str) -> int:
-        """How many messages are in this queue, whether they wait or are being handed over."""
+    def left(self) -> int:
+        """How many messages wait, or are being handed over."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found: dict[str, str] = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        found: dict[str, str] = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
         return sum(map(int, found.values()))
 
     def _map(self, url: str) -> None:

@@ -26,7 +26,7 @@ from .faults import Fault
 from .world import LAMBDA, World
 
 PROCESSES = 8
-EVENTS_PER_S = 800
+EVENTS_PER_S = 500
 """What two cores carry with the servers and the visitors on them."""
 
 LEAD = 0.25
@@ -34,8 +34,11 @@ LEAD = 0.25
 
 START_S = 0.3
 PATIENCE_S = 30
-GIVEN_UP_S = 10
+NEVER_S = 10
 """A target that counts nothing for so long, although Redis answers, does not recover."""
+
+GIVEN_UP_S = 90
+"""After the last visitor, when what waits elsewhere must be counted."""
 
 SETTLED_S = 4
 """Nothing more is expected once no counter has grown for so long."""
@@ -180,7 +183,7 @@ def _recoveries(world: World) -> dict[str, float]:
     answered_at = time.monotonic()
     found: dict[str, float] = {}
     client = world.client()
-    while len(found) < len(before) and time.monotonic() < answered_at + GIVEN_UP_S:
+    while len(found) < len(before) and time.monotonic() < answered_at + NEVER_S:
         time.sleep(0.005)
         for name, size in _sizes(client, before.keys() - found).items():
             if size > before[name]:
@@ -189,17 +192,18 @@ def _recoveries(world: World) -> dict[str, float]:
 
 
 def _settle(world: World, stories: Sequence[Story]) -> None:
-    """Wait until every event that was answered 200 is counted, or nothing more is."""
+    """Wait until every event that was answered 200 is counted, or nothing more is, and the queue is empty."""
     events = [event for story in stories for event in story.events]
     answered = {one.uuid for story in stories for one in story.attempts if one.is_final}
     client, last, since = world.client(), -1, time.monotonic()
-    while time.monotonic() < since + SETTLED_S:
+    end = since + GIVEN_UP_S
+    while time.monotonic() < min(since + SETTLED_S, end):
         missing: set[str] = set()
         for target in world.targets:
             missing |= compare(client, target, events)[0] & answered
         if not missing:
             return
-        if len(missing) != last:
+        if len(missing) != last or (world.queue and world.queue.left()):
             last, since = len(missing), time.monotonic()
         time.sleep(0.1)
 

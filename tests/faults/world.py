@@ -28,7 +28,7 @@ PARAMETER = "/gimel/redis"
 JUDGE = "judge"
 """A Redis user of the harness' own, whom a changed password does not concern."""
 
-CONTAINERS = 4
+CONTAINERS = 12
 SERVE, LAMBDA, QUEUED = "serve", "lambda", "lambda-queue"
 
 

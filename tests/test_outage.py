@@ -184,13 +184,14 @@ class TestDeadline:
 
 
 def forward(link: socket.socket, port: int, delay_s: float) -> None:
-    """A proxy to Redis that holds every answer back."""
+    """A proxy to Redis that sends every answer in three parts, with a silence before each."""
     with socket.create_connection(("127.0.0.1", port)) as server:
         while data := link.recv(65536):
             server.sendall(data)
             answer = server.recv(65536)
-            time.sleep(delay_s)
-            link.sendall(answer)
+            for part in (answer[:1], answer[1:2], answer[2:]):
+                time.sleep(delay_s)
+                link.sendall(part)
 
 
 class Clock:

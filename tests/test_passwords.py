@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import boto3
 import pytest
 import redis
 from moto import mock_aws
 
-from gimel import config, connection, passwords
+from gimel import config, connection, counters, passwords
+from gimel.errors import StoreUnavailable
 
 from .parts import ROOT, RedisServer
 
@@ -49,6 +52,16 @@ def test_a_url_may_leave_its_password_to_a_reference(guarded):
     boto3.client("ssm").put_parameter(Name="/gimel/redis", Value="open sesame", Type="SecureString")
     found = config.RedisSettings(url=guarded.url, password="ssm:/gimel/redis")
     assert connection.connect(found).ping()
+
+
+def test_looking_it_up_has_a_time_limit_of_its_own(guarded, monkeypatch):
+    monkeypatch.setattr(passwords, "_look_up", lambda reference: (time.sleep(0.6), (None, "open sesame"))[1])
+    found = replace(settings(guarded, "ssm:/p"), timeout_s=0.3)
+    counters.check_writable(connection.connect(found))
+    monkeypatch.setattr(passwords, "LIMIT_S", 0.1)
+    with pytest.raises(StoreUnavailable) as caught:
+        counters.check_writable(connection.connect(found))
+    assert str(caught.value.__cause__) == "could not read the password from ssm:/p: no answer within 0.1 s"
 
 
 def test_a_changed_password_is_found_when_the_connection_is_made_anew(guarded):

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,10 +21,6 @@ from glob import escape, glob
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from gimel.errors import ConfigError, GimelError
 
@@ -91,14 +88,18 @@ def url_of(folder: Path) -> str:
 
 def is_running(folder: Path, if_busy: bool = True) -> bool:
     """Whether a Redis is running in this folder; `if_busy` is the answer if it is loading its data or hangs."""
-    once = Retry(NoBackoff(), 0)
+    # Not by redis-py: a signal that comes while it cleans up its objects would be lost.
     try:
-        with redis.Redis(unix_socket_path=str(socket_of(folder)), socket_timeout=1, retry=once) as client:
-            return bool(client.ping())
-    except (redis.BusyLoadingError, redis.TimeoutError):
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(1)
+            link.connect(str(socket_of(folder)))
+            link.sendall(b"PING\r\n")
+            answer = link.recv(100)
+    except (TimeoutError, BlockingIOError):
         return if_busy
-    except redis.RedisError:
+    except OSError:
         return False
+    return if_busy if answer.startswith(b"-LOADING") else answer.startswith(b"+PONG")
 
 
 @cache

@@ -288,10 +288,10 @@ def _undo(
         found = pipe.execute()[::3] if namespaces else []
         experiments |= {(namespace, name.decode()) for namespace, names in zip(namespaces, found) for name in names}
         for experiment in experiments:
+            pipe.srem(experiments_key(experiment[0]), experiment[1])
             pipe.smembers(counters_key(*experiment))
             pipe.delete(counters_key(*experiment))
-            pipe.srem(experiments_key(experiment[0]), experiment[1])
-        found = pipe.execute()[::3] if experiments else []
+        found = pipe.execute()[1::3] if experiments else []
         for experiment, members in zip(experiments, found):
             own = list(own_counters(*experiment, members))
             if own:

@@ -388,9 +388,9 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     """
     sets = [counters_key(namespace, name) for name in names]
     with limit(REPORT_TIMEOUT_S):
-        members: list[set[bytes]] = _pipeline(client, sets, lambda pipe, key: pipe.smembers(key))
+        members: list[set[bytes]] = ask_each(client, sets, lambda pipe, key: pipe.smembers(key))
         own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
-        values: list[int] = _pipeline(
+        values: list[int] = ask_each(
             client,
             [counter for _, counter in own],
             lambda pipe, counter: pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key),
@@ -411,7 +411,7 @@ def batches(client: redis.Redis, namespace: str, names: Sequence[str]) -> Iterat
 
     This bounds the memory that `count` takes, and how long it keeps Redis busy. Raises StoreUnavailable.
     """
-    sizes = _pipeline(client, [counters_key(namespace, name) for name in names], lambda pipe, key: pipe.scard(key))
+    sizes = ask_each(client, [counters_key(namespace, name) for name in names], lambda pipe, key: pipe.scard(key))
     batch: list[str] = []
     keys = 0
     for name, size in zip(names, sizes):
@@ -450,7 +450,9 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
     ask(client, run, REPORT_TIMEOUT_S)
 
 
-def _pipeline(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:
+def ask_each(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:
+    """The replies to a command for each item, in one round trip. Raises StoreUnavailable."""
+
     def fetch() -> list[Any]:
         with client.pipeline(transaction=False) as pipe:
             for item in items:

@@ -18,9 +18,8 @@ import redis
 from redis.crc import key_slot
 
 import gimel
-from gimel import counters
 from gimel.config import Config, ExperimentSettings
-from gimel.counters import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
+from gimel.counters import NAMESPACES_KEY, all_counters_key, ask_each, counters_key, experiments_key, own_counters
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
@@ -112,7 +111,7 @@ def load(
 def _size(client: redis.Redis, namespace: str) -> dict[str, int]:
     experiments = _members(client, experiments_key(namespace))
     keys = [as_bytes(counters_key(namespace, as_text(name))) for name in experiments]
-    sizes = counters._pipeline(client, keys, lambda pipe, key: pipe.scard(key))
+    sizes = ask_each(client, keys, lambda pipe, key: pipe.scard(key))
     return {"experiments": len(experiments), "counters": sum(sizes)}
 
 
@@ -124,7 +123,7 @@ def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[En
         own = own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment)))
         for group in _batches(own):
             keys = [counter.key for counter in group if counter.kind != "exact"]
-            strings = dict(zip(keys, counters._pipeline(client, keys, lambda pipe, key: pipe.get(key))))
+            strings = dict(zip(keys, ask_each(client, keys, lambda pipe, key: pipe.get(key))))
             for counter in group:
                 entry = Entry(space, name, counter.key[len(space) + 1 :])
                 if counter.kind == "exact":
@@ -147,7 +146,7 @@ def _members(client: redis.Redis, key: str) -> list[bytes]:
 
 
 def _ask(client: redis.Redis, command: str, *arguments: object) -> Any:
-    return counters._pipeline(client, [arguments], lambda pipe, given: getattr(pipe, command)(*given))[0]
+    return ask_each(client, [arguments], lambda pipe, given: getattr(pipe, command)(*given))[0]
 
 
 def _registers(key: bytes, value: bytes) -> bytes:
@@ -191,12 +190,12 @@ def _read(path: Path, into: str | None, done: int, progress: Progress) -> Iterat
 def _write(client: redis.Redis, entries: Sequence[Entry], merge: bool) -> None:
     """Write these entries, each in such a way that doing so again changes nothing."""
     found = [entry for entry in entries if entry.hyperloglog]
-    created = counters._pipeline(client, found, lambda pipe, each: pipe.set(each.full_key, each.hyperloglog, nx=True))
+    created = ask_each(client, found, lambda pipe, each: pipe.set(each.full_key, each.hyperloglog, nx=True))
     others = _different(client, [entry for entry, is_new in zip(found, created) if not is_new])
     if others and not merge:
         raise _differs(others[0].full_key, "was counted while importing")
-    counters._pipeline(client, others, _merge)
-    counters._pipeline(client, entries, _add)
+    ask_each(client, others, _merge)
+    ask_each(client, entries, _add)
 
 
 def _add(pipe: Any, entry: Entry) -> None:
@@ -227,7 +226,7 @@ def _tag(key: bytes) -> bytes:
 
 def _different(client: redis.Redis, entries: Sequence[Entry]) -> list[Entry]:
     """Those whose HyperLogLog in Redis is another."""
-    values = counters._pipeline(client, entries, lambda pipe, entry: pipe.get(entry.full_key))
+    values = ask_each(client, entries, lambda pipe, entry: pipe.get(entry.full_key))
     return [
         entry
         for entry, value in zip(entries, values)
@@ -261,7 +260,7 @@ class _Comparison:
             if entry.key:
                 self.known[counters_key(namespace, as_text(entry.experiment))].add(entry.full_key)
         exact = [entry for entry in entries if entry.members]
-        found = counters._pipeline(self.client, exact, lambda pipe, each: pipe.smismember(each.full_key, each.members))
+        found = ask_each(self.client, exact, lambda pipe, each: pipe.smismember(each.full_key, each.members))
         for entry, flags in zip(exact, found):
             self.present[entry.full_key] += sum(flags)
 
@@ -271,7 +270,7 @@ class _Comparison:
             for name in _members(self.client, listing):
                 if name not in names:
                     raise _differs(name, "is not in the file")
-        sizes = counters._pipeline(self.client, list(self.present), lambda pipe, key: pipe.scard(key))
+        sizes = ask_each(self.client, list(self.present), lambda pipe, key: pipe.scard(key))
         for key, size in zip(self.present, sizes):
             if size > self.present[key]:
                 raise _differs(key, "has another count than in the file")

@@ -190,3 +190,10 @@ def test_only_the_command_for_the_key_shows_it_and_nothing_shows_the_password(ru
     outputs = {command: run(*command.split()).output for command in commands}
     assert all(outputs.values())
     assert not [command for command, output in outputs.items() if "open sesame" in output or key in output]
+
+
+def test_the_openapi_document_has_the_address_of_the_deployed_api(run, account):
+    run("deploy", "--yes")
+    (server,) = json.loads(run("openapi").stdout)["servers"]
+    api = next(iter(account.state()["apis"]))
+    assert server["url"] == f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ def main() -> int:
     unknown = set(options.names) - set(ALL)
     if unknown:
         arguments.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(ALL)}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all is cleaned up
     started = time.monotonic()
     results: page.Results = {}
     with tempfile.TemporaryDirectory(prefix="faults-") as folder, trial.stage(Path(folder)) as stage:

@@ -146,6 +146,7 @@ def test_events_of_an_outage_are_delivered_by_a_later_page(page, serve, shop, re
     wait_for(lambda: page.evaluate("1") and answers.count(503) == 6, "six refusals")
     assert queue_length(page) == 3
     redis_server.start()
+    wait_for(lambda: page.request.get(f"{server.url}/health").ok, "Redis to be found again")
     page.reload()
     settle(page)
     item = report(page, server)["button color"]

@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import boto3  # noqa: F401 - see the introduction of docs/reliability.md
+
 import gimel
 from tests.calls import make_rest_event
 

@@ -28,7 +28,7 @@ PARAMETER = "/gimel/redis"
 JUDGE = "judge"
 """A Redis user of the harness' own, whom a changed password does not concern."""
 
-CONTAINERS = 12
+CONTAINERS = 8
 SERVE, LAMBDA, QUEUED = "serve", "lambda", "lambda-queue"
 
 

@@ -23,7 +23,7 @@ from gimel.ops.resources import shipped
 
 from .errors import BundleError
 
-MAX_BYTES = 1_500_000
+MAX_BYTES = 2_000_000
 LAPTOP_KEYS = {"aws", "extra_wiring"}
 OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 

@@ -54,7 +54,7 @@ class TestWithAConfiguredRedis:
         assert health(server.url) == {"status": 200, "redis": "answers", "waiting": 0, "set_aside": 0}
         redis_server.stop()
         assert {send(server.url, number) for number in range(20)} == {200}
-        outage = {"status": 503, "redis": "does not answer", "new_events": "kept", "waiting": 20, "set_aside": 0}
+        outage = {"status": 503, "redis": "Redis does not answer", "new_events": "kept", "waiting": 20, "set_aside": 0}
         assert health(server.url) == outage
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
@@ -88,11 +88,28 @@ class TestWithAConfiguredRedis:
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
         assert redis_server.client().pfcount(KEY) == pytest.approx(answered, rel=0.05)
 
+    @pytest.mark.parametrize(
+        ("broken", "mended"),
+        [
+            (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+            (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        ],
+        ids=["full", "replica"],
+    )
+    def test_a_redis_that_answers_but_takes_no_events_is_an_outage(self, serve, redis_server, broken, mended):
+        server = serve(GIMEL_REDIS_URL=redis_server.url)
+        redis_server.client().execute_command(*broken)
+        assert (health(server.url)["status"], health(server.url)["new_events"]) == (503, "kept")
+        assert {send(server.url, number) for number in range(20)} == {200}
+        redis_server.client().execute_command(*mended)
+        wait_for(lambda: health(server.url)["status"] == 200 and health(server.url)["waiting"] == 0, "an empty spool")
+        assert (health(server.url)["set_aside"], redis_server.client().pfcount(KEY)) == (0, 20)
+
     def test_without_a_spool_the_browser_keeps_the_event(self, serve, redis_server, tmp_path):
         server = serve("--spool-mb", "0", "--data", str(tmp_path / "data"), GIMEL_REDIS_URL=redis_server.url)
         redis_server.stop()
         assert send(server.url, 1) == 503
-        assert health(server.url) == {"status": 503, "redis": "does not answer", "new_events": "refused"}
+        assert health(server.url) == {"status": 503, "redis": "Redis does not answer", "new_events": "refused"}
         assert not (tmp_path / "data").exists()
 
     def test_without_a_spool_what_waits_from_before_is_counted(self, serve, redis_server):

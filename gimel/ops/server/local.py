@@ -129,7 +129,7 @@ def _health() -> Answer:
     kept = {"waiting": spool.waiting, "set_aside": spool.set_aside} if spool else {}
     try:
         counters.check_writable(connection.client())
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         are_kept = spool is not None and not spool.is_failing
-        return json_answer(503, {"redis": "does not answer", "new_events": "kept" if are_kept else "refused", **kept})
+        return json_answer(503, {"redis": error.message, "new_events": "kept" if are_kept else "refused", **kept})
     return json_answer(200, {"redis": "answers", **kept})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import gimel
-from gimel import connection, counters
+from gimel import connection, counters, replies
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
 from gimel.gateway import Request, to_json
@@ -157,7 +157,7 @@ class Spool:
             if self._failures < ATTEMPTS:
                 self._stopping.wait(RETRY_S)
                 return
-            refused = {rows[0][0]: _reason(error)}
+            refused = {rows[0][0]: replies.describe(error.__cause__ or error)}
         self._finish([row_id for row_id, _ in rows], refused)
         self._batch_size, self._failures = min(2 * self._batch_size, MAX_EVENTS), 0
 
@@ -213,11 +213,6 @@ def _redis_takes_events() -> bool:
     except StoreUnavailable:
         return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    """What Redis says of its command, without the command, which has the event's uuid in it."""
-    return str(error.__cause__ or error).rpartition("caused error: ")[2].partition(", with args")[0]
 
 
 def _sync(folder: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 512
+BACKLOG = 4096
 
 
 class Proxy:

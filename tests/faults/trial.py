@@ -123,6 +123,8 @@ def stage(folder: Path) -> Iterator[Stage]:
             yield Stage(ministack, pool)
         finally:
             ministack.stop()
+            for process in multiprocessing.active_children():
+                process.kill()  # after a failure, visitors would go on for a while
 
 
 def run(fault: Fault, events: int, folder: Path, stage: Stage, lasts_s: float | None = None) -> list[Outcome]:

@@ -336,7 +336,8 @@ def _set_aside(sender: str, body: str, problems: Sequence[str]) -> bool:
         connection.outage_log().failed(error)
         letters = None
     place = "went to the dead letters" if letters else "stays in its queue"
-    log.error("message %s cannot be counted, and %s: %.1000s", sender, place, reason)
+    told = sender.encode("utf-8", "backslashreplace").decode()  # a made-up one may have no UTF-8
+    log.error("message %s cannot be counted, and %s: %.1000s", told, place, reason)
     return letters is not None
 
 

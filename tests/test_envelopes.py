@@ -121,3 +121,8 @@ def test_a_message_whose_body_is_no_event_stays_in_the_queue(fake, body):
 def test_a_flat_event_of_any_type_is_a_bad_request(fake, event):
     with pytest.raises(BadRequest):
         gimel.track(event)
+
+
+def test_a_message_id_that_is_not_utf8_can_be_logged(fake, caplog):
+    gimel.track({"Records": [{"messageId": "\ud800", "body": "no JSON"}]})
+    assert "message \\ud800 cannot be counted" in caplog.text.encode().decode()

@@ -72,6 +72,13 @@ def _section(fault: Fault, found: Sequence[Outcome] | str) -> str:
     if isinstance(found, str):
         return f"{heading}\n\nNot tried: {found}."
     parts = [heading, _table(found)]
+    misses = [
+        each.replace(f"{fault.name}, {one.target}", NAMES[one.target])
+        for one in found
+        for each in one.losses(fault) + one.delays(fault)
+    ]
+    if misses:
+        parts.append(f"**Bars missed**: {'; '.join(misses)}.")
     by_redis = sum(one.lost_by_redis for one in found)
     if fault.redis_loses_s:
         last_s = f"{fault.redis_loses_s:g}"

@@ -19,7 +19,7 @@ Results = dict[str, list[Outcome] | str]
 """By fault: an outcome for each target, or why it could not be tried."""
 
 HEADER = (
-    *("sent to", "events", "answered 200", "of these lost", "doubled", "visitors who left", "of these lost"),
+    *("sent to", "events", "answered 200", "of these lost", "doubled", "visitors who left", "of them lost"),
     *("first answer", "median after it", "recovery", "lines logged"),
 )
 
@@ -88,17 +88,22 @@ def _section(fault: Fault, found: Sequence[Outcome] | str) -> str:
 
 def _flood(flooded: Flood) -> str:
     before, after = flooded.before, flooded.after
-    return (
-        "## A million invented names\n\n"
-        f"A stranger with a script sent {flooded.names:,} events, each with another namespace, experiment, variant or "
-        f"goal, to a Redis with two real experiments and the default [limits](configuration.md). Redis grew from "
-        f"{before.megabytes:.0f} to {after.megabytes:.0f} MB (bar: by {MOST_MB} MB). The report of the experiment with "
-        f"closed lists of variants and goals {'did not change' if after.report == before.report else '**changed**'}, "
-        f"and took {after.report_ms:.1f} ms, before {before.report_ms:.1f} ms. In the experiment without such lists, "
-        f"the counts of the real variants and goals "
-        f"{'did not change' if before.open_counts.items() <= after.open_counts.items() else '**changed**'}; it lists "
-        f"{len(after.open_counts) - len(before.open_counts):,} more results, of invented names."
-    )
+    closed = after.report == before.report
+    opened = before.open_counts.items() <= after.open_counts.items()
+    return f"""## A million invented names
+
+A stranger with a script sent {flooded.names:,} events, each with another namespace, experiment, variant or goal, to a
+Redis with two real experiments and the default [limits](configuration.md). Redis grew from {before.megabytes:.1f} to
+{after.megabytes:.1f} MB (bar: by {MOST_MB} MB).
+
+- The report of the experiment with closed lists of variants and goals {_change(closed)}. It took {after.report_ms:.1f}
+  ms, before {before.report_ms:.1f} ms.
+- In the experiment without such lists, the counts of the real variants and goals {_change(opened)}. Its report has
+  {len(after.open_counts) - len(before.open_counts):,} more rows, of invented names."""
+
+
+def _change(is_same: bool) -> str:
+    return "did not change" if is_same else "**changed**"
 
 
 def _table(found: Sequence[Outcome]) -> str:
@@ -117,4 +122,6 @@ def _time(seconds: float | None) -> str:
         return "–"
     if isinf(seconds):
         return "never"
+    if seconds < 0.0005:
+        return "< 1 ms"
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

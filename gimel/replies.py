@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import redis
 
 from .errors import StoreUnavailable
@@ -28,15 +25,6 @@ WORDS = {
     "MISCONF": ("Redis cannot save its data", "check the disk that it saves to"),
     "NOPERM": ("Redis denies its user a command or a key", "check the permissions of redis.username"),
 }
-
-
-@contextmanager
-def as_unavailable() -> Iterator[None]:
-    """Raises StoreUnavailable for every failure inside."""
-    try:
-        yield
-    except FAILURES as error:
-        raise unavailable(error) from error
 
 
 def unavailable(error: Exception) -> StoreUnavailable:

@@ -1,39 +1,10 @@
-"""The Redis side: the keyspace on one page, then record, count and forget.
-
-Keys are those of Gimel 1.x, byte for byte:
-
-    {namespace}:experiments                                       set of experiment names
-    {namespace}:counter_keys                                      set of a key of each counter
-    {namespace}:{experiment}:counter_keys                         set of the keys of that experiment's counters
-    {namespace}:counters:{experiment}:{goal}:{variant}            HyperLogLog of the uuids of one event
-
-In the second, a counter stands once, under its key in the fourth line, whether it has that key or others.
-
-A precision above 1 spreads a counter over several HyperLogLogs, whose counts are added; Gimel 1.x's key is shard 0.
-An exact counter is a set. Both have a second word of their own, so that no two names can produce the same key:
-
-    {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
-    {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
-
-What belongs to no namespace has no colon in its key, so that no names can produce it either:
-
-    gimel-namespaces                                              set of the namespaces
-    gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
-                                                                  and namespace; expires after two days
-
-Gimel 1.x reads goal and variant from the right of the key, so they must not contain a colon there: it is written
-`%3A`, and a `%` before `3A` or `25` is written `%25`. The name `counter_keys`, which could make a counter's key equal
-to that of a set, is written `counter%5Fkeys`. Every other name stays as it is.
-"""
+"""The Redis side: record, count and forget. The keys are in `keyspace`."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import redis
 
@@ -41,18 +12,24 @@ from .config import Limits
 from .deadline import limit
 from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import EXACT, Count, Precision, total
-from .limits import CounterName, Created, Experiment, Sizes, beyond, warn
+from .keyspace import (
+    NAMESPACES_KEY,
+    CounterName,
+    Experiment,
+    all_counters_key,
+    counter_key,
+    counters_key,
+    digest,
+    exact_key,
+    experiments_key,
+    ignored_key,
+    own_counters,
+)
+from .limits import Created, Sizes, beyond, warn
 from .outages import ask
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
-
-SET_NAME = "counter_keys"
-SET_NAME_ESCAPED = "counter%5Fkeys"
-
-KINDS = ("counters", "shards", "exact")
-
-HASH_BYTES = 8
 
 KEYS_AT_ONCE = 5000
 """Keys to read at a time for a report."""
@@ -60,92 +37,10 @@ KEYS_AT_ONCE = 5000
 MANY = 20
 """A request with more counters than this looks at what is new before it writes: to undo them would take long."""
 
-NAMESPACES_KEY = "gimel-namespaces"
-
 REPORT_TIMEOUT_S = 8
 """A report of many counters takes longer than an event may; a function has 10 seconds by default."""
 
 IGNORED_KEPT_S = 2 * 86400
-
-
-class Counter(NamedTuple):
-    """A key that counts, and what it says it counts."""
-
-    key: bytes
-    kind: str
-    goal: str
-    variant: str
-
-
-def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard: int = 0) -> str:
-    """HyperLogLog of the uuids of one event, or of those in one of its shards."""
-    names = f"{experiment}:{escape(goal)}:{escape(variant)}"
-    return f"{namespace}:shards:{names}:{shard}" if shard else f"{namespace}:counters:{names}"
-
-
-def listed_key(namespace: str, experiment: str, counter: Counter) -> bytes:
-    """What stands for this counter in the set of all counters."""
-    if counter.kind == "counters":
-        return counter.key
-    return counter_key(namespace, experiment, counter.goal, counter.variant).encode("utf-8", "surrogateescape")
-
-
-def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
-    """Set of the hashes of the uuids of one event."""
-    return f"{namespace}:exact:{experiment}:{escape(goal)}:{escape(variant)}"
-
-
-def experiments_key(namespace: str) -> str:
-    """Set of the names of all experiments."""
-    return f"{namespace}:experiments"
-
-
-def all_counters_key(namespace: str) -> str:
-    """Set of the keys of all counters."""
-    return f"{namespace}:counter_keys"
-
-
-def counters_key(namespace: str, experiment: str) -> str:
-    """Set of the keys of one experiment's counters."""
-    return f"{namespace}:{experiment}:counter_keys"
-
-
-def ignored_key() -> str:
-    """Hash of the requests ignored today, in UTC."""
-    return f"gimel-ignored-{datetime.now(timezone.utc):%Y-%m-%d}"
-
-
-def escape(name: str) -> str:
-    """Write a goal or variant without a colon, so that `unescape` reads it back as it was."""
-    if name == SET_NAME:
-        return SET_NAME_ESCAPED
-    percents = r"%(?=3A|25)" if name != SET_NAME_ESCAPED else "%"
-    return re.sub(f":|{percents}", lambda found: "%3A" if found[0] == ":" else "%25", name)
-
-
-def unescape(text: str) -> str:
-    """The goal or variant that `escape` wrote."""
-    if text == SET_NAME_ESCAPED:
-        return SET_NAME
-    return re.sub(r"%(3A|25)", lambda found: ":" if found[1] == "3A" else "%", text)
-
-
-def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
-    """The members of an experiment's set that are its counters. Other keys in it are not Gimel's, and are skipped."""
-    prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode("utf-8", "surrogateescape") for kind in KINDS}
-    for key in members:
-        for kind, prefix in prefixes.items():
-            if key.startswith(prefix):
-                names = key[len(prefix) :].decode("utf-8", "replace").split(":")
-                if kind == "shards":
-                    del names[-1]
-                if len(names) > 1:
-                    yield Counter(key, kind, unescape(names[-2]), unescape(names[-1]))
-
-
-def digest(uuid: str) -> bytes:
-    """A short hash of a uuid, the same in every process and version."""
-    return hashlib.blake2b(uuid.encode(), digest_size=HASH_BYTES).digest()
 
 
 def record(
@@ -202,15 +97,8 @@ def _write(
                 key = counter_key(*name, shard)
                 uuids[key].add(event.uuid)
             sets[counters_key(*name[:2])].add(key)
-    namespaces, experiments = _places(sent)
     with client.pipeline(transaction=True) as pipe:
-        for namespace in namespaces:
-            pipe.sadd(NAMESPACES_KEY, namespace)
-            pipe.scard(experiments_key(namespace))
-        for namespace, experiment in experiments:
-            pipe.sadd(experiments_key(namespace), experiment)
-        for name in sent:
-            pipe.sadd(all_counters_key(name.namespace), counter_key(*name))
+        _ask_for_names(pipe, sent, pipe.sadd)
         for key, members in sets.items():
             pipe.sadd(key, *members)
         for key, visitors in uuids.items():
@@ -220,16 +108,21 @@ def _write(
 
 def _missing(client: redis.Redis, sent: Iterable[CounterName]) -> Created:
     """What would be new."""
-    namespaces, experiments = _places(sent)
     with client.pipeline(transaction=False) as pipe:
-        for namespace in namespaces:
-            pipe.sismember(NAMESPACES_KEY, namespace)
-            pipe.scard(experiments_key(namespace))
-        for namespace, experiment in experiments:
-            pipe.sismember(experiments_key(namespace), experiment)
-        for name in sent:
-            pipe.sismember(all_counters_key(name.namespace), counter_key(*name))
+        _ask_for_names(pipe, sent, pipe.sismember)
         return _created(sent, iter(pipe.execute()), is_new=0)
+
+
+def _ask_for_names(pipe: Any, sent: Iterable[CounterName], command: Callable[[str, str], object]) -> None:
+    """Send this command for each name to the set that lists it. `_created` reads the replies."""
+    namespaces, experiments = _places(sent)
+    for namespace in namespaces:
+        command(NAMESPACES_KEY, namespace)
+        pipe.scard(experiments_key(namespace))
+    for namespace, experiment in experiments:
+        command(experiments_key(namespace), experiment)
+    for name in sent:
+        command(all_counters_key(name.namespace), counter_key(*name))
 
 
 def _places(names: Iterable[CounterName]) -> tuple[list[str], list[Experiment]]:
@@ -239,7 +132,7 @@ def _places(names: Iterable[CounterName]) -> tuple[list[str], list[Experiment]]:
 
 
 def _created(sent: Iterable[CounterName], replies: Iterator[int], is_new: int) -> Created:
-    """What is new, as the replies to `_write` or `_missing` say."""
+    """What is new, by the replies to `_ask_for_names`, which are `is_new` for a new name."""
     namespaces, experiments = _places(sent)
     # A namespace that held experiments is not new, even if it is listed only now.
     new_namespaces = [one for one in namespaces if (next(replies), next(replies)) == (is_new, 0)]
@@ -295,7 +188,7 @@ def _undo(
         for experiment, members in zip(experiments, found):
             own = list(own_counters(*experiment, members))
             if own:
-                pipe.srem(all_counters_key(experiment[0]), *(listed_key(*experiment, one) for one in own))
+                pipe.srem(all_counters_key(experiment[0]), *(counter.listed_key for counter in own))
                 pipe.delete(*(counter.key for counter in own))
         for name in refused:
             if name[:2] not in experiments:
@@ -352,11 +245,6 @@ def ignore(client: redis.Redis, ignored: Collection[tuple[str, str]]) -> None:
             pipe.execute()
 
     ask(client, write)
-
-
-def experiments(client: redis.Redis, namespace: str) -> list[str]:
-    """The names of all experiments, sorted, in one round trip. Raises StoreUnavailable."""
-    return overview(client, namespace)[0]
 
 
 def overview(client: redis.Redis, namespace: str) -> tuple[list[str], dict[str, int]]:
@@ -435,7 +323,7 @@ def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
             pipe.delete(*keys)  # at once: a full Redis refuses transactions until memory is freed
         pipe.multi()
         if keys:
-            listed = {listed_key(namespace, experiment, one) for one in counters}
+            listed = {counter.listed_key for counter in counters}
             pipe.srem(all_counters_key(namespace), *listed.union(keys))
         pipe.delete(own, *keys)
         pipe.srem(experiments_key(namespace), experiment)

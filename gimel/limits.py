@@ -10,29 +10,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
 
 from .config import Limits
 from .events import PARTICIPATE
+from .keyspace import CounterName, Experiment
 
 log = logging.getLogger("gimel")
 
 WARN_EVERY_S = 60
 
 _warned_s = -inf
-
-
-class CounterName(NamedTuple):
-    """What a counter counts, however many keys it is spread over."""
-
-    namespace: str
-    experiment: str
-    goal: str
-    variant: str
-
-
-Experiment = tuple[str, str]
-"""A namespace and the name of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +63,8 @@ def beyond(limits: Limits, created: Created, others: Sizes) -> dict[CounterName,
     may be refused, but never both kept: when all are done, no limit is exceeded.
     """
     namespaces = set(created.namespaces[max(0, limits.namespaces - others.namespaces) :])
-    experiments, places = (
-        set(),
-        {namespace: limits.experiments - size for namespace, size in others.experiments.items()},
-    )
+    experiments = set()
+    places = {namespace: limits.experiments - size for namespace, size in others.experiments.items()}
     for experiment in created.experiments:
         places[experiment[0]] -= 1
         if places[experiment[0]] < 0:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters
+from gimel import config, connection, counters, keyspace
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.hyperloglog import EXACT, Count, hyperloglog_error
@@ -52,26 +52,26 @@ def count(*names: str, namespace: str = "alephbet") -> dict[str, dict[str, dict[
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_an_escaped_name_holds_no_colon_and_is_read_back(name):
-    assert ":" not in counters.escape(name)
-    assert counters.unescape(counters.escape(name)) == name
+    assert ":" not in keyspace.escape(name)
+    assert keyspace.unescape(keyspace.escape(name)) == name
 
 
 @pytest.mark.parametrize("name", ["red", "100%", "5% off", "größer", "a b"])
 def test_usual_names_stay_as_gimel_wrote_them(name):
-    assert counters.escape(name) == name
+    assert keyspace.escape(name) == name
 
 
 @pytest.mark.parametrize("precision", [1, 16, EXACT])
 def test_odd_names_come_back_as_they_went_in(real, precision):
     record([Event("n", name, name, name, uuid) for name in ODD_NAMES for uuid in ("u1", "u2", "u3")], precision)
-    assert counters.experiments(connection.client(), "n") == sorted(ODD_NAMES)
+    assert counters.overview(connection.client(), "n")[0] == sorted(ODD_NAMES)
     assert count(*ODD_NAMES, namespace="n") == {name: {name: {name: 3}} for name in ODD_NAMES}
 
 
 def test_a_name_that_is_not_utf_8_does_not_hide_the_others(real):
     record(events(1))
     real.sadd("alephbet:experiments", b"caf\xe9")
-    assert counters.experiments(connection.client(), "alephbet") == ["caf\N{REPLACEMENT CHARACTER}", "e"]
+    assert counters.overview(connection.client(), "alephbet")[0] == ["caf\N{REPLACEMENT CHARACTER}", "e"]
     key = b"alephbet:counters:e:participate:caf\xe9"
     real.sadd("alephbet:e:counter_keys", key)
     real.pfadd(key, "u1", "u2")

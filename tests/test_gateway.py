@@ -7,7 +7,7 @@ import fakeredis
 import pytest
 
 import gimel
-from gimel import config, connection, counters
+from gimel import config, connection, keyspace
 from gimel.errors import BadRequest
 from gimel.events import HINT
 from gimel.gateway import FORM, to_json
@@ -178,7 +178,7 @@ class TestRestApi:
         answer = gimel.track(make_rest_event(query=EVENT), None)
         assert (answer["statusCode"], answer["body"]) == (200, "null")
         assert answer["headers"]["X-Gimel-Ignored"] == "experiment"
-        assert fake.keys() == [counters.ignored_key()]
+        assert fake.keys() == [keyspace.ignored_key()]
 
     def test_the_reasons_why_events_are_ignored_are_named_together(self, fake):
         own = config.ExperimentSettings(variants=frozenset({"red"}), goals=frozenset({"buy"}))

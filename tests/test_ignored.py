@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import gimel
-from gimel import connection, counters
+from gimel import connection, counters, keyspace
 
 from .calls import EVENT, make_rest_event, post
 
@@ -43,7 +43,7 @@ def test_namespaces_that_a_stranger_invents_are_counted_together(real):
     for number in range(50):
         gimel.track({**OTHER, "namespace": f"n{number}"})
     assert ignored() == ignored("n1") == {"experiment": 50}
-    assert real.hgetall(counters.ignored_key()) == {"experiment ": "50"}
+    assert real.hgetall(keyspace.ignored_key()) == {"experiment ": "50"}
 
 
 def test_the_numbers_are_those_of_a_day_and_are_forgotten(real, monkeypatch):
@@ -72,7 +72,7 @@ def test_counting_costs_a_round_trip_only_where_something_is_ignored(real, round
 
 
 def test_what_cannot_be_counted_as_ignored_is_answered_the_same(real):
-    real.set(counters.ignored_key(), "not a hash")
+    real.set(keyspace.ignored_key(), "not a hash")
     answer = gimel.track(make_rest_event(query=OTHER))
     assert (answer["statusCode"], answer["body"]) == (200, "null")
     assert answer["headers"]["X-Gimel-Ignored"] == "experiment"

@@ -22,7 +22,7 @@ LAYERS = [
     {"bots", "connection", "packing", "limits"},
     {"config", "outage_log", "overflow"},
     {"outages"},
-    {"events", "hyperloglog", "passwords", "replies", "timed_connection", "validation"},
+    {"events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors"},
 ]
 OPS_LAYERS = [

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 import gimel
-from gimel import connection, counters, limits
+from gimel import connection, counters, keyspace, limits
 from gimel.config import Limits
 from gimel.events import Event
 from gimel.hyperloglog import EXACT
@@ -289,7 +289,7 @@ def test_the_limits_hold_against_many_at_once(real, precision):
             assert len({variant for variants in goals.values() for variant in variants}) <= SMALL.variants
             listed |= {f"{namespace}:{name}:counter_keys", *real.smembers(f"{namespace}:{name}:counter_keys")}
         assert real.smembers(f"{namespace}:counter_keys") == {
-            counters.counter_key(namespace, *names) for names in series
+            keyspace.counter_key(namespace, *names) for names in series
         }
         listed |= {f"{namespace}:experiments", f"{namespace}:counter_keys"}
     assert set(real.scan_iter(count=1000)) <= listed

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import gimel
 from gimel import config, connection
-from gimel.counters import escape, unescape
+from gimel.keyspace import escape, unescape
 
 from .calls import make_http_event, make_rest_event, taking_part
 

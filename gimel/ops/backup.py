@@ -19,7 +19,8 @@ from redis.crc import key_slot
 
 import gimel
 from gimel.config import Config, ExperimentSettings
-from gimel.counters import NAMESPACES_KEY, all_counters_key, ask_each, counters_key, experiments_key, own_counters
+from gimel.counters import ask_each
+from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers

@@ -21,8 +21,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gimel.counters import listed_key, own_counters
 from gimel.errors import GimelError
+from gimel.keyspace import own_counters
 
 KIND = "counts of Gimel"
 FORMAT = 1
@@ -64,9 +64,8 @@ class Entry:
     @property
     def listed_key(self) -> bytes:
         """The key under which the counter stands among all counters, whatever keys it has."""
-        namespace, experiment = as_text(self.namespace), as_text(self.experiment)
-        (own,) = own_counters(namespace, experiment, [self.full_key])
-        return listed_key(namespace, experiment, own)
+        (own,) = own_counters(as_text(self.namespace), as_text(self.experiment), [self.full_key])
+        return own.listed_key
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""

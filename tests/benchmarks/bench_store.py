@@ -56,7 +56,7 @@ def main() -> None:
                     for variant in VARIANTS:
                         visitors = [Event("big", f"e{number}", goal, variant, str(i)) for i in range(VISITORS)]
                         counters.record(client, visitors, lambda _: 16)
-            names = counters.experiments(client, "big")
+            names = counters.overview(client, "big")[0]
             (first,) = medians_s([lambda: counters.count(client, "big", names)], 1)
             again, whole = medians_s(
                 [lambda: counters.count(client, "big", names), lambda: gimel.all({"namespace": "big"})], 5

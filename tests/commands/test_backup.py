@@ -17,7 +17,7 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters
+from gimel import config, connection, counters, keyspace
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
 from gimel.ops import backup, backup_file
@@ -294,7 +294,7 @@ def test_a_cluster_takes_an_import_and_a_merge(source, start, tmp_path):
     assert reports(target, "alephbet", "odd") == reports(source, "alephbet", "odd")
     events = [Event("alephbet", name, "buy", name, f"v{n}") for name in braces for n in range(3)]
     for event in events:
-        cluster.pfadd(counters.counter_key("alephbet", event.experiment, event.goal, event.variant), event.uuid)
+        cluster.pfadd(keyspace.counter_key("alephbet", event.experiment, event.goal, event.variant), event.uuid)
     load(target, tmp_path / "f", merge=True)
     use(source)
     record(events)

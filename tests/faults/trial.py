@@ -16,7 +16,7 @@ from statistics import median
 
 import redis
 
-from gimel import counters
+from gimel import keyspace
 from gimel.events import Event
 from tests.aws.ministack import Ministack
 from tests.parts import wait_for
@@ -159,7 +159,7 @@ def _crowds(fault: Fault, events: int, lasts_s: float, world: World) -> Iterable
 
 
 def _keys(target: str) -> list[str]:
-    return [counters.exact_key(target, EXPERIMENT, goal, variant) for goal in GOALS for variant in VARIANTS]
+    return [keyspace.exact_key(target, EXPERIMENT, goal, variant) for goal in GOALS for variant in VARIANTS]
 
 
 def _sizes(client: redis.Redis, names: Iterable[str]) -> dict[str, int]:
@@ -244,14 +244,14 @@ def compare(client: redis.Redis, target: str, events: Iterable[Event]) -> tuple[
     """The ids of this target's events that are not counted, and how often anything is that was not sent as such."""
     wanted: defaultdict[bytes, dict[bytes, str]] = defaultdict(dict)
     for event in (event for event in events if event.namespace == target):
-        key = counters.exact_key(event.namespace, event.experiment, event.goal, event.variant)
-        wanted[key.encode()][counters.digest(event.uuid)] = event.uuid
+        key = keyspace.exact_key(event.namespace, event.experiment, event.goal, event.variant)
+        wanted[key.encode()][keyspace.digest(event.uuid)] = event.uuid
     missing: set[str] = set()
     doubled = 0
     listed = [
         key
-        for experiment in client.smembers(counters.experiments_key(target))
-        for key in client.smembers(counters.counters_key(target, experiment.decode()))
+        for experiment in client.smembers(keyspace.experiments_key(target))
+        for key in client.smembers(keyspace.counters_key(target, experiment.decode()))
     ]
     for key in {*listed, *wanted}:
         found = set(client.smembers(key))

@@ -13,8 +13,8 @@ import numpy as np
 
 import gimel
 from gimel import config, connection
-from gimel.counters import digest
 from gimel.events import MAX_EVENTS
+from gimel.keyspace import digest
 from tests.calls import make_rest_event
 from tests.parts import RedisServer
 

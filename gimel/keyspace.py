@@ -1,0 +1,131 @@
+"""The keyspace: what Gimel keeps in Redis, and how names become keys and keys names.
+
+The keys are those of Gimel 1.x, byte for byte:
+
+    {namespace}:experiments                                       set of experiment names
+    {namespace}:counter_keys                                      set of a key of each counter
+    {namespace}:{experiment}:counter_keys                         set of the keys of that experiment's counters
+    {namespace}:counters:{experiment}:{goal}:{variant}            HyperLogLog of the uuids of one event
+
+In the second, a counter stands once, under its key in the fourth line, whether it has that key or others.
+
+A precision above 1 spreads a counter over several HyperLogLogs, whose counts are added; Gimel 1.x's key is shard 0.
+An exact counter is a set. Both have a second word of their own, so that no two names can produce the same key:
+
+    {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
+    {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
+
+What belongs to no namespace has no colon in its key, so that no names can produce it either:
+
+    gimel-namespaces                                              set of the namespaces
+    gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
+                                                                  and namespace; expires after two days
+
+Gimel 1.x reads goal and variant from the right of the key, so they must not contain a colon there: it is written
+`%3A`, and a `%` before `3A` or `25` is written `%25`. The name `counter_keys`, which could make a counter's key equal
+to that of a set, is written `counter%5Fkeys`. Every other name stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+SET_NAME = "counter_keys"
+SET_NAME_ESCAPED = "counter%5Fkeys"
+
+KINDS = ("counters", "shards", "exact")
+
+HASH_BYTES = 8
+
+NAMESPACES_KEY = "gimel-namespaces"
+
+Experiment = tuple[str, str]
+"""A namespace and the name of an experiment."""
+
+
+class CounterName(NamedTuple):
+    """What a counter counts, however many keys it is spread over."""
+
+    namespace: str
+    experiment: str
+    goal: str
+    variant: str
+
+
+class Counter(NamedTuple):
+    """A key that counts, the key under which it stands among all counters, and what its names say it counts."""
+
+    key: bytes
+    listed_key: bytes
+    kind: str
+    goal: str
+    variant: str
+
+
+def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard: int = 0) -> str:
+    """HyperLogLog of the uuids of one event, or of those in one of its shards."""
+    names = f"{experiment}:{escape(goal)}:{escape(variant)}"
+    return f"{namespace}:shards:{names}:{shard}" if shard else f"{namespace}:counters:{names}"
+
+
+def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
+    """Set of the hashes of the uuids of one event."""
+    return f"{namespace}:exact:{experiment}:{escape(goal)}:{escape(variant)}"
+
+
+def experiments_key(namespace: str) -> str:
+    """Set of the names of all experiments."""
+    return f"{namespace}:experiments"
+
+
+def all_counters_key(namespace: str) -> str:
+    """Set of the keys of all counters."""
+    return f"{namespace}:counter_keys"
+
+
+def counters_key(namespace: str, experiment: str) -> str:
+    """Set of the keys of one experiment's counters."""
+    return f"{namespace}:{experiment}:counter_keys"
+
+
+def ignored_key() -> str:
+    """Hash of the requests ignored today, in UTC."""
+    return f"gimel-ignored-{datetime.now(timezone.utc):%Y-%m-%d}"
+
+
+def escape(name: str) -> str:
+    """Write a goal or variant without a colon, so that `unescape` reads it back as it was."""
+    if name == SET_NAME:
+        return SET_NAME_ESCAPED
+    percents = r"%(?=3A|25)" if name != SET_NAME_ESCAPED else "%"
+    return re.sub(f":|{percents}", lambda found: "%3A" if found[0] == ":" else "%25", name)
+
+
+def unescape(text: str) -> str:
+    """The goal or variant that `escape` wrote."""
+    if text == SET_NAME_ESCAPED:
+        return SET_NAME
+    return re.sub(r"%(3A|25)", lambda found: ":" if found[1] == "3A" else "%", text)
+
+
+def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
+    """The members of an experiment's set that are its counters. Other keys in it are not Gimel's, and are skipped."""
+    prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode("utf-8", "surrogateescape") for kind in KINDS}
+    for key in members:
+        for kind, prefix in prefixes.items():
+            if key.startswith(prefix):
+                names = key[len(prefix) :].split(b":")
+                if kind == "shards":
+                    del names[-1]
+                if len(names) > 1:
+                    goal, variant = (unescape(name.decode("utf-8", "replace")) for name in names[-2:])
+                    yield Counter(key, prefixes["counters"] + b":".join(names), kind, goal, variant)
+
+
+def digest(uuid: str) -> bytes:
+    """A short hash of a uuid, the same in every process and version."""
+    return hashlib.blake2b(uuid.encode(), digest_size=HASH_BYTES).digest()

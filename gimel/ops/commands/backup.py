@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from gimel import connection
 from gimel.events import read_namespace
 from gimel.ops import backup
 
-from .console import config_option, data_option, err, namespace_option, out, plain
+from .console import config_option, data_option, err, namespace_option, out, plain, progress_bar
 from .store import use_store
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -28,7 +25,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 @data_option
 def export(file: Path, namespace: str, all_namespaces: bool, config_file: Path | None, data: Path) -> None:
     """Write all counts of a namespace to a new FILE, gzipped if its name ends in .gz."""
-    with use_store(config_file, data) as found, _progress("Exporting") as progress:
+    with use_store(config_file, data) as found, progress_bar("Exporting") as progress:
         client = connection.client()
         names = backup.find_namespaces(client) if all_namespaces else [namespace]
         summary = backup.export(client, names, file, found, progress)
@@ -44,7 +41,7 @@ def export(file: Path, namespace: str, all_namespaces: bool, config_file: Path |
 def import_(file: Path, into: str | None, merge: bool, config_file: Path | None, data: Path) -> None:
     """Add the counts in FILE to Redis. If it was interrupted, run it again."""
     target = None if into is None else read_namespace({"namespace": into})
-    with use_store(config_file, data) as found, _progress("Importing") as progress:
+    with use_store(config_file, data) as found, progress_bar("Importing") as progress:
         summary = backup.load(connection.client(), file, found, target, merge, progress)
     out.print(plain(f"Imported {_told(summary)} from {file}"), soft_wrap=True)
     if summary.settings:
@@ -55,11 +52,3 @@ def import_(file: Path, into: str | None, merge: bool, config_file: Path | None,
 def _told(summary: backup.Summary) -> str:
     counts = f"{summary.experiments:,} experiments with {len(summary.counters):,} counters"
     return f"{counts} of namespace {', '.join(sorted(summary.namespaces))}"
-
-
-@contextmanager
-def _progress(description: str) -> Iterator[backup.Progress]:
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
-        task = shown.add_task(description, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)

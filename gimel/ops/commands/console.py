@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from gimel.errors import ConfigError
 from gimel.events import DEFAULT_NAMESPACE
@@ -94,6 +95,15 @@ def _stand_in(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     letters = error.object[error.start : error.end].translate(ASCII)
     return letters.encode("ascii", "backslashreplace").decode(), error.end
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[int, int], object]]:
+    """A bar in the terminal, moved by calling the result with what is done, and the whole."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        task = shown.add_task(description, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 @contextmanager

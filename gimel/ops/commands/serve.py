@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from gimel import bots, config, connection, counters
 from gimel.errors import ConfigError, StoreUnavailable
@@ -25,7 +24,19 @@ from gimel.ops.server.redis_process import INSTALL
 from gimel.ops.server.wsgi import Server
 from gimel.ops.snippet import snippet
 
-from .console import PORTS, browser_option, config_option, data_option, err, key_option, out, plain, run, stoppable
+from .console import (
+    PORTS,
+    browser_option,
+    config_option,
+    data_option,
+    err,
+    key_option,
+    out,
+    plain,
+    progress_bar,
+    run,
+    stoppable,
+)
 
 LOOPBACK = "127.0.0.1"
 
@@ -154,8 +165,6 @@ def use_samples(stack: ExitStack) -> str:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gimel-")))
     server = stack.enter_context(redis_process.EmbeddedRedis(folder / "r", binary))
     connection.use(samples.configuration(server.url, folder))
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("Adding sample visitors")
-        samples.fill(connection.client(), lambda done, total: progress.update(task, completed=done, total=total))
+    with progress_bar("Adding sample visitors") as progress:
+        samples.fill(connection.client(), progress)
     return "sample experiments, deleted on exit"

@@ -12,7 +12,7 @@ from redis.retry import Retry
 from . import config, passwords
 from .errors import ConfigError
 from .outage_log import OutageLog
-from .overflow import Overflow, SqsOverflow, SqsQueue
+from .overflow import Overflow, SqsQueue
 from .timed_connection import TIMED
 
 _settings: config.Config | None = None
@@ -42,7 +42,7 @@ def overflow() -> Overflow | None:
     """Where events wait while Redis cannot take them, if there is such a place: by default the deployment's queue."""
     global _overflow
     if _overflow is None and os.environ.get("GIMEL_QUEUE_URL"):
-        _overflow = SqsOverflow(os.environ["GIMEL_QUEUE_URL"])
+        _overflow = SqsQueue(os.environ["GIMEL_QUEUE_URL"])
     return _overflow
 
 

@@ -33,7 +33,10 @@ class Overflow(Protocol):
 
 
 class SqsQueue:
-    """An SQS queue to send to. While it does not answer, sending fails at once, except for a try now and then."""
+    """An SQS queue to send to; an `Overflow` if it delivers to `track`.
+
+    While it does not answer, sending fails at once, except for a try now and then.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -52,20 +55,16 @@ class SqsQueue:
             raise failure from error
         self._breaker.answered()
 
+    def keep(self, events: Sequence[Event]) -> None:
+        """Return once these events are in the queue, in one message if they fit. Raises StoreUnavailable."""
+        self.send(_bodies(events))
+
     def _send(self, bodies: Iterable[str], reason: str | None) -> None:
         with self._lock:
             client = self._client = self._client or _connect()
         told = {"reason": {"DataType": "String", "StringValue": reason[:MAX_REASON]}} if reason else {}
         for body in bodies:
             client.send_message(QueueUrl=self.url, MessageBody=body, MessageAttributes=told)
-
-
-class SqsOverflow(SqsQueue):
-    """Keeps events in an SQS queue, which delivers them to `track` until they are counted."""
-
-    def keep(self, events: Sequence[Event]) -> None:
-        """One message, unless the events are too many for that. Raises StoreUnavailable."""
-        self.send(_bodies(events))
 
 
 def _bodies(events: Sequence[Event]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from moto import mock_aws
 import gimel
 from gimel import config, connection
 from gimel.events import MAX_EVENTS, Event
-from gimel.overflow import MAX_BYTES, SqsOverflow
+from gimel.overflow import MAX_BYTES, SqsQueue
 
 from .calls import EVENT, make_queue_event, make_rest_event, participants, post, read
 from .parts import free_port, wait_for
@@ -81,7 +81,7 @@ class TestQueue:
     def test_events_too_large_for_a_message_are_several(self, sqs, queue):
         wide = "\N{GRINNING FACE}" * 200
         events = [Event(wide, wide, wide, wide, f"{number}") for number in range(100)]
-        SqsOverflow(queue).keep(events)
+        SqsQueue(queue).keep(events)
         bodies = [message["Body"] for message in messages(sqs, queue)]
         assert len(bodies) > 1
         assert max(len(body.encode()) for body in bodies) <= MAX_BYTES
@@ -130,7 +130,7 @@ class TestQueue:
         assert len(caplog.messages) == 1
 
     def test_an_overflow_of_ones_own_replaces_the_queue(self, queue):
-        own = SqsOverflow("https://example.com")
+        own = SqsQueue("https://example.com")
         connection.use(config.Config(), None, own)
         assert connection.overflow() is own
 

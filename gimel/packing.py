@@ -31,12 +31,13 @@ class Body:
 
 def pack(text: str, accept_encoding: str) -> Body:
     """This text as a body for a client that accepts these encodings. Raises TooLarge."""
-    size = len(text.encode())
+    raw = text.encode()
+    size = len(raw)
     if size < GZIP_FROM:
         return Body(text, {})
     vary = {"Vary": "Accept-Encoding"}
     if accepts_gzip(accept_encoding):
-        packed = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+        packed = base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
         if len(packed) > MAX_BYTES:
             raise TooLarge(f"the answer has {_megabytes(size)}, {_megabytes(len(packed))} as gzip and base64", NARROW)
         return Body(packed, {"Content-Encoding": "gzip", **vary}, True)

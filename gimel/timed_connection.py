@@ -85,25 +85,21 @@ class _Tcp(Connection):
         raise failure
 
 
-class TimedConnection(_Tcp):
+class _Timed:
+    def _connect(self) -> Any:
+        return TimedSocket(super()._connect())  # type: ignore[misc]
+
+
+class TimedConnection(_Timed, _Tcp):
     """Over TCP."""
 
-    def _connect(self) -> Any:
-        return TimedSocket(super()._connect())
 
-
-class TimedSSLConnection(SSLConnection, _Tcp):
+class TimedSSLConnection(_Timed, SSLConnection, _Tcp):
     """Over TLS: redis-py's class makes the handshake on the socket of `_Tcp`."""
 
-    def _connect(self) -> Any:
-        return TimedSocket(super()._connect())  # type: ignore[no-untyped-call]
 
-
-class TimedUnixConnection(UnixDomainSocketConnection):
+class TimedUnixConnection(_Timed, UnixDomainSocketConnection):
     """Over a Unix socket."""
-
-    def _connect(self) -> Any:
-        return TimedSocket(super()._connect())  # type: ignore[no-untyped-call]
 
 
 TIMED: dict[type[Any], type[Any]] = {

@@ -126,7 +126,7 @@ class Config:
         return self.experiment(name).precision or self.precision
 
     def unlisted(self, event: Event) -> str | None:
-        """Which name of this event is not in its closed list: `namespace`, `experiment`, `variant` or `goal`."""
+        """Which name of this event is not in its allowlist: `namespace`, `experiment`, `variant` or `goal`."""
         experiments = self.allowed_experiments
         if isinstance(experiments, Mapping):
             experiments = experiments.get(event.namespace)

@@ -16,7 +16,7 @@ MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
 
 REASONS = ("namespace", "experiment", "variant", "goal", "limit", "bot", "prefetch", "origin")
-"""Why an event may be ignored: not in a closed list, beyond a limit, or from no visitor of the page."""
+"""Why an event may be ignored: not in an allowlist, beyond a limit, or from no visitor of the page."""
 
 REQUIRED = ("experiment", "variant", "event", "uuid")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")

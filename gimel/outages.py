@@ -26,7 +26,7 @@ def ask(client: redis.Redis, question: Callable[[], T], limit_s: float | None = 
     """What `question` returns, within the client's timeout or another limit in seconds.
 
     After a cut connection or a failover it is asked once more, on a new connection, so it must do no harm twice. While
-    Redis is away, it is not asked at all. Raises StoreUnavailable.
+    Redis is down, it is not asked at all. Raises StoreUnavailable.
     """
     timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout") or DEFAULT_TIMEOUT_S
     breaker = _breakers.get(client) or _breakers.setdefault(client, Breaker())
@@ -52,7 +52,7 @@ def ask(client: redis.Redis, question: Callable[[], T], limit_s: float | None = 
 
 
 class Breaker:
-    """Makes requests fail at once while Redis is away, except for one now and then, which tries."""
+    """Makes requests fail at once while Redis is down, except for one now and then, which tries."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -80,7 +80,7 @@ class Breaker:
                 self._failure = None
 
     def failed(self, failure: StoreUnavailable, start: float) -> None:
-        """Redis was away for a request of this time."""
+        """Redis was down for a request of this time."""
         with self._lock:
             now = self._clock()
             # Others may have found it again in the meantime.

@@ -136,7 +136,7 @@ def test_the_password_is_removed_from_any_part_of_a_url(url, kept, password):
 
 def test_the_rule_for_aws_waf_in_the_documentation_is_valid():
     text = (ROOT / "docs" / "deploying.md").read_text()
-    section = text.partition("## Floods and forgers")[2]
+    section = text.partition("## Floods and forged events")[2]
     rules = json.loads(section.partition("```json\n")[2].partition("```")[0])
     rule = rules[0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]["ByteMatchStatement"]
     assert base64.b64decode(rule["SearchString"]) == b"/track"

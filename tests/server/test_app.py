@@ -96,6 +96,16 @@ def test_a_body_over_lambdas_limit_is_a_413_with_cors(server):
     assert (status, headers["Access-Control-Allow-Origin"]) == (413, "*")
 
 
+def test_a_body_that_comes_in_chunks_has_the_same_limit(server):
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    for size, status in (6, 400), (7, 413):
+        connection.request("POST", "/track", iter([b" " * 1024 * 1024] * size), encode_chunked=True)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    connection.close()
+
+
 def test_a_body_over_every_limit_is_refused_before_it_arrives(server):
     connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
     connection.putrequest("POST", "/export/csv")

@@ -253,11 +253,14 @@ class _Adapter:
         for pool in (*self._lanes.values(), self._other):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _read(self, environ: Environ, body: bytearray, receive: Receive) -> bool:
+    async def _read(self, environ: dict[str, Any], body: bytearray, receive: Receive) -> bool:
         """Fill `body`; False if the client went away before it had sent everything. Raises HttpError."""
-        announced, more_body = int(environ.get("CONTENT_LENGTH") or 0), True
+        more_body = True
         while True:
-            if max(announced, len(body)) > MAX_BODY_BYTES:
+            if "HTTP_TRANSFER_ENCODING" in environ:  # in chunks: only their arrival tells how long the body is
+                environ["CONTENT_LENGTH"] = str(len(body))
+                self._app.admit(environ)
+            if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
                 raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send less at a time")
             if self._waiting_bytes > MAX_WAITING_BYTES:
                 raise HttpError(503, "too many large requests at once", "retry later")

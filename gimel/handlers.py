@@ -59,7 +59,7 @@ def all(request: Request) -> Answer:
     """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
 
     `control` names the variant that the others are compared with; a note says where it is unknown. With `limit`, at
-    most so many, the first by name that follow `after`; `next` is the last of them if there are more.
+    most that many, the first by name that follow `after`; `next` is the last of them if there are more.
     """
     namespace = read_namespace(request.params)
     scope = read_scope(request.params)

@@ -1,4 +1,4 @@
-"""Which new names go beyond the limits, and a word about it in the log."""
+"""Which new names go beyond the limits, and the warning about them."""
 
 from __future__ import annotations
 

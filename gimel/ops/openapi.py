@@ -66,10 +66,10 @@ REASONS = {
     "experiment": "not one of the experiments to count",
     "variant": "not one of the experiment's variants",
     "goal": "not one of the experiment's goals",
-    "limit": "it would be a new name beyond the limits",
+    "limit": "a new name beyond the limits",
     "bot": "sent by a bot",
-    "prefetch": "sent by a browser that only prepares a page",
-    "origin": "sent by no page of the allowed origins",
+    "prefetch": "sent by a prefetched or prerendered page",
+    "origin": "not sent by a page of the allowed origins",
 }
 """Why an event is not counted, by the code in X-Gimel-Ignored."""
 
@@ -185,7 +185,7 @@ def _parameters() -> Json:
         "limit": query(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": 999_999},
-            "At most so many experiments, or fewer where they are large; default: all.",
+            "At most this many experiments, or fewer if they are large; default: all.",
         ),
         "after": query("after", TEXT, "Only experiments that follow this name: the `next` of the page before."),
         "control": query(
@@ -201,7 +201,7 @@ def _headers() -> Json:
     codes = "|".join(REASONS)
     return {
         "X-Gimel-Ignored": {
-            "description": f"Present if an event was not counted on purpose: do not send it again. {reasons}.",
+            "description": f"Present if an event was ignored on purpose: do not send it again. {reasons}.",
             "schema": {**TEXT, "pattern": f"^({codes})(, ({codes}))*$"},
         },
         "Retry-After": {

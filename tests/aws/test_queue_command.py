@@ -44,7 +44,7 @@ def test_it_shows_what_waits_and_why_the_rest_was_not_counted(run, account, send
     assert lines[0] == "gimel-queue in eu-west-1:"
     assert [line.split()[0] for line in lines[1:3]] == ["2", "1"]
     assert lines[4].startswith("3  dead letters: not counted, such as")
-    assert lines[5:7] == ["2  uuid: required [/]", "1  tried too often, each time in vain"]
+    assert lines[5:7] == ["2  uuid: required [/]", "1  could not be counted, after many attempts"]
     assert run("queue").stdout == shown.stdout, "looking at them moves nothing"
 
 

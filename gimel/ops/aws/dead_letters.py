@@ -10,7 +10,7 @@ SAMPLE = 10  # the most that SQS gives at once
 REASON = "reason"
 """The attribute in which `track` says why it moved a message here. SQS itself moves what was tried too often."""
 
-TRIED = "tried too often, each time in vain"
+TRIED = "could not be counted, after many attempts"
 EMPTY_AFTER_S = 1  # without a wait, SQS asks only some of its servers, and may find nothing
 
 

@@ -34,12 +34,12 @@ def export(file: Path, namespace: str, all_namespaces: bool, config_file: Path |
 
 @click.command("import")
 @file_argument
-@click.option("--into", help="Another namespace for the counts; the file must have one namespace only.")
-@click.option("--merge", is_flag=True, help="Add the counts to other counts of the same names.")
+@click.option("--into", help="Import into this namespace instead; the file must have only one.")
+@click.option("--merge", is_flag=True, help="Add the counts to those that Redis already has under the same names.")
 @config_option
 @data_option
 def import_(file: Path, into: str | None, merge: bool, config_file: Path | None, data: Path) -> None:
-    """Add the counts in FILE to Redis. If it was interrupted, run it again."""
+    """Add the counts in FILE to Redis. If it is interrupted, run it again."""
     target = None if into is None else read_namespace({"namespace": into})
     with use_store(config_file, data) as found, progress_bar("Importing") as progress:
         summary = backup.load(connection.client(), file, found, target, merge, progress)

@@ -50,7 +50,7 @@ def key_option(command: Callable[..., object]) -> Callable[..., object]:
     @click.option(
         "--api-key",
         envvar="GIMEL_API_KEY",
-        help="API key; default: $GIMEL_API_KEY. Others on this machine see it in a command line: better use a file.",
+        help="API key; default: $GIMEL_API_KEY. Other users of this machine can see it here: prefer --api-key-file.",
     )
     @click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the API key, on its first line.")
     @functools.wraps(command)

@@ -121,7 +121,7 @@ class Spool:
             error = caught
         else:
             if not self.waiting:
-                log.warning("Redis does not take events: keeping them in %s", self.path)
+                log.warning("Redis is not accepting events: keeping them in %s", self.path)
             self.waiting += len(rows)
         self.is_failing = error is not None
         for write in writes:
@@ -172,7 +172,7 @@ class Spool:
             self.waiting -= len(ids)
             self.set_aside += len(refused)
             if not self.waiting:
-                log.warning("Redis takes events again: none wait in %s any more", self.path)
+                log.warning("Redis accepts events again: those in %s are counted", self.path)
                 with suppress(sqlite3.Error):  # the ids are gone from the disk, too
                     self._file.execute("VACUUM")
                     self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

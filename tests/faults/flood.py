@@ -23,7 +23,7 @@ from tests.parts import RedisServer
 NAMES = 1_000_000
 VISITORS = 20_000
 CLOSED, OPEN = "button color", "free shipping"
-"""An experiment with closed lists of variants and goals, and one without."""
+"""An experiment with allowlists of variants and goals, and one without."""
 
 VARIANTS, GOALS = ("blue", "red"), ("clicked", "bought")
 POSITIONS = "namespace", "experiment", "variant", "event"
@@ -61,9 +61,9 @@ class Flood:
         """Broken promises."""
         found = []
         if self.after.report != self.before.report:
-            found.append("flood: the report of an experiment with closed lists has changed")
+            found.append("flood: the report of an experiment with allowlists has changed")
         if not self.before.open_counts.items() <= self.after.open_counts.items():
-            found.append("flood: the counts of an experiment without closed lists have changed")
+            found.append("flood: the counts of an experiment without allowlists have changed")
         if self.after.megabytes - self.before.megabytes > MOST_MB:
             found.append(f"flood: Redis has grown to {self.after.megabytes:.0f} MB")
         if self.after.report_ms > SLOWER * self.before.report_ms:

@@ -96,7 +96,7 @@ A stranger with a script sent {flooded.names:,} events, each with another namesp
 Redis with two real experiments and the default [limits](configuration.md). Redis grew from {before.megabytes:.1f} to
 {after.megabytes:.1f} MB (bar: by {MOST_MB} MB).
 
-- The report of the experiment with closed lists of variants and goals {_change(closed)}. It took {after.report_ms:.1f}
+- The report of the experiment with allowlists of variants and goals {_change(closed)}. It took {after.report_ms:.1f}
   ms, before {before.report_ms:.1f} ms.
 - In the experiment without such lists, the counts of the real variants and goals {_change(opened)}. Its report has
   {len(after.open_counts) - len(before.open_counts):,} more rows, of invented names."""

@@ -140,6 +140,18 @@ class Config:
         }
         return next((kind for kind, (name, names) in lists.items() if names is not None and name not in names), None)
 
+    def bounded(self, namespace: str, experiment: str) -> frozenset[str]:
+        """The `limits` that are not needed for this experiment, because closed lists bound what they count."""
+        experiments = self.allowed_experiments
+        if isinstance(experiments, Mapping):
+            experiments = experiments.get(namespace)
+        own = self.experiment(experiment)
+        lists = {"experiments": experiments, "variants": own.variants, "goals": own.goals}
+        closed = {limit for limit, names in lists.items() if names is not None}
+        if len(closed) == len(lists):
+            closed.add("counters")
+        return frozenset(closed if self.allowed_namespaces is None else closed | {"namespaces"})
+
 
 @dataclass(frozen=True)
 class ConfigFile:

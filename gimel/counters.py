@@ -25,7 +25,7 @@ from .keyspace import (
     ignored_key,
     own_counters,
 )
-from .limits import Created, Sizes, beyond, warn
+from .limits import Bounded, Created, Sizes, beyond, warn
 from .outages import ask
 
 Counts = dict[str, dict[str, Count]]
@@ -48,12 +48,13 @@ def record(
     events: Iterable[Event],
     precision_of: Callable[[str], Precision],
     limits: Limits | None = None,
+    bounded: Bounded = lambda *_: (),
 ) -> list[Event]:
     """Count these events, each once no matter how often it is sent, in one transaction and one network round trip.
 
     Events of counters that are new, and beyond the limits, are not counted but returned: a second round trip looks at
     the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
-    an experiment's precision. Raises StoreUnavailable.
+    an experiment's precision, and `bounded` the limits that do not apply to it. Raises StoreUnavailable.
     """
     sent: defaultdict[CounterName, list[Event]] = defaultdict(list)
     for event in events:
@@ -66,10 +67,10 @@ def record(
         refused = {}
         if len(sent) > MANY:
             missing = _missing(client, sent)
-            refused = beyond(limits, missing, _sizes(client, missing)) if missing.counters else {}
+            refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
         created = _write(client, {name: sent[name] for name in sent if name not in refused}, precision_of)
         if created.counters:
-            undone = beyond(limits, created, _sizes(client, created).without(created))
+            undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
             if undone:
                 _undo(client, created, undone, precision_of)
             refused |= undone

@@ -106,7 +106,7 @@ def _count(events: list[Event], from_queue: bool) -> list[Event]:
     """
     settings = connection.settings()
     try:
-        ignored = counters.record(connection.client(), events, settings.precision_of, settings.limits)
+        ignored = counters.record(connection.client(), events, settings.precision_of, settings.limits, settings.bounded)
     except StoreUnavailable as error:
         overflow = connection.overflow()
         if overflow is None or from_queue:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import inf
 
@@ -56,7 +56,11 @@ class Sizes:
         )
 
 
-def beyond(limits: Limits, created: Created, others: Sizes) -> dict[CounterName, str]:
+Bounded = Callable[[str, str], Collection[str]]
+"""The limits that do not apply to an experiment of a namespace."""
+
+
+def beyond(limits: Limits, created: Created, others: Sizes, bounded: Bounded = lambda *_: ()) -> dict[CounterName, str]:
     """The counters to refuse of those created, each with the limit that it exceeds.
 
     What others create at the same time is there already. So of two requests that create the last name allowed, both
@@ -83,7 +87,8 @@ def beyond(limits: Limits, created: Created, others: Sizes) -> dict[CounterName,
             "goals": len(own_goals) > limits.goals,
             "counters": room[counter.namespace] < 1,
         }
-        limit = next((name for name, is_exceeded in exceeded.items() if is_exceeded), None)
+        not_needed = bounded(*counter[:2])
+        limit = next((name for name, is_exceeded in exceeded.items() if is_exceeded and name not in not_needed), None)
         if limit:
             refused[counter] = limit
         else:

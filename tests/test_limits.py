@@ -12,7 +12,7 @@ import pytest
 
 import gimel
 from gimel import connection, counters, keyspace, limits
-from gimel.config import Limits
+from gimel.config import Config, ExperimentSettings, Limits
 from gimel.events import Event
 from gimel.hyperloglog import EXACT
 
@@ -185,6 +185,34 @@ def test_a_refused_event_is_answered_so_that_it_does_not_come_back(real, caplog)
     partly = gimel.track(post([{**EVENT, "variant": "v3"}, {**EVENT, "variant": "v0", "uuid": "u2"}, {}]))
     assert partly["headers"]["X-Gimel-Ignored"] == "limit"
     assert (read(partly)["error"], read(partly)["counted"]) == ("1 of 3 events refused", 1)
+
+
+def test_names_of_closed_lists_are_counted_however_many_strangers_made_up_before(real):
+    connection.use(replace(connection.settings(), limits=SMALL))
+    strangers = [{**EVENT, "variant": f"v{number}"} for number in range(3)]
+    strangers += [{**EVENT, "variant": "v0", "event": f"g{number}"} for number in range(2)]
+    strangers += [{**EVENT, "experiment": f"e{number // 3}", "event": f"g{number % 2}"} for number in range(9)]
+    strangers += [{**EVENT, "experiment": f"e{number}", "variant": "v0"} for number in range(3)]
+    gimel.track(post([*strangers, *({**EVENT, "namespace": f"n{number}"} for number in range(3))]))
+    ours = [{**EVENT, "event": goal, "variant": "ours"} for goal in ("participate", "bought")]
+    ours += [{**event, "experiment": "new"} for event in ours] + [{**event, "namespace": "new"} for event in ours]
+    assert [gimel.track(post(event))["headers"]["X-Gimel-Ignored"] for event in ours] == ["limit"] * 6
+    own = ExperimentSettings(variants=frozenset({"ours"}), goals=frozenset({"bought"}))
+    lists = {
+        "allowed_namespaces": frozenset({"alephbet", "new"}),
+        "allowed_experiments": frozenset({"button color", "new"}),
+        "experiments": {"button color": own, "new": own},
+    }
+    connection.use(replace(connection.settings(), **lists))
+    assert not any("X-Gimel-Ignored" in gimel.track(post(event))["headers"] for event in ours)
+    assert taking_part(gimel.all({"scope": "new"})[1]) == {"ours": 1}
+
+
+def test_open_lists_keep_their_limits_beside_closed_ones(real):
+    lists = {"alephbet": frozenset({"e"}), "open": frozenset({"e"})}
+    settings = Config(allowed_experiments=lists, experiments={"e": ExperimentSettings(goals=frozenset({"g"}))})
+    assert settings.bounded("alephbet", "e") == {"experiments", "goals"}
+    assert settings.bounded("other", "f") == set()
 
 
 def test_the_log_says_once_a_minute_which_limit_is_reached_and_what_to_do(real, caplog):

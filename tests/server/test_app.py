@@ -71,6 +71,15 @@ def test_health_tells_whether_redis_answers(server, redis_server):
     assert ask(f"{server.url}/experiments")[0] == 503
 
 
+def test_health_tells_why_a_redis_that_answers_takes_no_events(server, redis_server):
+    redis_server.client().config_set("maxmemory", 1)
+    status, _, text = ask(f"{server.url}/health")
+    assert (status, json.loads(text)["redis"]) == (503, "is out of memory")
+    redis_server.client().config_set("maxmemory", 0)
+    redis_server.client().replicaof("127.0.0.1", 1)
+    assert json.loads(ask(f"{server.url}/health")[2])["redis"] == "is a read-only replica"
+
+
 def test_an_impossible_redis_host_is_an_outage_too(serve, tmp_path):
     (tmp_path / "config.json").write_text('{"redis": {"host": "a..b"}}')
     server = serve("--spool-mb", "0")

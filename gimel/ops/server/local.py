@@ -131,5 +131,6 @@ def _health() -> Answer:
         counters.check_writable(connection.client())
     except StoreUnavailable as error:
         are_kept = spool is not None and not spool.is_failing
-        return json_answer(503, {"redis": error.message, "new_events": "kept" if are_kept else "refused", **kept})
+        why = error.message.removeprefix("Redis ")  # such as `does not answer` or `is out of memory`
+        return json_answer(503, {"redis": why, "new_events": "kept" if are_kept else "refused", **kept})
     return json_answer(200, {"redis": "answers", **kept})

@@ -141,7 +141,7 @@ def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> No
             os.fsync(raw.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise BackupError(f"cannot write {path} ({error.strerror})", "free space, or choose another place") from None
+        raise BackupError(f"cannot write {path} ({error.strerror})", "check its folder and free space") from None
     finally:
         Path(partial).unlink(missing_ok=True) if partial else None
 

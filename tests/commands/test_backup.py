@@ -484,6 +484,8 @@ class TestCommands:
 
     def test_a_wrong_namespace_or_file_is_an_error(self, here, tmp_path):
         assert "namespace contains a colon" in fail(BadRequest, "import", "f", "--into", "a:b")
+        for empty in "", "undefined":
+            assert "--into needs the name of a namespace" in run("import", "f", "--into", empty, code=2).stderr
         assert "cannot read nothing (No such file or directory)" in fail(BackupError, "import", "nothing")
         assert "cannot write no/f (No such file or directory)" in fail(BackupError, "export", "no/f")
 

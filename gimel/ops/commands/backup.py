@@ -40,6 +40,8 @@ def export(file: Path, namespace: str, all_namespaces: bool, config_file: Path |
 @data_option
 def import_(file: Path, into: str | None, merge: bool, config_file: Path | None, data: Path) -> None:
     """Add the counts in FILE to Redis. If it is interrupted, run it again."""
+    if into in ("", "undefined"):  # which events may send for the default namespace
+        raise click.UsageError("--into needs the name of a namespace")
     target = None if into is None else read_namespace({"namespace": into})
     with use_store(config_file, data) as found, progress_bar("Importing") as progress:
         summary = backup.load(connection.client(), file, found, target, merge, progress)

@@ -67,7 +67,7 @@ class TestWithAConfiguredRedis:
         assert {send(server.url, number) for number in range(20)} == {200}
         server.process.stop(signal.SIGKILL)
         server = serve(GIMEL_REDIS_URL=url)
-        assert "20 events that Redis did not take earlier will be counted now." in server.lines
+        assert "20 events wait from earlier, to be counted as soon as Redis takes them." in server.lines
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
         assert redis_server.client().pfcount(KEY) == 20
@@ -255,6 +255,17 @@ def test_events_wait_for_as_long_as_redis_takes_none(redis_server, kept, monkeyp
         redis_server.start()
         wait_for(lambda: kept.waiting == 0, "an empty spool")
     assert redis_server.client().pfcount(KEY) == 10
+
+
+def test_the_log_says_once_a_minute_that_events_wait_and_that_none_do_any_more(real, kept, caplog):
+    with kept:
+        for is_a_minute_later in (False, False, False, True):
+            if is_a_minute_later:
+                kept._may_tell_at -= 60
+            kept.keep(events(3))
+            wait_for(lambda: kept.waiting == 0, "an empty spool")
+    told = [f"events that Redis does not take wait in {kept.path}", f"no events wait in {kept.path} any more"]
+    assert [message for message in caplog.messages if str(kept.path) in message] == 2 * told
 
 
 def test_no_uuid_remains_on_disk_once_it_is_counted(real, kept):

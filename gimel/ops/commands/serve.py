@@ -135,7 +135,8 @@ def _keep_events(found: config.Config, folder: Path, spool_mb: int, stack: ExitS
     """Let events that Redis does not take wait in this folder, if they may, and count those that wait there."""
     kept = spool.Spool(folder, spool_mb)
     if kept.waiting:
-        out.print(f"{kept.waiting:,} events that Redis did not take earlier will be counted now.", soft_wrap=True)
+        events = "1 event waits" if kept.waiting == 1 else f"{kept.waiting:,} events wait"
+        out.print(f"{events} from earlier, to be counted as soon as Redis takes them.", soft_wrap=True)
     connection.use(found, new_overflow=kept if spool_mb else None)
     stack.enter_context(kept)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from gimel import connection, counters, replies
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
 from gimel.gateway import Request, to_json
+from gimel.outage_log import PERIOD_S
 
 from .folder import open_private
 
@@ -64,6 +66,7 @@ class Spool:
         self.waiting: int = self._file.execute(NUMBER).fetchone()[0]
         self.set_aside = 0
         self.is_failing = False
+        self._may_tell_at, self._tells_end = float("-inf"), self.waiting > 0
         self._batch_size, self._failures = MAX_EVENTS, 0
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._drainer = threading.Thread(target=self._drain, name="spool", daemon=True)
@@ -120,8 +123,10 @@ class Spool:
         except sqlite3.Error as caught:
             error = caught
         else:
-            if not self.waiting:
-                log.warning("Redis is not accepting events: keeping them in %s", self.path)
+            # Redis may come and go: once a minute is enough.
+            if not self.waiting and time.monotonic() >= self._may_tell_at:
+                self._may_tell_at, self._tells_end = time.monotonic() + PERIOD_S, True
+                log.warning("events that Redis does not take wait in %s", self.path)
             self.waiting += len(rows)
         self.is_failing = error is not None
         for write in writes:
@@ -172,7 +177,9 @@ class Spool:
             self.waiting -= len(ids)
             self.set_aside += len(refused)
             if not self.waiting:
-                log.warning("Redis accepts events again: those in %s are counted", self.path)
+                if self._tells_end:
+                    self._tells_end = False
+                    log.warning("no events wait in %s any more", self.path)
                 with suppress(sqlite3.Error):  # the ids are gone from the disk, too
                     self._file.execute("VACUUM")
                     self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,10 +78,8 @@ class Aws:
     def account(self) -> Account:
         """The account and region of the credentials. Raises CredentialsError, RegionError and AwsError."""
         client = self.client("apigateway")
-        try:
+        with aws_errors("could not verify AWS credentials"):
             identity = self.client("sts").get_caller_identity()
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not verify AWS credentials", error) from error
         sqs_url = self.client("sqs").meta.endpoint_url
         return Account(identity["Account"], client.meta.region_name, client.meta.partition, sqs_url)
 
@@ -133,6 +132,15 @@ def _is_transient(error: ClientError) -> bool:
         return "in progress" in text or "pending" in text
     # An event source mapping that is being changed; and a queue's name, for a minute after its deletion.
     return code == "ResourceInUseException" or code.endswith("QueueDeletedRecently")
+
+
+@contextmanager
+def aws_errors(what: str) -> Iterator[None]:
+    """Turn an exception of boto3 inside into the `failure` of what could not be done."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise failure(what, error) from error
 
 
 def failure(what: str, error: Exception) -> AwsError | CredentialsError:

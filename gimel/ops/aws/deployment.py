@@ -9,12 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from gimel.config import Config
 
 from . import dead_letters, policies, settings
-from .client import Aws, failure
+from .client import Aws, aws_errors
 from .desired import Desired, build
 from .errors import NotDeployed
 from .existing import Existing, Queue
@@ -63,10 +61,8 @@ class Deployment:
 
     def observe(self) -> Existing:
         """The existing state. Raises GimelError."""
-        try:
+        with aws_errors("could not read the current deployment"):
             return observe(self.aws.client, self.names, self.functions, self.settings.durable)
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not read the current deployment", error) from error
 
     def plan(self) -> Plan:
         """From the existing to the desired state. Raises GimelError."""
@@ -90,10 +86,8 @@ class Deployment:
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""
         names = self.names
-        try:
+        with aws_errors("could not read the queues"):
             found = queues(self.aws.client("sqs"), names, needed=False)
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not read the queues", error) from error
         if len(found) < 2:
             hint = "run `gimel deploy`; in a VPC, set aws.durable to true first"
             raise NotDeployed(f"there is no queue {names.queue} in {names.account.region}", hint)
@@ -101,23 +95,17 @@ class Deployment:
 
     def dead_letter_reasons(self) -> Counter[str]:
         """Why some of the dead letters were not counted. Raises AwsError."""
-        try:
+        with aws_errors("could not read the dead letters"):
             return dead_letters.reasons(self.aws.client("sqs"), self.names.queue_url(self.names.dead_letters))
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not read the dead letters", error) from error
 
     def redrive(self, limit: int) -> Iterator[None]:
         """Send dead letters back to the queue, one at each step. Raises AwsError."""
         source, target = (self.names.queue_url(name) for name in (self.names.dead_letters, self.names.queue))
-        try:
+        with aws_errors("could not send all dead letters back"):
             yield from dead_letters.redrive(self.aws.client("sqs"), source, target, limit)
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not send all dead letters back", error) from error
 
     def key_value(self, key: str) -> str:
         """The API key with this id, as sent in x-api-key. Raises GimelError."""
-        try:
+        with aws_errors("could not read the API key"):
             response = self.aws.client("apigateway").get_api_key(apiKey=key, includeValue=True)
-        except (ClientError, BotoCoreError) as error:
-            raise failure("could not read the API key", error) from error
         return str(response["value"])

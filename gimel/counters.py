@@ -9,7 +9,7 @@ from typing import Any, cast
 import redis
 
 from .config import Limits
-from .deadline import limit
+from .deadline import apart, limit
 from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import EXACT, Count, Precision, total
 from .keyspace import (
@@ -40,6 +40,10 @@ MANY = 20
 REPORT_TIMEOUT_S = 8
 """A report of many counters takes longer than an event may; a function has 10 seconds by default."""
 
+CHECK_TIMEOUT_S = 4
+"""For the sizes, and to undo: reading a full experiment can take longer than an event may, but an event of new names
+that is cut off leaves them in Redis."""
+
 IGNORED_KEPT_S = 2 * 86400
 
 
@@ -66,13 +70,15 @@ def record(
             return []
         refused = {}
         if len(sent) > MANY:
-            missing = _missing(client, sent)
-            refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
+            with apart(CHECK_TIMEOUT_S):
+                missing = _missing(client, sent)
+                refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
         created = _write(client, {name: sent[name] for name in sent if name not in refused}, precision_of)
         if created.counters:
-            undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
-            if undone:
-                _undo(client, created, undone, precision_of)
+            with apart(CHECK_TIMEOUT_S):
+                undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
+                if undone:
+                    _undo(client, created, undone, precision_of)
             refused |= undone
         if refused:
             warn(limits, refused)

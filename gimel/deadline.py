@@ -36,13 +36,14 @@ def limit(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def paused() -> Iterator[None]:
-    """What is done inside has a limit of its own, and does not count here."""
-    start = time.monotonic()
+def apart(seconds: float) -> Iterator[None]:
+    """What this thread does inside has this many seconds of its own, and does not count outside."""
+    outer, start = _here.end, time.monotonic()
+    _here.end = start + seconds
     try:
         yield
     finally:
-        _here.end += time.monotonic() - start
+        _here.end = outer + time.monotonic() - start
 
 
 def seconds_left() -> float:

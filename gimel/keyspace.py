@@ -115,15 +115,18 @@ def unescape(text: str) -> str:
 def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> Iterator[Counter]:
     """The members of an experiment's set that are its counters. Other keys in it are not Gimel's, and are skipped."""
     prefixes = {kind: f"{namespace}:{kind}:{experiment}:".encode("utf-8", "surrogateescape") for kind in KINDS}
+    known: dict[bytes, tuple[str, str]] = {}  # a counter may have hundreds of keys
     for key in members:
         for kind, prefix in prefixes.items():
             if key.startswith(prefix):
-                names = key[len(prefix) :].split(b":")
+                names = key[len(prefix) :]
                 if kind == "shards":
-                    del names[-1]
-                if len(names) > 1:
-                    goal, variant = (unescape(name.decode("utf-8", "replace")) for name in names[-2:])
-                    yield Counter(key, prefixes["counters"] + b":".join(names), kind, goal, variant)
+                    names = names.rpartition(b":")[0]
+                if b":" in names:
+                    if names not in known:
+                        goal, variant = names.decode("utf-8", "replace").split(":")[-2:]
+                        known[names] = unescape(goal), unescape(variant)
+                    yield Counter(key, prefixes["counters"] + names, kind, *known[names])
 
 
 def digest(uuid: str) -> bytes:

@@ -42,7 +42,7 @@ class AwsCredentialProvider(redis.CredentialProvider):
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """The password, or user name and password."""
         try:
-            with deadline.paused():
+            with deadline.apart(LIMIT_S):
                 username, password = deadline.within(LIMIT_S, lambda: _look_up(self.reference))
         except Exception as error:  # botocore's own classes, which are imported only when needed
             raise PasswordLookupError(f"could not read the password from {self.reference}: {error}") from error

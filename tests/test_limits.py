@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -281,6 +282,19 @@ def test_a_request_that_is_cut_off_leaves_no_more_than_its_own_names(real, monke
     assert real.scard("n:experiments") == SMALL.experiments + 2
     assert record(refused[2])
     assert real.scard("n:experiments") == SMALL.experiments + 2
+
+
+@pytest.mark.parametrize("number", [1, counters.MANY + 1])
+def test_a_slow_look_at_a_full_experiment_leaves_nothing_and_is_no_outage(real, monkeypatch, number):
+    allowed, refused = split_at(BEYOND["variants"], SMALL.variants)
+    record(*allowed)
+    before = contents()
+    settings = connection.settings()
+    connection.use(replace(settings, redis_settings=replace(settings.redis, timeout_s=0.3)))
+    look = counters._sizes
+    monkeypatch.setattr(counters, "_sizes", lambda *given: (time.sleep(0.4), look(*given))[1])
+    assert record(*(replace(refused[0], variant=f"new {variant}") for variant in range(number)))
+    assert contents() == before
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -54,7 +54,7 @@ class TestWithAConfiguredRedis:
         assert health(server.url) == {"status": 200, "redis": "answers", "waiting": 0, "set_aside": 0}
         redis_server.stop()
         assert {send(server.url, number) for number in range(20)} == {200}
-        outage = {"status": 503, "redis": "Redis does not answer", "new_events": "kept", "waiting": 20, "set_aside": 0}
+        outage = {"status": 503, "redis": "does not answer", "new_events": "kept", "waiting": 20, "set_aside": 0}
         assert health(server.url) == outage
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
@@ -109,7 +109,7 @@ class TestWithAConfiguredRedis:
         server = serve("--spool-mb", "0", "--data", str(tmp_path / "data"), GIMEL_REDIS_URL=redis_server.url)
         redis_server.stop()
         assert send(server.url, 1) == 503
-        assert health(server.url) == {"status": 503, "redis": "Redis does not answer", "new_events": "refused"}
+        assert health(server.url) == {"status": 503, "redis": "does not answer", "new_events": "refused"}
         assert not (tmp_path / "data").exists()
 
     def test_without_a_spool_what_waits_from_before_is_counted(self, serve, redis_server):

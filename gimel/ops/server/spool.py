@@ -142,8 +142,8 @@ class Spool:
                     self._count(rows)
                 else:
                     self._wake.wait()
-            except sqlite3.Error as error:
-                log.error("cannot read the events kept in %s: %s", self.path, error)
+            except Exception as error:  # whatever it is, this thread must go on
+                log.error("cannot count the events kept in %s: %s", self.path, error)
                 self._stopping.wait(FILE_RETRY_S)
 
     def _count(self, rows: list[Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import sys
@@ -98,6 +99,7 @@ class Queue:
     def __init__(self, ministack: Ministack, name: str) -> None:
         self._chance = random.Random(name)
         self._sqs = boto3.client("sqs", "eu-west-1", endpoint_url=ministack.url, **CREDENTIALS)
+        name = f"{name}-{secrets.token_hex(4)}"  # what another fault left in its queue must not come here
         dead = self._sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         attributes = {

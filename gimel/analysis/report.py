@@ -105,7 +105,7 @@ def experiment_report(
     split = sample_ratio.check(resolved)
     goals = [_goal(goal, reached[goal], resolved, goal in per_visitor, split.alarm is None) for goal in reached]
     about, verdict = _first_to_read(goals, split.alarm)
-    every_count = [count for found in counts.values() for count in found.values()]
+    every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
     return {
         "participants": [
             {
@@ -192,7 +192,8 @@ def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) ->
             continue
         own = Proportion(count, trials[label])
         interval = rate_interval(own, ALPHA)
-        share = max(share, counting.share_of_variance(own, interval, ALPHA))
+        if label in variants.real:
+            share = max(share, counting.share_of_variance(own, interval, ALPHA))
         figures = {"rate": own.rate, "rate_interval": interval, "counting_error": own.error}
         if against and verdict is None:
             comparison, more = _compare(label, own, control, against, variants.comparisons)

@@ -62,3 +62,9 @@ def test_visitors_counted_exactly_beside_estimated_goals_have_a_note_too():
         "buy": {label: counted(10**7) for label in TRIALS},
     }
     assert "precision 4" in experiment_report(counts)["counting_note"]
+
+
+def test_a_variant_that_is_not_compared_needs_no_note():
+    trials, bought = {"blue": 3000, "red": 3000, "made up": 600}, {"blue": 300, "red": 480, "made up": 600}
+    assert report(trials, buy=bought, shards=16)["counting_note"]
+    assert report(trials, buy=bought, shards=16, variants=["blue", "red"])["counting_note"] is None

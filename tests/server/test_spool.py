@@ -312,6 +312,22 @@ def test_the_folder_and_its_files_are_private_even_where_they_existed(tmp_path):
         assert stat.S_IMODE(theirs.stat().st_mode) == 0o644
 
 
+def test_a_folder_of_other_files_is_not_made_private(tmp_path):
+    (tmp_path / "index.html").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="has other files, and would become private to you: choose another folder"):
+        folder.claim(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_new_volume_is_taken(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    tmp_path.chmod(0o755)
+    folder.claim(tmp_path).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 def test_a_folder_of_all_users_is_refused(tmp_path):
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigError, match="is shared by all users: choose another folder with --data"):

@@ -27,6 +27,8 @@ def claim(folder: Path) -> IO[str]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & stat.S_ISVTX:
             raise ConfigError(f"data folder {folder} is shared by all users", CHOOSE)
+        if _is_of_others(folder):
+            raise ConfigError(f"{folder} has other files, and would become private to you", CHOOSE)
         folder.chmod(0o700)
         lock = open_private(folder / "lock")
     except OSError as error:
@@ -44,6 +46,13 @@ def claim(folder: Path) -> IO[str]:
         lock.close()
         raise ConfigError(f"cannot make {folder} private ({error.strerror})", CHOOSE) from None
     return lock
+
+
+def _is_of_others(folder: Path) -> bool:
+    """Whether other users may read this folder, and it has files, but none of Gimel's."""
+    is_open = bool(stat.S_IMODE(folder.stat().st_mode) & 0o077)
+    has_files = any(path.name != "lost+found" for path in folder.iterdir())  # which a new volume has
+    return is_open and has_files and not any(path for name in OWN_FILES for path in folder.glob(name))
 
 
 def open_private(path: Path) -> IO[str]:

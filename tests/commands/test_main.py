@@ -22,6 +22,7 @@ from gimel import config
 from gimel.errors import BadRequest, ConfigError, GimelError, StoreUnavailable
 from gimel.ops import api_client, formats
 from gimel.ops.api_client import ApiError, ApiKeyRefused, ApiUnreachable, InvalidUrl
+from gimel.ops.commands.console import read_key
 from gimel.ops.commands.main import main
 from gimel.ops.commands.serve import _use_redis
 from gimel.ops.server import redis_process
@@ -278,6 +279,11 @@ def test_a_key_in_a_file_is_in_no_list_of_processes(tracked, serve, redis_server
     assert "button color" in run("report", "--url", server.url, *file).stdout
     assert "refused the API key" in fail(ApiKeyRefused, "report", "--url", server.url)
     assert "kľúč" not in " ".join(server.process.args)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_key(tmp_path):
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    assert read_key(tmp_path / "key") == "secret"
 
 
 def test_a_key_file_that_holds_no_key_is_an_error(tmp_path):

@@ -68,7 +68,7 @@ def key_option(command: Callable[..., object]) -> Callable[..., object]:
 def read_key(path: Path) -> str:
     """The API key in this file. Raises ConfigError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or "not valid UTF-8"
         raise ConfigError(f"cannot read the API key in {path} ({cause})", "check --api-key-file") from None

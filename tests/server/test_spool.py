@@ -67,7 +67,7 @@ class TestWithAConfiguredRedis:
         assert {send(server.url, number) for number in range(20)} == {200}
         server.process.stop(signal.SIGKILL)
         server = serve(GIMEL_REDIS_URL=url)
-        assert "20 events wait from earlier, to be counted as soon as Redis takes them." in server.lines
+        assert "20 events wait to be counted as soon as Redis takes events." in server.lines
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
         assert redis_server.client().pfcount(KEY) == 20
@@ -111,6 +111,13 @@ class TestWithAConfiguredRedis:
         assert send(server.url, 1) == 503
         assert health(server.url) == {"status": 503, "redis": "does not answer", "new_events": "refused"}
         assert not (tmp_path / "data").exists()
+
+    def test_a_server_that_stops_says_what_still_waits(self, serve, redis_server):
+        server = serve(GIMEL_REDIS_URL=redis_server.url)
+        redis_server.stop()
+        assert send(server.url, 1) == 200
+        assert server.process.stop() == 0
+        assert "1 event waits to be counted at the next start." in server.lines
 
     def test_without_a_spool_what_waits_from_before_is_counted(self, serve, redis_server):
         url = redis_server.url

@@ -134,9 +134,14 @@ def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack
 def _keep_events(found: config.Config, folder: Path, spool_mb: int, stack: ExitStack) -> None:
     """Let events that Redis does not take wait in this folder, if they may, and count those that wait there."""
     kept = spool.Spool(folder, spool_mb)
-    if kept.waiting:
-        events = "1 event waits" if kept.waiting == 1 else f"{kept.waiting:,} events wait"
-        out.print(f"{events} from earlier, to be counted as soon as Redis takes them.", soft_wrap=True)
+
+    def tell(when: str) -> None:
+        if kept.waiting:
+            events = "1 event waits" if kept.waiting == 1 else f"{kept.waiting:,} events wait"
+            out.print(f"{events} to be counted {when}.", soft_wrap=True)
+
+    tell("as soon as Redis takes events")
+    stack.callback(tell, "at the next start")
     connection.use(found, new_overflow=kept if spool_mb else None)
     stack.enter_context(kept)
 

@@ -286,10 +286,13 @@ def test_no_uuid_remains_on_disk_once_it_is_counted(real, kept):
             assert not any(b"unmistakable" in file.read_bytes() for file in files)
 
 
-def test_a_file_that_cannot_be_written_is_an_outage(kept):
+def test_a_file_that_cannot_be_written_is_an_outage(kept, caplog):
     kept._file.execute("PRAGMA query_only=ON")
-    with pytest.raises(StoreUnavailable, match="cannot keep events in"):
-        kept.keep([ONE])
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="cannot keep events in"):
+            kept.keep([ONE])
+    (line,) = caplog.messages
+    assert line.startswith(f"events are refused, because they cannot be kept in {kept.path}: attempt to write")
     assert (kept.is_failing, kept.waiting) == (True, 0)
     kept._file.execute("PRAGMA query_only=OFF")
     kept.keep([ONE])

@@ -66,7 +66,8 @@ class Spool:
         self.waiting: int = self._file.execute(NUMBER).fetchone()[0]
         self.set_aside = 0
         self.is_failing = False
-        self._may_tell_at, self._tells_end = float("-inf"), self.waiting > 0
+        self._may_tell_at = self._may_tell_failure_at = float("-inf")
+        self._tells_end = self.waiting > 0
         self._batch_size, self._failures = MAX_EVENTS, 0
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._drainer = threading.Thread(target=self._drain, name="spool", daemon=True)
@@ -122,6 +123,9 @@ class Spool:
                 self._file.executemany(INSERT, rows)
         except sqlite3.Error as caught:
             error = caught
+            if time.monotonic() >= self._may_tell_failure_at:
+                self._may_tell_failure_at = time.monotonic() + PERIOD_S
+                log.error("events are refused, because they cannot be kept in %s: %s", self.path, error)
         else:
             # Redis may come and go: once a minute is enough.
             if not self.waiting and time.monotonic() >= self._may_tell_at:

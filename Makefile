@@ -17,7 +17,7 @@ serve: $(VENV)/serve.stamp
 test: check
 	$(PYTEST) $(ARGS)
 
-# In less than a minute: all but browsers, simulations, and whatever else is slow.
+# In about a minute: all but browsers, simulations, and whatever else is slow.
 test-fast: check
 	$(PYTEST) -m 'not slow' $(ARGS)
 

@@ -96,15 +96,21 @@ def test_a_damaged_log_stays_as_it_is_until_the_printed_command_repairs_it(tmp_p
         assert 30 < redis.Redis.from_url(server.url).scard("visitors") < 70
 
 
-def test_other_data_that_redis_cannot_read_stay_as_they_are(tmp_path, binary):
+def test_any_other_failure_names_the_log(tmp_path, binary):
+    (tmp_path / redis_process.LOG_FOLDER).write_text("a file where Redis wants a folder")
+    with pytest.raises(redis_process.RedisStartError, match="could not start redis-server: see its log"):
+        redis_process.EmbeddedRedis(tmp_path, binary).__enter__()
+
+
+@pytest.mark.parametrize("content", [b"", GARBAGE, b"file appendonly.aof.1.base.aof seq\n"])
+def test_a_damaged_manifest_is_refused_with_the_cure(tmp_path, binary, content):
     folder = tmp_path / "data"
     with redis_process.EmbeddedRedis(folder, binary) as server:
         redis.Redis.from_url(server.url).set("a", "b")
-    manifest = folder / redis_process.LOG_FOLDER / redis_process.MANIFEST
-    manifest.write_bytes(GARBAGE)
-    with pytest.raises(redis_process.RedisStartError, match="could not start redis-server: see its log"):
+    (folder / redis_process.LOG_FOLDER / redis_process.MANIFEST).write_bytes(content)
+    with pytest.raises(redis_process.RedisStartError, match="manifest is damaged: restore it"):
         redis_process.EmbeddedRedis(folder, binary).__enter__()
-    assert manifest.read_bytes() == GARBAGE
+    assert (folder / redis_process.LOG_FOLDER / redis_process.MANIFEST).read_bytes() == content
 
 
 def test_a_log_without_its_manifest_is_no_empty_database(tmp_path, binary):

@@ -244,10 +244,13 @@ class EmbeddedRedis:
         path = self.folder / "redis.log"
         with path.open("rb") as file:
             file.seek(start_of_log)
-            is_damaged = b"Bad file format reading the append only file" in file.read()
-        if not is_damaged:
-            return RedisStartError("could not start redis-server", f"see its log {path}")
+            told = file.read()
         manifest = self.folder / LOG_FOLDER / MANIFEST
+        if b"FATAL AOF MANIFEST FILE ERROR" in told:
+            hint = "restore it from a backup, or move it away and start again: that prints the command to rebuild it"
+            return DamagedLog(f"{manifest} is damaged", hint)
+        if b"Bad file format reading the append only file" not in told:
+            return RedisStartError("could not start redis-server", f"see its log {path}")
         target = manifest if manifest.exists() else self.folder / OLD_LOG
         command = _repair_command(self._binary, target)
         hint = f"back up the folder, then run `{command}`, which cuts off what follows the damage"

@@ -85,7 +85,8 @@ def test_multi_value_fields_are_not_read(fake):
 
 def test_a_body_nested_too_deeply_is_a_400(fake):
     answer = gimel.track({**make_rest_event("POST"), "body": DEEP})
-    assert (answer["statusCode"], read(answer)["problems"]) == (400, ["the body is not JSON"])
+    # Python 3.13 can still write this as JSON, and finds no event in it.
+    assert (answer["statusCode"], fake.dbsize()) == (400, 0)
 
 
 def test_a_surrogate_in_a_body_is_a_400_that_says_so(fake):

@@ -135,6 +135,7 @@ def _inert(value: object) -> object:
         return int(value)
     if not isinstance(value, str):
         return value
+    value = value.replace("\0", PLACEHOLDER)  # which Python 3.10 cannot write
     return CELL_WITH_FORMULA.sub("'", re.sub("\r\n?", "\n", value))  # a lone \r, never quoted, would end the row
 
 

@@ -55,7 +55,7 @@ def dead_letters() -> SqsQueue | None:
 
 
 def outage_log() -> OutageLog:
-    """What is told about this Redis."""
+    """What the log has been told of outages of this Redis."""
     return _outage_log
 
 

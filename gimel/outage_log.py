@@ -24,6 +24,7 @@ class OutageLog:
         self._lock = threading.Lock()
         self._tally: Counter[str] = Counter()
         self._start: float | None = None
+        self._end: float | None = None
         self._may_tell = {"outage": float("-inf"), "end": float("-inf")}
 
     def failed(self, error: StoreUnavailable) -> None:
@@ -39,17 +40,20 @@ class OutageLog:
         if self._start is None:
             return
         with self._lock:
-            tally = self._next("end") if self._start is not None else None
+            if self._start is None:
+                return
+            self._end = self._clock() if self._end is None else self._end  # its line may have to wait
+            tally, lasted_s = self._next("end"), self._end - self._start
             if tally is None:
                 return
-            start, self._start = self._start, None
-        log.warning("events are counted again, after %.0f s (%s)", self._clock() - (start or 0), tally)
+            self._start = self._end = None
+        log.warning("events are counted again, after %.0f s (%s)", lasted_s, tally)
 
     def _add(self, outcome: str, error: StoreUnavailable) -> None:
         with self._lock:
             self._tally[outcome] += 1
-            if self._start is None:
-                self._start = self._clock()
+            self._start = self._clock() if self._start is None else self._start
+            self._end = None
             tally = self._next("outage")
         if tally:
             log.error("%s (%s)", _reasons(error), tally)

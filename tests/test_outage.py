@@ -206,10 +206,15 @@ class Clock:
 class TestBreaker:
     FAILURE = StoreUnavailable("Redis does not answer", "retry later")
 
-    def test_after_a_failure_requests_fail_at_once_until_one_may_try(self):
-        clock = Clock()
+    def opened(self, clock: Clock) -> Breaker:
+        """A breaker after a failure of this moment."""
         breaker = Breaker(clock)
         breaker.failed(self.FAILURE, breaker.enter(1))
+        return breaker
+
+    def test_after_a_failure_requests_fail_at_once_until_one_may_try(self):
+        clock = Clock()
+        breaker = self.opened(clock)
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="does not answer: retry later"):
                 breaker.enter(1)
@@ -220,8 +225,7 @@ class TestBreaker:
 
     def test_an_answer_lets_all_through(self):
         clock = Clock()
-        breaker = Breaker(clock)
-        breaker.failed(self.FAILURE, breaker.enter(1))
+        breaker = self.opened(clock)
         clock.now += outages.PAUSE_S
         breaker.enter(1)
         breaker.answered()
@@ -230,8 +234,7 @@ class TestBreaker:
 
     def test_a_try_that_never_ends_is_followed_by_another(self):
         clock = Clock()
-        breaker = Breaker(clock)
-        breaker.failed(self.FAILURE, breaker.enter(1))
+        breaker = self.opened(clock)
         clock.now += outages.PAUSE_S
         breaker.enter(1)
         clock.now += 1
@@ -249,8 +252,7 @@ class TestBreaker:
 
     def test_one_of_many_threads_tries(self):
         clock = Clock()
-        breaker = Breaker(clock)
-        breaker.failed(self.FAILURE, breaker.enter(1))
+        breaker = self.opened(clock)
         clock.now += outages.PAUSE_S
         together = threading.Barrier(8)
 

@@ -56,6 +56,18 @@ def test_what_comes_and_goes_is_told_once_a_minute_too(outage, clock, caplog):
     assert len(caplog.messages) == 4
 
 
+def test_the_end_of_a_second_outage_is_told_later_with_its_own_length(outage, clock, caplog):
+    outage.failed(failure())
+    outage.counted()
+    clock.now = 10
+    outage.failed(failure())
+    clock.now = 13
+    outage.counted()
+    clock.now = PERIOD_S
+    outage.counted()
+    assert caplog.messages[-1] == "events are counted again, after 3 s (requests since the last line: 1 failed)"
+
+
 def test_counting_without_an_outage_is_not_told(outage, caplog):
     outage.counted()
     assert caplog.messages == []

@@ -19,6 +19,7 @@ from gimel.ops.commands.main import main
 from tests.parts import CACHE
 
 from .account import Account, small_zip
+from .ministack import Ministack
 
 _update_code = LambdaFunction.update_function_code
 _publish = LambdaStorage.publish_version
@@ -26,6 +27,13 @@ _patch_stage = Stage.apply_operations
 _create_api = APIGatewayResponse.create_rest_api
 _patch_api = RestAPI.apply_patch_operations
 _map = EventSourceMapping.__init__
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    server = Ministack(tmp_path_factory.mktemp("ministack"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.slow
 EVENT = "experiment=e&variant=red&event=participate"
 
 
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
-    server = Ministack(tmp_path_factory.mktemp("ministack"))
-    yield server
-    server.stop()
-
-
 class Deployed:
     """A deployment of one person, whose messages are tried again soon rather than after minutes."""
 

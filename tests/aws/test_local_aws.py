@@ -9,7 +9,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from .ministack import Ministack
 pytestmark = pytest.mark.slow
 
 QUEUE = 'JSON.parse(JSON.parse(localStorage.getItem("alephbet") || "{}")["_alephbet_queue"] || "[]").length'
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
-    server = Ministack(tmp_path_factory.mktemp("ministack"))
-    yield server
-    server.stop()
 
 
 class Person:

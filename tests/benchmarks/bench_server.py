@@ -20,12 +20,14 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from tests.calls import EVENT
-from tests.parts import GimelServer, RedisServer, missing
+from tests.parts import GimelServer, RedisServer, missing, wait_for
 
 CLIENTS = 1, 8, 64
 ROUND_S, ROUNDS = 5, 3
 OPEN, TRICKLING = 5_000, 200
 REQUESTS = 200_000
+SPARE = 32
+"""Descriptors that threads of the server may keep: a connection to Redis each."""
 PARTIAL = b"POST /track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx"
 
 
@@ -61,6 +63,8 @@ def usage(pid: int) -> tuple[float, int]:
 def measure(server: GimelServer) -> None:
     track = f"{server.url}/track?{urlencode(EVENT)}"
     requests_per_s(track, 8)
+    wait_for(lambda: usage(server.process.pid)[1] < 64, "the connections to be closed", 60)
+    idle = usage(server.process.pid)[1] + SPARE
     rates: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
     for _ in range(ROUNDS):
         for clients, found in rates.items():
@@ -81,16 +85,15 @@ def measure(server: GimelServer) -> None:
         taken = sorted(duration_ms(track) for _ in range(100))
         median, longest = taken[50], taken[-1]
         print(f"    with {TRICKLING} trickling ones as well, a visitor waits {median:.1f} ms, or {longest:.0f} at most")
-        start, left = time.perf_counter(), slow
-        while left:
-            time.sleep(0.5)
-            left = [link for link in left if is_open(link)]
+        start = time.perf_counter()
+        wait_for(lambda: sum(map(is_open, slow)) == 0, "the trickling ones to be cut off", 60)
         print(f"    the trickling ones were cut off within {time.perf_counter() - start:.0f} s")
 
+    wait_for(lambda: usage(server.process.pid)[1] <= idle, "the connections to be closed", 60)
     before, done = usage(server.process.pid), 0.0
     while done < REQUESTS:
         done += 10 * requests_per_s(track, 64, 10)
-    time.sleep(2)  # until the last connections are closed
+    wait_for(lambda: usage(server.process.pid)[1] <= idle, "the connections to be closed", 60)
     after = usage(server.process.pid)
     print(f"{done:,.0f} requests: memory {before[0]:.0f} to {after[0]:.0f} MB, descriptors {before[1]} to {after[1]}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 import time
@@ -80,12 +79,6 @@ class Story:
 def play(crowd: Crowd) -> Story:
     """Be these visitors, from the first to the last request."""
     return asyncio.run(_Play(crowd).play())
-
-
-def process_id(_: int) -> int:
-    """Which process this is, once it is ready to play."""
-    time.sleep(0.05)  # so that each gets one of these calls
-    return os.getpid()
 
 
 class _Play:

@@ -19,9 +19,9 @@ import redis
 from gimel import keyspace
 from gimel.events import Event
 from tests.aws.ministack import Ministack
-from tests.parts import wait_for
+from tests.parts import DEADLINE_S, wait_for
 
-from .clients import EXPERIMENT, GOALS, VARIANTS, Attempt, Crowd, Story, play, process_id
+from .clients import EXPERIMENT, GOALS, VARIANTS, Attempt, Crowd, Story, play
 from .faults import Fault
 from .world import LAMBDA, World
 
@@ -116,10 +116,11 @@ class Stage:
 def stage(folder: Path) -> Iterator[Stage]:
     """Start both, and end them."""
     spawned = multiprocessing.get_context("spawn")  # a fork would copy the threads of a proxy
-    with ProcessPoolExecutor(PROCESSES, mp_context=spawned) as pool:
+    together = spawned.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, spawned, together.wait, (DEADLINE_S,)) as pool:
         ministack = Ministack(folder)
         try:
-            wait_for(lambda: len(set(pool.map(process_id, range(PROCESSES)))) == PROCESSES, "the visitors' processes")
+            list(pool.map(abs, range(PROCESSES), timeout=2 * DEADLINE_S))  # starts all; none works before all are there
             yield Stage(ministack, pool)
         finally:
             ministack.stop()

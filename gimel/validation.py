@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
@@ -77,6 +78,11 @@ def whole(low: int, high: int) -> Callable[[object], int | None]:
         return value if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high else None
 
     return read
+
+
+def matching(pattern: str) -> Callable[[object], str | None]:
+    """Text that matches this regular expression as a whole."""
+    return lambda value: value if isinstance(value, str) and re.fullmatch(pattern, value) else None
 
 
 def positive(value: object) -> float | None:

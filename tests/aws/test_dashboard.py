@@ -12,8 +12,9 @@ from .account import apply
 
 def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
     apply(gimel_at())
-    url, key = find_deployment(tmp_path / "config.json")
+    url, track_url, key = find_deployment(tmp_path / "config.json")
     assert url.startswith("https://")
+    assert track_url == f"{url}/track"
     (known,) = account.session.client("apigateway").get_api_keys(includeValues=True)["items"]
     assert key == known["value"]
 

@@ -51,7 +51,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     apply(gimel_at())
     apply(gimel_at(memory_mb=512, tags={"team": "web"}))
     apply(gimel_at(), gimel_at().plan_rollback())
-    gimel_at().key_value(gimel_at().require_api()[1])
+    gimel_at().key_value(gimel_at().require_live().key)
     url = test_drift.queue_url(account, "gimel-dead-letters")
     account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
     assert gimel_at().dead_letter_reasons()

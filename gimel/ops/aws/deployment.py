@@ -24,6 +24,15 @@ from .settings import AwsSettings
 from .wiring import wire
 
 
+@dataclass(frozen=True)
+class Live:
+    """Where a deployment is reached: the URL that pages send events to, the base URL of reports, the id of the key."""
+
+    track_url: str
+    reports_url: str
+    key: str
+
+
 @dataclass
 class Deployment:
     """What one config.json describes, in the account and region of one session."""
@@ -76,12 +85,13 @@ class Deployment:
         """To nothing. Raises GimelError."""
         return undo.destroy(self.observe(), self.names)
 
-    def require_api(self) -> tuple[str, str]:
-        """The URL of the API and the id of its key. Raises NotDeployed."""
+    def require_live(self) -> Live:
+        """Where it is reached. Raises NotDeployed."""
         found = self.observe()
         if not found.api or not found.key:
             raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
-        return self.aws.api_url(found.api.id), found.key.id
+        url = self.aws.api_url(found.api.id)
+        return Live(f"{url}/track", url, found.key.id)
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gimel import config
-from gimel.validation import Section, flag, json_object, list_of, positive, text, whole
+from gimel.validation import Section, flag, json_object, list_of, matching, positive, text, whole
 
 RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 SNAP_START_RUNTIMES = RUNTIMES[2:]
@@ -26,6 +26,8 @@ TAGS_FORMAT = (
     f"an object of at most {MAX_TAGS} tags, made of letters, digits, spaces and {TAG_SIGNS}; keys have 1 to 128 "
     "characters and values up to 256; no key may begin with aws: or differ from another only in case"
 )
+
+DOMAIN = r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 
 RETENTIONS_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -75,11 +77,19 @@ class AwsSettings:
     access_log: bool = True
     kms_key_arn: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    account: str | None = None
+    region: str | None = None
+    track_api: str | None = None
+    domain: str | None = None
+    certificate_arn: str | None = None
+    alarms_email: str | None = None
 
 
 FUNCTION_KEYS = set(FunctionSettings.__dataclass_fields__)
 VPC_KEYS = {"subnet_ids", "security_group_ids"}
-KEYS = set(AwsSettings.__dataclass_fields__) - {"common", *VPC_KEYS} | FUNCTION_KEYS | {"vpc"}
+ALARM_KEYS = {"email"}
+NESTED = {"common", "alarms_email", *VPC_KEYS}
+KEYS = set(AwsSettings.__dataclass_fields__) - NESTED | FUNCTION_KEYS | {"vpc", "alarms"}
 
 
 def load(path: Path | None = None) -> tuple[config.Config, AwsSettings, Mapping[str, Any]]:
@@ -105,6 +115,7 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         else:
             problems.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
     vpc = Section(take("vpc", "an object", json_object, {}), VPC_KEYS, "aws.vpc.", problems)
+    alarms = Section(take("alarms", "an object", json_object, {}), ALARM_KEYS, "aws.alarms.", problems)
     subnets = vpc.take("subnet_ids", 'a list such as ["subnet-…"]', list_of(str), [])
     days, retentions = _one_of(*RETENTIONS_DAYS), f"one of {', '.join(map(str, RETENTIONS_DAYS))}"
     settings = AwsSettings(
@@ -124,7 +135,17 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         access_log=take("access_log", "true or false", flag, default.access_log),
         kms_key_arn=take("kms_key_arn", "the ARN of a key", text),
         tags=take("tags", TAGS_FORMAT, _tags, {}),
+        account=take("account", "the 12 digits of an AWS account, as text", matching(r"\d{12}")),
+        region=take("region", "a region such as eu-west-1", matching(r"[a-z]{2,4}(-[a-z]+)+-\d")),
+        track_api=take("track_api", "http or rest", _one_of("http", "rest")),
+        domain=take("domain", "a host name such as events.example.com", matching(DOMAIN)),
+        certificate_arn=take(
+            "certificate_arn", "the ARN of a certificate in ACM", matching(r"arn:\S+:certificate/\S+")
+        ),
+        alarms_email=alarms.take("email", "an e-mail address", matching(r"[^@\s]+@[^@\s]+\.[^@\s]+")),
     )
+    if bool(settings.domain) != bool(settings.certificate_arn):
+        problems.append("aws.domain: needs both domain and certificate_arn")
     if bool(settings.subnet_ids) != bool(settings.security_group_ids):
         problems.append("aws.vpc: needs both subnet_ids and security_group_ids")
     if settings.snap_start and settings.runtime not in SNAP_START_RUNTIMES:

@@ -37,10 +37,12 @@ def dashboard(
     """Show a deployed API's experiments in the browser. The page never sees the API key."""
     read_namespace({"namespace": namespace})
     if url is None:
-        url, api_key = find_deployment(config_file)
+        url, track_url, api_key = find_deployment(config_file)
+    else:
+        track_url = f"{base_url(url)}/track"
     base = base_url(url)
     tokens = SessionTokens()
-    api = Forwarder(base, api_key, tokens)
+    api = Forwarder(base, track_url, api_key, tokens)
     server = bind(App(api.answer, admit=api.admit), port)
     view = {"namespace": namespace} if namespace != DEFAULT_NAMESPACE else {}
     # Browsers never send a server what follows the `#`, and the page removes the secret from its address.
@@ -60,11 +62,11 @@ def bind(app: App, port: int | None) -> Server:
     return Server(app, HOST, 0)
 
 
-def find_deployment(config_file: Path | None) -> tuple[str, str]:
-    """URL and API key of the deployed API that the configuration describes.
+def find_deployment(config_file: Path | None) -> tuple[str, str, str]:
+    """Base URL, track URL and API key of the deployed API that the configuration describes.
 
     Raises GimelError if there is none, or AWS cannot be asked.
     """
     deployment = Deployment.load(config_file)
-    url, key = deployment.require_api()
-    return url, deployment.key_value(key)
+    live = deployment.require_live()
+    return live.reports_url, live.track_url, deployment.key_value(live.key)

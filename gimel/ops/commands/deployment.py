@@ -50,19 +50,19 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
     title = f"{deployment.names.base} in {account.region} (account {account.id}); {size} {deployment.settings.runtime}"
     if not _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes)) or form == "json":
         return
-    url, key = deployment.require_api()
+    live = deployment.require_live()
     print_key = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
     out.print()
     for label, value in (
-        ("Track URL:", f"{url}/track"),
-        ("Report URL:", f"{url}/experiments"),
+        ("Track URL:", live.track_url),
+        ("Report URL:", f"{live.reports_url}/experiments"),
         ("API key:", print_key),
-        ("or:", f"aws apigateway get-api-key --api-key {key} --include-value --query value --output text"),
-        ("Report:", f"gimel report --url {url} --api-key $({print_key})"),
+        ("or:", f"aws apigateway get-api-key --api-key {live.key} --include-value --query value --output text"),
+        ("Report:", f"gimel report --url {live.reports_url} --api-key $({print_key})"),
     ):
         out.print(f"{label:<12}{escape(value)}", soft_wrap=True)
     out.print("\nFor your page:\n")
-    click.echo(snippet(f"{url}/track"))
+    click.echo(snippet(live.track_url))
 
 
 @click.command()
@@ -110,7 +110,7 @@ def preflight_command(config_file: Path | None) -> None:
 def api_key(config_file: Path | None) -> None:
     """Print the API key for reports and deletions."""
     deployment = Deployment.load(config_file)
-    click.echo(deployment.key_value(deployment.require_api()[1]))
+    click.echo(deployment.key_value(deployment.require_live().key))
 
 
 @click.command("permissions")

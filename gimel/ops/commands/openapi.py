@@ -20,5 +20,5 @@ from .console import config_option
 def openapi(url: str | None, config_file: Path | None) -> None:
     """Print the OpenAPI document of the API, which other programs and code generators read."""
     if url is None:
-        url, _ = Deployment.load(config_file).require_api()
+        url = Deployment.load(config_file).require_live().reports_url
     click.echo(json.dumps(description.document(base_url(url)), indent=2))

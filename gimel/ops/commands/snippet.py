@@ -26,6 +26,5 @@ def snippet(
     """Print the HTML that adds an experiment to your page."""
     lists = [[name.strip() for name in names.split(",")] for names in (variants, goals)]
     html.check(url, namespace, experiment, *lists)
-    if url is None:
-        url, _ = Deployment.load(config_file).require_api()
-    click.echo(html.snippet(f"{base_url(url)}/track", namespace, experiment, *lists))
+    track_url = f"{base_url(url)}/track" if url else Deployment.load(config_file).require_live().track_url
+    click.echo(html.snippet(track_url, namespace, experiment, *lists))

@@ -19,9 +19,11 @@ TOKEN = "HTTP_X_GIMEL_TOKEN"
 
 @dataclass(frozen=True)
 class Forwarder:
-    """The API of `gimel dashboard`: `url` and `key` belong to the deployed API, `tokens` to this server."""
+    """The API of `gimel dashboard`: `url`, `track_url` and `key` belong to the deployed API, `tokens` to this
+    server."""
 
     url: str
+    track_url: str
     key: str | None = field(default=None, repr=False)
     tokens: SessionTokens = field(default_factory=SessionTokens, repr=False)
 
@@ -75,8 +77,7 @@ class Forwarder:
             raise _no_session()
 
     def _about(self) -> dict[str, object]:
-        track_url = f"{api_client.base_url(self.url)}/track"
-        return {"track_url": track_url, "needs_key": False, "example": None, "is_demo": False}
+        return {"track_url": self.track_url, "needs_key": False, "example": None, "is_demo": False}
 
 
 def _is_own_page(environ: Environ) -> bool:

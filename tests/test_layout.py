@@ -47,7 +47,7 @@ OPS_LAYERS = [
     {"aws.plan.steps"},
     {"aws.desired"},
     {"aws.bundle", "aws.wiring"},
-    {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters"},
+    {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors"},
     {"backup", "openapi", "snippet"},
     {"backup_file", "endpoints", "formats", "api_client", "known_bots", "resources", "addresses"},

@@ -14,7 +14,7 @@ import sys
 import pytest
 
 from gimel.ops.aws import client as aws_module
-from gimel.ops.aws.preflight import Finding, Level
+from gimel.ops.aws.findings import Finding, Level
 from tests.parts import ROOT
 
 from .account import ID

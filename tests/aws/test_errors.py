@@ -10,7 +10,7 @@ from gimel.errors import GimelError
 from gimel.ops.aws import client as aws_module
 from gimel.ops.aws import errors, preflight
 from gimel.ops.aws.client import Aws, failure
-from gimel.ops.aws.preflight import Finding, Level
+from gimel.ops.aws.findings import Finding, Level
 from gimel.ops.commands import deployment as commands
 
 

@@ -8,7 +8,7 @@ import redis
 
 from gimel import config
 from gimel.ops.aws import preflight
-from gimel.ops.aws.preflight import Level
+from gimel.ops.aws.findings import Level
 from tests.parts import RedisServer, free_port, wait_for
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,30 +15,13 @@ from gimel.ops.addresses import is_loopback
 
 from . import policies
 from .deployment import Deployment
+from .findings import Finding, Level
 
 OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
 ALMOST_FULL = 0.9  # of maxmemory
 ENDPOINT_COST = "billed for each hour and availability zone: $0.01, which is $7.30 a month, in us-east-1 in 2026"
 NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
-
-
-class Level(Enum):
-    """How serious a finding is, as the mark that commands show before it."""
-
-    GOOD = "[green]ok[/]"
-    UNKNOWN = "[blue]?[/] "
-    WARNING = "[yellow]![/] "
-    ERROR = "[red]x[/] "
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check, and what to do about it."""
-
-    level: Level
-    message: str
-    hint: str = ""
 
 
 def check(deployment: Deployment) -> Iterator[Finding]:

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from gimel.ops.aws import preflight
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
+from gimel.ops.aws.findings import Level
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan, Step
-from gimel.ops.aws.preflight import Level
 from gimel.ops.snippet import snippet
 
 from .console import config_option, err, out

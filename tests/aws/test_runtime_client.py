@@ -33,7 +33,9 @@ def unzip(tmp_path):
 
     def unzip(**redis: object) -> tuple[Path, dict[str, str]]:
         path = tmp_path / "config.json"
-        path.write_text(json.dumps({"redis": redis}))
+        # This Python runs the zip, whichever the default is.
+        runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        path.write_text(json.dumps({"redis": redis, "aws": {"runtime": runtime}}))
         built = desired.build(
             *settings.load(path), Account("1", "eu-west-1", "aws", "https://sqs.eu-west-1.amazonaws.com")
         )

@@ -55,11 +55,10 @@ def test_all_problems_are_listed_at_once(tmp_path):
     assert "precison: unknown key; did you mean precision?" in caught.value.message
 
 
-def test_the_default_runtime_is_that_of_this_python():
-    import sys
-
-    local = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    assert settings.default_runtime() == (local if local in settings.RUNTIMES else settings.RUNTIMES[-1])
+def test_the_default_runtime_does_not_depend_on_this_machine_and_the_template_names_it():
+    assert settings.read({}, []).runtime == settings.DEFAULT_RUNTIME in settings.RUNTIMES
+    template = json.loads((ROOT / "config.json.template").read_text())
+    assert template["aws"]["runtime"] == settings.DEFAULT_RUNTIME
 
 
 def test_the_template_names_every_key_of_the_section_and_is_valid():

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from gimel import config
 from gimel.validation import Section, flag, json_object, list_of, matching, positive, text, whole
 
-RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
+DEPRECATED_FROM = {
+    "python3.10": date(2026, 10, 31),
+    "python3.11": date(2027, 6, 30),
+    "python3.12": date(2028, 10, 31),
+    "python3.13": date(2029, 6, 30),
+    "python3.14": date(2029, 6, 30),
+}
+"""When AWS stops patching a runtime. It refuses new functions a month later, and updates after that. From the table in
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html, as of 2026."""
+
+RUNTIMES = tuple(DEPRECATED_FROM)
+DEFAULT_RUNTIME = "python3.13"
+"""The newest runtime of AWS for which the tests of Gimel have run (on Python 3.10 to 3.13). It does not depend on this
+machine's Python, so that two machines do not deploy different ones in turn."""
+
 SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
 """Less than the 29 seconds after which API Gateway times out."""
@@ -33,12 +47,6 @@ RETENTIONS_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
-
-
-def default_runtime() -> str:
-    """Lambda's runtime for this version of Python, or else the newest one."""
-    local = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return local if local in RUNTIMES else RUNTIMES[-1]
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class AwsSettings:
     """A checked `aws` section."""
 
     name: str = "gimel"
-    runtime: str = field(default_factory=default_runtime)
+    runtime: str = DEFAULT_RUNTIME
     architecture: str = "arm64"
     common: FunctionSettings = FunctionSettings()
     functions: dict[str, FunctionSettings] = field(default_factory=dict)

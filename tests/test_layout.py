@@ -48,7 +48,7 @@ OPS_LAYERS = [
     {"aws.desired"},
     {"aws.bundle", "aws.wiring"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
-    {"aws.names", "aws.errors", "aws.findings"},
+    {"aws.names", "aws.errors", "aws.findings", "aws.history"},
     {"backup", "openapi", "snippet"},
     {"backup_file", "endpoints", "formats", "api_client", "known_bots", "resources", "addresses"},
 ]

@@ -6,6 +6,8 @@ import pytest
 
 from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.names import release_of
+from gimel.ops.aws.plan import undo
+from gimel.ops.aws.plan.steps import Plan
 
 from .account import apply, descriptions
 
@@ -97,9 +99,95 @@ def test_a_function_newer_than_the_release_stays_as_it_is(account, gimel_at):
     apply(gimel_at())
     apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
     plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
-    assert plan.notes == ("cart has no earlier version and stays as it is",)
+    assert any("cart has no version of release" in note and "stays as it is" in note for note in plan.notes)
     apply(gimel_at(), plan)
     assert memories(account) == [256] * 4
+
+
+def test_a_release_deployed_again_is_rolled_back_to_what_was_live_in_between(account, gimel_at):
+    for memory in (256, 512, 256):
+        apply(gimel_at(memory_mb=memory))
+    assert versions(account) == [1, 2]
+    assert notes_about_a_rollback(gimel_at().plan()) == []
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [512] * 4
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [256] * 4
+
+
+def notes_about_a_rollback(plan) -> list[str]:
+    return [note for note in plan.notes if "a rollback is in effect" in note]
+
+
+def test_a_second_rollback_goes_one_release_further_back_and_a_deploy_begins_anew(account, gimel_at):
+    for memory in (256, 300, 400):
+        apply(gimel_at(memory_mb=memory))
+    (newest,) = releases(account)
+    for memory in (300, 256):
+        apply(gimel_at(), gimel_at().plan_rollback())
+        assert memories(account) == [memory] * 4
+        (note,) = notes_about_a_rollback(gimel_at().plan())
+        assert newest in note
+    with pytest.raises(NothingToRollBack, match="no version of an earlier release"):
+        gimel_at().plan_rollback()
+    apply(gimel_at(memory_mb=500))
+    assert notes_about_a_rollback(gimel_at().plan()) == []
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [256] * 4
+
+
+def test_a_deploy_of_what_a_rollback_made_live_ends_the_rollback(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    apply(gimel_at(memory_mb=512))
+    apply(gimel_at(), gimel_at().plan_rollback())
+    apply(gimel_at(memory_mb=256))
+    plan = gimel_at(memory_mb=256).plan()
+    assert (plan.steps, notes_about_a_rollback(plan)) == ((), [])
+
+
+def test_a_rollback_interrupted_after_any_step_goes_on_to_the_same_release(account, gimel_at):
+    for memory in (256, 300, 400):
+        apply(gimel_at(memory_mb=memory))
+    for _ in range(4):
+        plan = gimel_at().plan_rollback()
+        apply(gimel_at(), Plan(plan.steps[:1]))
+    assert memories(account) == [300] * 4
+
+
+def test_after_an_interrupted_deploy_a_rollback_undoes_what_it_did(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    apply(gimel_at(memory_mb=300))
+    plan = gimel_at(memory_mb=400).plan()
+    moved = next(i for i, step in enumerate(plan.steps, 1) if step.call == "update_alias")
+    apply(gimel_at(), Plan(plan.steps[:moved], plan.values))
+    assert sorted(memories(account)) == [300, 300, 300, 400]
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [300] * 4
+
+
+def test_without_a_record_of_releases_their_versions_tell_the_order(account, gimel_at):
+    for memory in (256, 300, 400):
+        apply(gimel_at(memory_mb=memory))
+    for name in NAMES:
+        account.client("lambda").update_alias(FunctionName=name, Name="live", Description="")
+    apply(gimel_at(), gimel_at().plan_rollback())
+    assert memories(account) == [300] * 4
+
+
+def test_restoring_brings_back_what_was_live_and_says_that_it_is_a_rollback(account, gimel_at):
+    apply(gimel_at(memory_mb=256))
+    before, live_before = gimel_at().observe(), live(account)
+    assert undo.restore(before, before).steps == ()
+    apply(gimel_at(memory_mb=512))
+    (left,) = releases(account)
+    apply(gimel_at(), undo.restore(before, gimel_at().observe()))
+    assert live(account) == live_before
+    (note,) = notes_about_a_rollback(gimel_at(memory_mb=512).plan())
+    assert left in note
+    apply(gimel_at(memory_mb=512))
+    apply(gimel_at(), undo.restore(before))
+    assert live(account) == live_before
+    assert notes_about_a_rollback(gimel_at(memory_mb=512).plan())
 
 
 def test_without_an_earlier_release_a_rollback_is_an_error(account, gimel_at):

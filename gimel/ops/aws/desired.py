@@ -51,6 +51,7 @@ class Desired:
     wiring: wiring.Wiring
     functions: tuple[DesiredFunction, ...]
     bundle: bundle.Bundle
+    release: str
     readable: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -125,6 +126,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
             replace(function, configuration={**function.configuration, "Description": text}) for function in functions
         ),
         bundle=built,
+        release=release,
         readable=_readable(redis, settings, account),
         notes=tuple(notes),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .history import History
 from .names import LIVE, is_of, release_of
 
 
@@ -21,10 +22,11 @@ class Role:
 
 @dataclass(frozen=True)
 class Alias:
-    """The version that an alias points to, and other versions that get a share of its requests."""
+    """The version that an alias points to, other versions that get a share of its requests, and its description."""
 
     version: str
     others: tuple[str, ...] = ()
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ class Function:
     def releases(self) -> dict[int, str | None]:
         """The release of each version; None for those that Gimel 2 did not publish."""
         return {number: release_of(version.get("Description", "")) for number, version in self.versions.items()}
+
+    @property
+    def history(self) -> History:
+        """The releases that were live. Where `live` does not record them, the order of version numbers stands in."""
+        live = self.live
+        if live is None or not self.releases.get(live):
+            return History()
+        recorded = History.parse(self.aliases[LIVE].description)
+        if recorded.releases[:1] == (self.releases[live],):
+            return recorded
+        older = [name for number, name in sorted(self.releases.items(), reverse=True) if name and number <= live]
+        return History(tuple(dict.fromkeys(older)))
 
 
 @dataclass(frozen=True)

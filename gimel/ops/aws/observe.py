@@ -125,7 +125,7 @@ def _function(client: Any, name: str) -> Function:
 
 def _alias(item: Mapping[str, Any]) -> Alias:
     weights = (item.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return Alias(item["FunctionVersion"], tuple(sorted(weights)))
+    return Alias(item["FunctionVersion"], tuple(sorted(weights)), item.get("Description") or "")
 
 
 def _permissions(client: Any, name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
-from gimel.ops.aws.names import LIVE
 
 from . import api_key, functions, gateway, queues, role
 from .steps import Plan, Step
@@ -71,14 +70,8 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
         )
     if existing.api and not existing.key:
         notes.append(f"API key {base} no longer exists; the new one has a different value, so update your dashboards")
-    behind = [
-        name for name, found in existing.functions.items() if found.live and found.live < max(found.versions, default=0)
-    ]
-    if behind:
-        notes.append(
-            f"a rollback is in effect and ends with this deploy: alias {LIVE} does not point to the newest version of "
-            + ", ".join(sorted(behind))
-        )
+    if left := sorted({found.history.rolled_back_from or "" for found in existing.functions.values()} - {""}):
+        notes.append(f"a rollback is in effect and ends with this deploy: it was made from release {', '.join(left)}")
     return notes
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gimel.ops.aws.desired import KEPT_VERSIONS, Desired, DesiredFunction
 from gimel.ops.aws.existing import Existing, Function
+from gimel.ops.aws.history import History
 from gimel.ops.aws.names import LIVE
 
 from .steps import Ref, Step, Target
@@ -58,7 +59,7 @@ def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
             description = f"publish a new version of {function.name}"
             yield target(function.name).step("publish_version", description, params, outputs=outputs, waiter=waiter)
     for name, version in versions.items():
-        yield from _alias(name, existing.functions.get(name), version)
+        yield from _alias(name, existing.functions.get(name), version, desired.release)
 
 
 def target(name: str) -> Target:
@@ -154,23 +155,28 @@ def matching_version(desired: Desired, function: DesiredFunction, found: Functio
     return max(matching, default=None)
 
 
-def _alias(name: str, found: Function | None, version: str | Ref) -> Iterator[Step]:
+def _alias(name: str, found: Function | None, version: str | Ref, release: str) -> Iterator[Step]:
     alias = found.aliases.get(LIVE) if found else None
+    history = (found.history if found else History()).deployed(release)
     shown = "the new version" if isinstance(version, Ref) else f"version {version}"
     if alias is None:
         description = f"create alias {LIVE} of {name}, pointing to {shown}"
-        yield target(name).step("create_alias", description, {"Name": LIVE, "FunctionVersion": version})
+        params = {"Name": LIVE, "FunctionVersion": version, "Description": str(history)}
+        yield target(name).step("create_alias", description, params)
     elif alias.version != version:
-        yield move_alias(name, version, f"point alias {LIVE} of {name} to {shown} (now version {alias.version})")
+        description = f"point alias {LIVE} of {name} to {shown} (now version {alias.version})"
+        yield move_alias(name, version, history, description)
     elif alias.others:
-        others = ", ".join(alias.others)
-        yield move_alias(name, version, f"route all requests for {name} to {shown} (now shared with version {others})")
+        description = f"route all requests for {name} to {shown} (now shared with version {', '.join(alias.others)})"
+        yield move_alias(name, version, history, description)
+    elif alias.description != str(history):
+        yield move_alias(name, version, history, f"record the order of releases in alias {LIVE} of {name}")
 
 
-def move_alias(name: str, version: str | Ref, description: str) -> Step:
-    """Point `live` of a function to one version, which then gets all requests."""
+def move_alias(name: str, version: str | Ref, history: History, description: str) -> Step:
+    """Point `live` of a function to one version, which then gets all requests, and record the order of releases."""
     routing: dict[str, Any] = {"AdditionalVersionWeights": {}}
-    params = {"Name": LIVE, "FunctionVersion": version, "RoutingConfig": routing}
+    params = {"Name": LIVE, "FunctionVersion": version, "Description": str(history), "RoutingConfig": routing}
     return target(name).step("update_alias", description, params)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.existing import Existing, Function
+from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
 from . import functions, queues, role
@@ -13,41 +15,66 @@ from .steps import Plan, Step, Target, patch
 
 
 def rollback(existing: Existing, release: str | None = None) -> Plan:
-    """Point `live` of every function to the previous release, or to the named one.
+    """Point `live` of every function to the release that was live before, or to the named one.
 
-    All functions go to the same release, the newest that each of them has; a function that is newer than that stays
-    as it is. Raises NothingToRollBack.
+    A function that has no version of that release stays as it is. Raises NothingToRollBack.
     """
     live = [function for _, function in sorted(existing.functions.items()) if function.live is not None]
     if not live:
         raise NothingToRollBack("there is nothing to roll back", "run `gimel deploy` first")
-    earlier = {function.name: _earlier(function, release) for function in live}
-    old = [function for function in live if earlier[function.name]]
-    shared = set.intersection(*(set(earlier[function.name]) for function in old)) if old else set()
-    if not shared:
+    target = release or _release_before(live)
+    versions = {function.name: _newest_version(function, target) for function in live}
+    if not any(versions.values()):
         which = f"version of release {release}" if release else "version of an earlier release that supports this API"
         raise NothingToRollBack(f"the functions have no {which}", "deploy an earlier state of your files instead")
-    target = max(shared, key=lambda found: earlier[old[0].name][found])
-    steps = []
-    for function in old:
-        version = earlier[function.name][target]
-        if function.live != version:
+    steps, notes = [], []
+    for function in live:
+        version = versions[function.name]
+        if version is None:
+            notes.append(f"{function.name} has no version of release {target} and stays as it is")
+        elif function.live != version:
             description = f"point alias {LIVE} of {function.name} to version {version}, release {target}"
             description += f" (now version {function.live})"
-            steps.append(functions.move_alias(function.name, str(version), description))
-    kept = [function.name for function in live if function not in old]
-    return Plan(tuple(steps), notes=tuple(f"{name} has no earlier version and stays as it is" for name in kept))
+            history = function.history.rolled_back_to(str(target))
+            steps.append(functions.move_alias(function.name, str(version), history, description))
+    return Plan(tuple(steps), notes=tuple(notes))
 
 
-def _earlier(function: Function, release: str | None) -> dict[str, int]:
-    """The newest version of each release before the live one; of a named release, before or after it."""
-    live = function.live or 0
-    found = {}
-    for number, name in sorted(function.releases.items()):
-        # Versions of Gimel 1.x, which name no release, do not support the API as it is now.
-        if name and number != live and (number < live or release) and release in (None, name):
-            found[name] = number
-    return found
+def _release_before(live: list[Function]) -> str | None:
+    """The release that was live before; after an interruption, the one that only some functions have reached."""
+    histories = {function.history for function in live} - {History()}
+    ordered = sorted(histories, key=lambda history: (not history.rolled_back_from, len(history.releases)))
+    for history in ordered:
+        head = history.releases[0]
+        having = [function.history.releases for function in live if _newest_version(function, head)]
+        if any(releases[:1] != (head,) for releases in having) and all(head in releases for releases in having):
+            return head
+    longest = max((history.releases for history in histories), key=len, default=())
+    earlier = [name for name in longest[1:] if name != longest[0]]
+    return next((name for name in earlier if any(_newest_version(function, name) for function in live)), None)
+
+
+def _newest_version(function: Function, release: str | None) -> int | None:
+    # Versions of Gimel 1.x, which name no release, do not support the API as it is now.
+    return max((number for number, name in function.releases.items() if name and name == release), default=None)
+
+
+def restore(before: Existing, now: Existing | None = None) -> Plan:
+    """Point `live` of every function to the version that it pointed to before, with the environment of that version.
+
+    Given the state `now`, only what differs is moved, and the release that is left is recorded.
+    """
+    steps = []
+    for name, function in sorted(before.functions.items()):
+        version, after = function.live, now.functions.get(name) if now else None
+        # A version of Gimel 1.x would not understand the new API.
+        if version is None or not function.releases[version] or (now and (not after or after.live == version)):
+            continue
+        left = (after.history.releases[:1] if after else ()) or (UNKNOWN,)
+        history = replace(function.history, rolled_back_from=function.history.rolled_back_from or left[0])
+        description = f"point alias {LIVE} of {name} back to version {version}"
+        steps.append(functions.move_alias(name, str(version), history, description))
+    return Plan(tuple(steps))
 
 
 def destroy(existing: Existing, names: Names) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import boto3
 import pytest
 import redis
@@ -180,6 +182,24 @@ def test_missing_credentials_and_region_are_errors_with_hints(gimel_at, monkeypa
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     (finding,) = preflight.check_account(Deployment(found.config, found.settings, found.content, Aws()))
     assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
+
+
+def test_a_deprecated_runtime_is_a_warning_with_its_date(monkeypatch):
+    monkeypatch.setattr(preflight.bundle, "find_python", lambda runtime: "/usr/bin/python")
+    assert [finding.level for finding in preflight.check_runtime("python3.13")] == [Level.GOOD]
+    monkeypatch.setitem(preflight.DEPRECATED_FROM, "python3.13", date(2020, 2, 29))
+    (finding,) = preflight.check_runtime("python3.13")
+    assert finding.level is Level.WARNING
+    assert finding.message.startswith("AWS deprecated python3.13 on 2020-02-29")
+
+
+def test_a_missing_interpreter_is_a_warning_with_what_a_cold_start_costs(monkeypatch):
+    monkeypatch.setattr(preflight.bundle, "find_python", lambda runtime: None)
+    _, finding = preflight.check_runtime("python3.13")
+    assert finding.level is Level.WARNING
+    assert "the zip has sources only" in finding.message
+    assert "0.57 instead of 0.27 seconds" in finding.message
+    assert "`uv python install 3.13`" in finding.hint
 
 
 class TestTheEndpointForSqs:

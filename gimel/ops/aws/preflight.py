@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,9 +14,10 @@ from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
 from gimel.ops.addresses import is_loopback
 
-from . import policies
+from . import bundle, policies
 from .deployment import Deployment
 from .findings import Finding, Level
+from .settings import DEFAULT_RUNTIME, DEPRECATED_FROM
 
 OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
 OLDEST_REDIS_WITH_USERS = (6, 0, 0)
@@ -27,6 +29,7 @@ NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
 def check(deployment: Deployment) -> Iterator[Finding]:
     """All checks that are possible from here, the most important first."""
     yield from check_account(deployment)
+    yield from check_runtime(deployment.settings.runtime)
     if deployment.settings.durable and deployment.settings.subnet_ids:
         yield from check_endpoint(deployment)
     yield from check_redis(deployment.config, bool(deployment.settings.subnet_ids))
@@ -53,6 +56,21 @@ def check_account(deployment: Deployment) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"IAM permissions seem to be missing: {some}", hint)
     else:
         yield Finding(Level.GOOD, "IAM permissions are sufficient, according to the IAM policy simulator")
+
+
+def check_runtime(runtime: str) -> Iterator[Finding]:
+    """Whether AWS still supports the runtime, and whether its Python is here to compile the zip."""
+    end = DEPRECATED_FROM[runtime]
+    if end <= date.today():
+        message = f"AWS deprecated {runtime} on {end}: no more security patches, and soon no updates of functions"
+        yield Finding(Level.WARNING, message, f"set aws.runtime to {DEFAULT_RUNTIME}")
+    else:
+        yield Finding(Level.GOOD, f"AWS supports {runtime} until {end}")
+    if bundle.find_python(runtime) is None:
+        version = runtime.removeprefix("python")
+        message = f"no Python {version} on this machine, so the zip has sources only, and a cold start compiles them: "
+        hint = f"install Python {version}, such as with `uv python install {version}` or `pyenv install {version}`"
+        yield Finding(Level.WARNING, message + bundle.COST_OF_SOURCES, hint)
 
 
 def check_endpoint(deployment: Deployment) -> Iterator[Finding]:

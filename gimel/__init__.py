@@ -1,10 +1,10 @@
 """Gimel: an A/B testing backend on AWS Lambda, API Gateway and Redis.
 
-The four functions here are the Lambda entry points: the handler strings are `gimel.track`, `gimel.experiment`,
-`gimel.all` and `gimel.delete`.
+The functions here are the Lambda entry points: the handler strings are `gimel.track`, `gimel.experiment`, `gimel.all`,
+`gimel.delete` and `gimel.health`.
 """
 
-from .handlers import all, delete, experiment, track
+from .handlers import all, delete, experiment, health, track
 
 __version__ = "2.0.0.dev0"
-__all__ = ["all", "delete", "experiment", "track"]
+__all__ = ["all", "delete", "experiment", "health", "track"]

@@ -91,6 +91,13 @@ def delete(request: Request) -> Answer:
     return Answer()
 
 
+@endpoint("GET")
+def health(request: Request) -> Answer:
+    """Say whether events can be counted now. Nothing is counted, and a stranger learns nothing else."""
+    counters.check_writable(connection.client())
+    return Answer({"redis": "answers"})
+
+
 def _no_visitor(headers: Mapping[str, str], settings: Config) -> str | None:
     """Why a request comes from no visitor of the pages. A queue and flat events have no headers to tell by."""
     reason = None if settings.count_bots else bots.reason_to_ignore(headers)

@@ -20,7 +20,7 @@ FIELDS = [
     *("httpMethod", "headers", "queryStringParameters", "requestContext", "body", "isBase64Encoded"),
     *("multiValueHeaders", "multiValueQueryStringParameters", "rawQueryString", "resource", "path", "version"),
 ]
-HTTP_ENTRIES = [gimel.track, gimel.experiment, gimel.all, gimel.delete]
+HTTP_ENTRIES = [gimel.track, gimel.experiment, gimel.all, gimel.delete, gimel.health]
 
 
 @pytest.mark.parametrize("field", FIELDS)

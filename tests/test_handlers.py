@@ -111,6 +111,28 @@ def test_a_deletion_is_answered_null(fake):
     assert fake.dbsize() == 0
 
 
+def test_health_says_that_events_can_be_counted_and_leaves_nothing_behind(redis_server):
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
+    answer = gimel.health(make_rest_event())
+    assert (answer["statusCode"], read(answer)) == (200, {"redis": "answers"})
+    assert redis_server.client().dbsize() == 0
+
+
+@pytest.mark.parametrize("what", ["down", "full", "replica"])
+def test_health_is_an_outage_that_names_no_reason_if_redis_takes_no_events(redis_server, what):
+    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
+    if what == "down":
+        redis_server.stop()
+    elif what == "full":
+        redis_server.client().config_set("maxmemory", 1)
+    else:
+        redis_server.client().replicaof("127.0.0.1", 1)
+    answer = gimel.health(make_rest_event())
+    hint = "retry the same request later"
+    expected = {"error": "could not store or read counts", "hint": hint}
+    assert (answer["statusCode"], read(answer)) == (503, expected)
+
+
 def test_an_experiments_own_settings_reach_its_report(fake):
     settings = config.ExperimentSettings(
         baseline="red", weights={"red": 3, "blue": 1}, precision="exact", per_visitor=frozenset({"view"})

@@ -141,6 +141,7 @@ def test_reports_are_as_described(filled, query):
         (gimel.all, make_rest_event(query={"namespace": ":"})),
         (gimel.all, make_rest_event("POST")),
         (gimel.delete, make_rest_event("DELETE", query={"experiment": "e"})),
+        (gimel.health, make_rest_event()),
     ],
 )
 def test_answers_are_as_described(fake, entry, event):

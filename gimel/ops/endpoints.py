@@ -8,6 +8,8 @@ from typing import Any, cast
 import gimel
 from gimel.gateway import Entry
 
+HEALTH = "/health"
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -34,4 +36,5 @@ ENDPOINTS = (
     Endpoint("gimel-experiment", "gimel.experiment", "/experiment", needs_key=True),
     Endpoint("gimel-all-experiments", "gimel.all", "/experiments", needs_key=True),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete", needs_key=True),
+    Endpoint("gimel-health", "gimel.health", HEALTH, needs_key=False),
 )

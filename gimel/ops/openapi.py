@@ -12,7 +12,7 @@ from gimel.analysis.verdicts import STATES, Verdict
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
 from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
 
-from .endpoints import ENDPOINTS, Endpoint
+from .endpoints import ENDPOINTS, HEALTH, Endpoint
 
 Json = dict[str, Any]
 
@@ -126,7 +126,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     errors = {"400": "BadRequest", "405": "OtherMethod", "429": "TooManyRequests", "500": "Failure", "503": "Outage"}
     if endpoint.needs_key:
         errors["403"] = "Forbidden"
-    else:
+    if endpoint.path == "/track":
         answer["headers"] = {"X-Gimel-Ignored": _ref("headers", "X-Gimel-Ignored")}
     operation: Json = {
         "summary": about.summary,
@@ -423,6 +423,13 @@ OPERATIONS = {
         ("experiment", "namespace"),
         NULL,
         "It is deleted, or was not there.",
+    ),
+    ("GET", HEALTH): Operation(
+        "Tell whether events can be counted",
+        "Asks Redis, and counts nothing. It needs no key, and has the limits of reports.",
+        (),
+        _object("Whether Redis answers and takes writes.", redis={"const": "answers"}),
+        "Redis answers and takes writes.",
     ),
 }
 """What each method of each endpoint does."""

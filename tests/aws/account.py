@@ -124,11 +124,12 @@ class Account:
         for stage in client.get_stages(restApiId=api)["item"]:
             deployed = client.get_deployment(restApiId=api, deploymentId=stage["deploymentId"])
             methods_of = stage.get("methodSettings", {})
-            settings = methods_of.get("*/*", {})
             stages[stage["stageName"]] = {
                 "deployed": deployed.get("description"),
-                "throttle": [settings.get("throttlingRateLimit"), settings.get("throttlingBurstLimit")],
-                "methods": sorted(methods_of),
+                "methods": {
+                    name: [found["throttlingRateLimit"], found["throttlingBurstLimit"]]
+                    for name, found in methods_of.items()
+                },
                 "access log": stage.get("accessLogSettings"),
                 "tags": stage.get("tags", {}),
             }

@@ -58,9 +58,9 @@ def test_destroy_asks_for_the_name_of_the_deployment(run, account):
     wrong = run("destroy", answer="shop\n")
     assert wrong.exit_code == 1
     assert "shop is not the name of this deployment, so nothing was changed: type gimel" in wrong.stderr
-    assert len(account.state()["functions"]) == 4
+    assert len(account.state()["functions"]) == 5
     run("destroy", "--dry-run")
-    assert len(account.state()["functions"]) == 4
+    assert len(account.state()["functions"]) == 5
     right = run("destroy", answer="gimel\n")
     assert "Redis keeps its data" in right.stderr
     assert not any(account.state().values())
@@ -107,7 +107,7 @@ def test_without_an_answer_nothing_is_changed_and_the_error_names_the_option(run
     assert "no answer was given, so nothing was changed: answer y, or use --yes" in unanswered.stderr
     run("deploy", "--yes")
     unanswered = run("destroy")
-    assert (unanswered.exit_code, len(account.state()["functions"])) == (1, 4)
+    assert (unanswered.exit_code, len(account.state()["functions"])) == (1, 5)
     assert "no answer was given, so nothing was changed: type the name, or use --name" in unanswered.stderr
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from moto.apigateway.models import apigateway_backends
 
 from gimel.ops.aws.plan import steps
 
@@ -66,7 +67,7 @@ def _alike(shown: Any, sent: Any) -> bool:
 
 
 def test_the_names_are_those_of_gimel(deployed):
-    names = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
+    names = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-health", "gimel-track"]
     assert sorted(deployed["functions"]) == names
     (api,) = deployed["apis"].values()
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
@@ -77,7 +78,7 @@ def test_every_method_is_a_proxy_to_the_live_alias(deployed):
     keyed = {name for name, method in api["methods"].items() if method["key"]}
     assert keyed == {"GET /experiment", "GET /experiments", "DELETE /delete"}
     preflights = {f"OPTIONS {path}" for path in api["paths"] if path != "/"}
-    assert set(api["methods"]) - keyed == {"GET /track", "POST /track"} | preflights
+    assert set(api["methods"]) - keyed == {"GET /track", "POST /track", "GET /health"} | preflights
     assert {method["type"] for method in api["methods"].values()} == {"AWS_PROXY"}
     assert {method["credentials"] for method in api["methods"].values()} == {None}
     prefix = f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:{ID}:function:"
@@ -97,10 +98,18 @@ def test_compressed_answers_reach_every_browser(deployed):
 def test_the_stage_is_throttled_and_has_an_access_log(deployed):
     (api,) = deployed["apis"].values()
     stage = api["stages"]["prod"]
-    assert stage["throttle"] == [500, 1000]
+    assert stage["methods"] == {"*/*": [500, 1000], "~1health/GET": [20, 40]}
     assert stage["access log"]["destinationArn"] == f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/apigateway/gimel"
     assert json.loads(stage["access log"]["format"])["status"] == "$context.status"
     assert "identity" not in stage["access log"]["format"]
+
+
+@pytest.mark.parametrize("name", ["~1health/GET", "health/GET", "/health/GET"])
+def test_the_limits_of_health_are_known_however_the_stage_names_its_method(account, gimel_at, name):
+    apply(gimel_at())
+    (stage,) = next(iter(apigateway_backends[ID]["eu-west-1"].apis.values())).stages.values()
+    stage.method_settings[name] = stage.method_settings.pop("~1health/GET")
+    assert gimel_at().plan().steps == ()
 
 
 def test_if_api_gateway_cannot_write_logs_a_note_says_that_there_is_no_access_log(account, gimel_at):
@@ -180,7 +189,7 @@ def test_all_settings_are_applied(account, gimel_at):
     state = account.state()
     assert state["functions"]["gimel-track"]["reserved"] == 7
     assert state["functions"]["gimel-track"]["tags"] == {"team": "web", "gimel:deployment": "gimel"}
-    assert account.only("apis")["stages"]["prod"]["throttle"] == [12.5, 25]
+    assert account.only("apis")["stages"]["prod"]["methods"] == {"*/*": [12.5, 25], "~1health/GET": [3, 4]}
     assert set(state["groups"].values()) == {7}
     policies = account.only("roles")["policies"]["gimel-eu-west-1"]["Statement"]
     assert [one["Effect"] for one in policies] == ["Allow", "Allow", "Deny"]
@@ -191,7 +200,7 @@ def test_a_second_deployment_does_not_affect_the_first(account, gimel_at):
     first = account.state()
     apply(gimel_at(name="shop"))
     both = account.state()
-    assert len(both["functions"]) == 8
+    assert len(both["functions"]) == 10
     assert "gimel-shop-track" in both["functions"]
     assert sorted(api["name"] for api in both["apis"].values()) == ["gimel", "gimel-shop"]
     for kind, things in first.items():

@@ -162,7 +162,7 @@ def test_a_rollback_to_a_release_without_a_queue_leaves_it_mapped(account, gimel
     apply(gimel_at(durable=False))
     apply(gimel_at())
     plan = gimel_at().plan_rollback()
-    assert len(plan.steps) == 4
+    assert len(plan.steps) == 5
     apply(gimel_at(), plan)
     (mapping,) = account.state()["mappings"].values()
     assert mapping["FunctionArn"].endswith(":function:gimel-track:live")

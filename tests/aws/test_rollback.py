@@ -13,7 +13,7 @@ from .account import apply, descriptions
 
 pytestmark = pytest.mark.slow
 
-NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-track"]
+NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-health", "gimel-track"]
 
 
 def live(account) -> dict[str, dict]:
@@ -43,7 +43,7 @@ def test_rollback_moves_every_function_to_its_previous_version(account, gimel_at
     apply(gimel_at(memory_mb=256))
     before = live(account)
     apply(gimel_at(memory_mb=512))
-    assert memories(account) == [512] * 4
+    assert memories(account) == [512] * 5
     apply(gimel_at(), gimel_at().plan_rollback())
     assert live(account) == before
 
@@ -55,7 +55,7 @@ def test_a_change_of_one_function_releases_all_so_that_they_roll_back_together(a
     apply(gimel_at(memory_mb=512, functions={"gimel-track": {"memory_mb": 1024}}))
     assert len(releases(account)) == 1
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [512] * 4
+    assert memories(account) == [512] * 5
     apply(gimel_at(), gimel_at().plan_rollback())
     assert releases(account) == first
 
@@ -67,7 +67,7 @@ def test_an_interrupted_deploy_is_not_a_release_to_roll_back_to(account, gimel_a
     apply(gimel_at(), type(broken)(broken.steps[:published], broken.values))
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 4
+    assert memories(account) == [256] * 5
 
 
 def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
@@ -76,7 +76,7 @@ def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
     (newest,) = releases(account)
     apply(gimel_at(), gimel_at().plan_rollback())
     apply(gimel_at(), gimel_at().plan_rollback(newest))
-    assert memories(account) == [512] * 4
+    assert memories(account) == [512] * 5
     with pytest.raises(NothingToRollBack, match="of release nonsense"):
         gimel_at().plan_rollback("nonsense")
 
@@ -87,7 +87,7 @@ def test_a_note_says_that_a_deploy_ends_a_rollback(account, gimel_at):
     apply(gimel_at(), gimel_at().plan_rollback())
     plan = gimel_at(memory_mb=512).plan()
     assert descriptions(plan)[0] == "point alias live of gimel-track to version 2 (now version 1)"
-    assert len(plan.steps) == 4
+    assert len(plan.steps) == 5
     assert any("a rollback is in effect" in note for note in plan.notes)
 
 
@@ -101,7 +101,7 @@ def test_a_function_newer_than_the_release_stays_as_it_is(account, gimel_at):
     plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
     assert any("cart has no version of release" in note and "stays as it is" in note for note in plan.notes)
     apply(gimel_at(), plan)
-    assert memories(account) == [256] * 4
+    assert memories(account) == [256] * 5
 
 
 def test_a_release_deployed_again_is_rolled_back_to_what_was_live_in_between(account, gimel_at):
@@ -203,7 +203,7 @@ def test_the_newest_five_versions_are_kept(account, gimel_at):
         apply(gimel_at(memory_mb=memory))
         assert descriptions(gimel_at(memory_mb=memory).plan()) == []
     assert versions(account) == [4, 5, 6, 7, 8]
-    assert memories(account) == [263] * 4
+    assert memories(account) == [263] * 5
 
 
 def test_up_to_five_versions_are_kept(account, gimel_at):
@@ -228,7 +228,7 @@ def test_the_version_that_a_rollback_left_live_survives_the_next_deploy(account,
     apply(gimel_at(), gimel_at().plan_rollback(oldest))
     apply(gimel_at(memory_mb=300))
     assert 1 in versions(account)
-    assert memories(account) == [300] * 4
+    assert memories(account) == [300] * 5
 
 
 def releases_of(gimel_at):

@@ -263,4 +263,4 @@ def test_an_api_of_gimel_1_shows_its_counts(dashboard, stub, visit):
 def test_nothing_but_the_dashboard_is_served(deployed, dashboard):
     started = dashboard("--url", deployed.url)
     paths = ("/health", "/example", "/track", "/enter")
-    assert [ask(started.url + path, X_Gimel_Token=started.token)[0] for path in paths] == [404, 404, 405, 405]
+    assert [ask(started.url + path, X_Gimel_Token=started.token)[0] for path in paths] == [405, 404, 405, 405]

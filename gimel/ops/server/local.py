@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from urllib.parse import parse_qsl
 
-from gimel import connection, counters
+import gimel
+from gimel import connection, gateway
 from gimel.errors import StoreUnavailable
 from gimel.ops import openapi
-from gimel.ops.endpoints import ENDPOINTS, Endpoint
+from gimel.ops.endpoints import ENDPOINTS, HEALTH
 from gimel.ops.snippet import alephbet_script
 
 from . import assets, exports
@@ -22,7 +23,7 @@ from .spool import Spool
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = assets.FOLDER / "example.html"
 KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if endpoint.needs_key)}
-PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/health", "/example", "/openapi.json"])
+PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", "/openapi.json"])
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,12 @@ class LocalApi:
         path = environ["PATH_INFO"]
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
-                return _call(endpoint, environ)
+                return _call(health if path == HEALTH else endpoint.entry, environ)
         answer = exports.answer(environ, self._about(environ))
         if answer:
             return answer
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise HttpError(405, "method not allowed", "use GET")
-        if path == "/health":
-            return _health()
         if path == "/openapi.json":
             return json_answer(200, openapi.document(_address(environ)))
         if path == "/alephbet.js" and self.alephbet:
@@ -87,8 +86,23 @@ class LocalApi:
         }
 
 
-def _call(endpoint: Endpoint, environ: Environ) -> Answer:
-    answer = endpoint.entry(proxy_event(environ))
+@gateway.endpoint("GET", "HEAD")
+def health(request: gateway.Request) -> gateway.Answer:
+    """What the handler of a deployment says; with what waits for Redis and, on failure, the reason."""
+    overflow = connection.overflow()
+    spool = overflow if isinstance(overflow, Spool) else None
+    kept = {"waiting": spool.waiting, "set_aside": spool.set_aside} if spool else {}
+    try:
+        answer = gimel.health.handle(request)
+    except StoreUnavailable as error:
+        are_kept = spool is not None and not spool.is_failing
+        why = error.message.removeprefix("Redis ")  # such as `does not answer` or `is out of memory`
+        return gateway.Answer({"redis": why, "new_events": "kept" if are_kept else "refused", **kept}, 503)
+    return replace(answer, value={"redis": "answers", **kept})
+
+
+def _call(entry: gateway.Entry, environ: Environ) -> Answer:
+    answer = entry(proxy_event(environ))
     body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
     return answer["statusCode"], dict(answer["headers"]), body
 
@@ -120,17 +134,3 @@ def proxy_event(environ: Environ) -> dict[str, object]:
         "body": text or None,
         "isBase64Encoded": is_base64,
     }
-
-
-def _health() -> Answer:
-    """200 if events are counted, else 503; both with what waits for Redis."""
-    overflow = connection.overflow()
-    spool = overflow if isinstance(overflow, Spool) else None
-    kept = {"waiting": spool.waiting, "set_aside": spool.set_aside} if spool else {}
-    try:
-        counters.check_writable(connection.client())
-    except StoreUnavailable as error:
-        are_kept = spool is not None and not spool.is_failing
-        why = error.message.removeprefix("Redis ")  # such as `does not answer` or `is out of memory`
-        return json_answer(503, {"redis": why, "new_events": "kept" if are_kept else "refused", **kept})
-    return json_answer(200, {"redis": "answers", **kept})

@@ -28,7 +28,7 @@ from .app import Answer, App, Environ, HttpError
 from .exports import MAX_EXPORT_BYTES
 
 THREADS = 32  # of each kind of path: with a Redis 200 ms away, these answer 160 requests a second
-LANES = {"/health", *(endpoint.path for endpoint in ENDPOINTS)}
+LANES = {endpoint.path for endpoint in ENDPOINTS}
 """Paths that may wait for Redis: each has threads of its own, so that no other path waits for them."""
 
 DESCRIPTORS = 10_000  # macOS allows little more

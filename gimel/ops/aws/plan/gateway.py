@@ -11,6 +11,7 @@ from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, BINARY_TYPES, GATEWAY_RESPO
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import LIVE, STAGE, marker
 from gimel.ops.aws.wiring import Route
+from gimel.ops.endpoints import HEALTH
 
 from . import functions
 from .steps import Ref, Step, Target, patch, replace
@@ -27,6 +28,8 @@ INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET",
 INVOCATION = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"}
 
 ALL_METHODS = "*/*"
+HEALTH_METHOD = f"{HEALTH.replace('/', '~1')}/GET"
+"""In no usage plan, because it needs no key; so the stage limits it as the plan limits reports."""
 
 
 def values(existing: Existing) -> dict[str, str]:
@@ -188,14 +191,17 @@ def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator
 
 def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     methods = stage.get("methodSettings") or {}
-    found = methods.get(ALL_METHODS) or {}
-    throttle = desired.settings.throttle
-    yield from replace(
-        (f"/{ALL_METHODS}/throttling/rateLimit", found.get("throttlingRateLimit"), throttle.rate),
-        (f"/{ALL_METHODS}/throttling/burstLimit", found.get("throttlingBurstLimit"), throttle.burst),
-    )
-    # Settings of single methods override those of all. Their names are escaped already, as patch paths are.
-    yield from (patch("remove", f"/{method}") for method in sorted(set(methods) - {ALL_METHODS}))
+    limits = {ALL_METHODS: desired.settings.throttle, HEALTH_METHOD: desired.settings.key_throttle}
+    for method, throttle in limits.items():
+        named = [settings for name, settings in methods.items() if _unescaped(name) == _unescaped(method)]
+        found = named[0] if named else {}
+        yield from replace(
+            (f"/{method}/throttling/rateLimit", found.get("throttlingRateLimit"), throttle.rate),
+            (f"/{method}/throttling/burstLimit", found.get("throttlingBurstLimit"), throttle.burst),
+        )
+    # Settings of other single methods override those of all. Their names are escaped already, as patch paths are.
+    wanted = {_unescaped(method) for method in limits}
+    yield from (patch("remove", f"/{name}") for name in sorted(methods) if _unescaped(name) not in wanted)
     log = stage.get("accessLogSettings") or {}
     if functions.logs_access(desired, existing):
         arn = desired.names.log_group_arn(desired.names.access_log_group)
@@ -204,3 +210,8 @@ def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any
         yield from replace(("/accessLogSettings/format", log.get("format"), ACCESS_LOG_FORMAT))
     elif log.get("destinationArn") and not desired.settings.access_log:
         yield patch("remove", "/accessLogSettings")
+
+
+def _unescaped(method: str) -> str:
+    """A method as settings name it, such as `health/GET`: the slash before it may be escaped, or missing."""
+    return method.replace("~1", "/").lstrip("/")

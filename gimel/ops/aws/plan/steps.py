@@ -150,7 +150,7 @@ def replace(*values: tuple[str, Any, Any]) -> list[dict[str, Any]]:
 def _summary(patches: Sequence[Mapping[str, Any]]) -> str:
     texts = []
     for one in patches:
-        text = str(one["path"]).strip("/").removeprefix("*/*/")
+        text = str(one["path"]).replace("~1", "/").strip("/").removeprefix("*/*/")
         text = f"remove {text}" if one["op"] == "remove" else text
         texts.append(f"{text} {one['value']}" if text.endswith("Limit") else text)
     return ", ".join(texts)

@@ -44,6 +44,7 @@ OPS_LAYERS = [
     {"aws.plan.api_key", "server.assets"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
     {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
+    {"aws.plan.http_api"},
     {"aws.plan.steps"},
     {"aws.desired"},
     {"aws.bundle", "aws.wiring"},

@@ -18,6 +18,7 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.commands.main import main
 from tests.parts import CACHE
 
+from . import http_apis
 from .account import Account, small_zip
 from .ministack import Ministack
 
@@ -109,6 +110,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setattr(Stage, "apply_operations", patch_stage)
     monkeypatch.setattr(LambdaStorage, "publish_version", publish)
     monkeypatch.setattr(LambdaFunction, "update_function_code", update_code)
+    http_apis.correct(monkeypatch)
     with mock_aws(config={"lambda": {"use_docker": False}}):
         yield Account()
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from tests.parts import CACHE, Process, free_port, missing, wait_for
 
 FOLDER = CACHE / "ministack"
+PROGRAM = Path(__file__).parent / "ministack_program.py"
 
 
-def binary() -> Path:
-    """The executable, installed on first use. Functions see its packages, so it has its own environment.
+def python() -> Path:
+    """The interpreter that has ministack, installed on first use. Functions see its packages, so it has its own.
 
-    It includes boto3, as Lambda's own runtimes do.
+    They include boto3, as Lambda's own runtimes do.
     """
-    found = FOLDER / "bin" / "ministack"
+    found = FOLDER / "bin" / "python"
     if not found.is_file() or not list(FOLDER.glob("lib/*/site-packages/boto3")):
         steps = (
             [sys.executable, "-m", "venv", str(FOLDER)],
@@ -46,7 +47,7 @@ class Ministack:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }
-        self.process = Process(binary(), cwd=folder, env=environ)
+        self.process = Process(python(), "-I", PROGRAM, cwd=folder, env=environ)
         wait_for(self._answers, "ministack")
 
     def _answers(self) -> bool:

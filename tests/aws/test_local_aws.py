@@ -9,10 +9,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from gimel.events import MAX_EVENTS
 from tests.parts import ROOT, wait_for
 
 from .ministack import Ministack
@@ -69,8 +72,8 @@ def person(tmp_path, ministack, redis_server) -> Person:
     return made
 
 
-def url_in(output: str) -> str:
-    return next(line.split()[-1] for line in output.splitlines() if line.startswith("Track URL:"))
+def url_in(output: str, label: str = "Track URL:") -> str:
+    return next(line.split()[-1] for line in output.splitlines() if line.startswith(label))
 
 
 def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, str], str]:
@@ -120,6 +123,73 @@ def test_from_deploy_to_a_report_of_a_browsers_events_to_destroy(person, browser
     assert ask(track)[0] == 404
     assert redis_server.client().get("kept") == "yes"
     assert "nothing of gimel to delete" in person.types("destroy")
+
+
+def post(url: str, body: bytes, kind: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    request = urllib.request.Request(url, body, {"Content-Type": kind, **headers})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.status, dict(answer.headers), answer.read()
+
+
+def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_server):
+    person.configure(name="cheap", track_api="http")
+    output = person.types("deploy.py", "--yes")
+    track = url_in(output)
+    assert "/_aws/execute-api/" in track
+    assert f'new AlephBet.AlephbetAdapter("{track}"' in output
+
+    page = browser.new_context().new_page()
+    page.goto(shop(track))
+    variant = page.evaluate("document.body.dataset.variant")
+    page.evaluate("buy.complete(); view.complete()")
+    wait_for(lambda: page.evaluate(QUEUE) == 0, "an empty queue")
+    # Needs a preflight, unlike what Alephbet sends.
+    event = {"experiment": "e", "uuid": "1", "variant": "red", "event": "seen"}
+    send = "([url, body]) => fetch(url, {method: 'POST', headers: {'content-type': 'application/json'}, body})"
+    assert page.evaluate(f"{send}.then(found => found.json())", [track, json.dumps(event)]) is None
+    beacon = "([url, body]) => navigator.sendBeacon(url, body)"
+    assert page.evaluate(beacon, [track, json.dumps([{**event, "uuid": "2"}, {**event, "uuid": "3"}])])
+    assert page.evaluate(beacon, [f"{track}?{urlencode({**event, 'uuid': '4'})}", ""])
+
+    report = reports_of(person, output)
+    wait_for(lambda: successes(report(), "e", "red") == 4, "four visitors")
+    assert successes(report(), "button color", variant) == 1
+    form = urlencode({**event, "uuid": "5"}).encode()
+    cookies = {"Cookie": "a=1; b=2", "Origin": "https://shop.example"}
+    status, headers, body = post(track, form, "application/x-www-form-urlencoded", **cookies)
+    assert (status, headers["Access-Control-Allow-Origin"], body) == (200, "*", b"null")
+    # Of a repeated parameter, the last one counts, as on the REST API.
+    assert ask(f"{track}?variant=blue&{urlencode({**event, 'uuid': '6'})}")[0] == 200
+    assert successes(report(), "e", "red") == 6
+    assert ask(track.replace("/track", "/experiments"))[0] == 404
+    person.types("destroy", "--name", "cheap")
+    assert ask(track)[0] == 404
+
+
+def test_the_http_api_sends_compressed_answers_as_bytes(person):
+    person.configure(name="packed", track_api="http")
+    track = url_in(person.types("deploy.py", "--yes"))
+    wrong = json.dumps([{}] * MAX_EVENTS).encode()
+    request = urllib.request.Request(
+        track, wrong, {"Accept": "*/*", "Accept-Encoding": "gzip", "Content-Type": "text/plain"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    assert caught.value.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(caught.value.read()))["counted"] == 0
+    person.types("destroy", "--name", "packed")
+
+
+def reports_of(person: Person, output: str) -> Callable[[], list[dict]]:
+    """Reads the reports of the deployment that printed this, from its REST API."""
+    key, url = person.types("api-key").strip(), url_in(output, "Report URL:")
+    return lambda: json.loads(ask(url, key)[2])[1:]
+
+
+def successes(report: list[dict], experiment: str, variant: str) -> int:
+    goals = next((item["goals"] for item in report if item["experiment"] == experiment), [])
+    found = (result for goal in goals for result in goal["results"] if result["label"] == variant)
+    return max((result["successes"] for result in found), default=0)
 
 
 def test_a_deploy_and_a_rollback_take_effect_over_http(person, redis_server):

@@ -17,7 +17,7 @@ from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
 from tests.parts import ROOT
 
-from . import gimel15, test_drift
+from . import gimel15, test_drift, test_http_api
 from .account import ID, Account, apply
 from .test_settings import entry
 
@@ -51,6 +51,10 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     apply(gimel_at())
     apply(gimel_at(memory_mb=512, tags={"team": "web"}))
     apply(gimel_at(), gimel_at().plan_rollback())
+    apply(gimel_at(track_api="http"))
+    for drift in test_http_api.DRIFTS:
+        drift(account)
+    apply(gimel_at(tags={"team": "web"}))
     gimel_at().key_value(gimel_at().require_live().key)
     url = test_drift.queue_url(account, "gimel-dead-letters")
     account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
@@ -75,10 +79,13 @@ def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, s
         return [(f"logs:{call}", _log_group(call, params))]
     if service == "iam":
         return [(f"iam:{call}", f"arn:aws:iam::{ID}:role/{params['RoleName']}")]
-    http = Session().get_service_model("apigateway").operation_model(call).http
-    path = http["requestUri"].partition("?")[0]
+    operation = OPERATIONS[service, call]
+    http = operation.http
+    # The version of the interface is no part of the resource.
+    path = http["requestUri"].partition("?")[0].removeprefix("/v2")
     for part in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
-        member = next(name for name, shape in SHAPES[call].members.items() if shape.serialization.get("name") == part)
+        members = operation.input_shape.members.items()
+        member = next(name for name, shape in members if shape.serialization.get("name") == part)
         path = path.replace("{" + part + "}", str(params[member]))
     return [(f"apigateway:{http['method']}", f"arn:aws:apigateway:eu-west-1::{path}")]
 
@@ -99,13 +106,14 @@ def _log_group(call: str, params: dict[str, Any]) -> str:
     return f"arn:aws:logs:eu-west-1:{ID}:log-group:{name}:*" if name else params["resourceArn"]
 
 
-class _Shapes(dict):
-    def __missing__(self, call: str) -> Any:
-        self[call] = Session().get_service_model("apigateway").operation_model(call).input_shape
-        return self[call]
+class _Operations(dict):
+    def __missing__(self, key: tuple[str, str]) -> Any:
+        service, call = key
+        self[key] = Session().get_service_model(service).operation_model(call)
+        return self[key]
 
 
-SHAPES = _Shapes()
+OPERATIONS = _Operations()
 
 
 def allows(policy: dict[str, Any], action: str, resource: str) -> bool:

@@ -85,12 +85,17 @@ class Aws:
 
     def api_url(self, api: str) -> str:
         """The URL of the API's stage, on AWS or on an emulator that the session uses."""
+        return self._execute_api(api, f"/{STAGE}", f"/restapis/{api}/{STAGE}/_user_request_")
+
+    def http_api_url(self, api: str) -> str:
+        """The URL of the HTTP API, on AWS or on an emulator that the session uses."""
+        return self._execute_api(api, "", f"/_aws/execute-api/{api}")
+
+    def _execute_api(self, api: str, path: str, emulated: str) -> str:
         region, endpoint = self.account.region, self.client("apigateway").meta.endpoint_url
         # The partition's domain, from the endpoint in use: apigateway.cn-north-1.amazonaws.com.cn
         found = re.fullmatch(rf"apigateway(?:-fips)?\.{region}\.(.+)", urlsplit(endpoint).hostname or "")
-        if not found:
-            return f"{endpoint}/restapis/{api}/{STAGE}/_user_request_"
-        return f"https://{api}.execute-api.{region}.{found[1]}/{STAGE}"
+        return f"https://{api}.execute-api.{region}.{found[1]}{path}" if found else f"{endpoint}{emulated}"
 
     def perform(self, number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Perform a step and wait until its result is ready. Raises StepFailed."""

@@ -18,7 +18,7 @@ from .errors import NotDeployed
 from .existing import Existing, Queue
 from .names import Names
 from .observe import observe, queues
-from .plan import deploy, undo
+from .plan import api_key, deploy, gateway, http_api, undo
 from .plan.steps import Plan
 from .settings import AwsSettings
 from .wiring import wire
@@ -90,8 +90,14 @@ class Deployment:
         found = self.observe()
         if not found.api or not found.key:
             raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
-        url = self.aws.api_url(found.api.id)
-        return Live(f"{url}/track", url, found.key.id)
+        return self.live(deploy.values(found))
+
+    def live(self, values: Mapping[str, str], path: str = "/track") -> Live:
+        """Where it is reached, from the ids in `values`, which executing a plan returns. Events go to `path`."""
+        rest = self.aws.api_url(values[gateway.API.name])
+        http = None if self.settings.track_api == "rest" else values.get(http_api.HTTP_API.name)
+        base = self.aws.http_api_url(http) if http else rest
+        return Live(f"{base}{path}", rest, values[api_key.KEY.name])
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

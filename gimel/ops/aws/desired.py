@@ -31,6 +31,8 @@ ACCESS_LOG_FORMAT = policies.as_text(
     {name: f"$context.{name}" for name in LOGGED}
     | {"error": "$context.error.message", "integrationError": "$context.integrationErrorMessage"}
 )
+HTTP_ACCESS_LOG_FORMAT = ACCESS_LOG_FORMAT.replace("$context.resourcePath", "$context.path")
+"""An HTTP API knows the same variables, but no resources."""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,17 @@ class Api:
 
 
 @dataclass(frozen=True)
+class HttpApi:
+    """The HTTP API as API Gateway describes it: itself, integrations by id, routes by key (`GET /track`), and stage."""
+
+    id: str
+    configuration: Mapping[str, Any]
+    integrations: Mapping[str, Mapping[str, Any]]
+    routes: Mapping[str, Mapping[str, Any]]
+    stage: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Key:
     """The API key."""
 
@@ -151,6 +162,7 @@ class Existing:
     functions: Mapping[str, Function] = field(default_factory=dict)
     other_role_users: tuple[str, ...] = ()
     api: Api | None = None
+    http_api: HttpApi | None = None
     key: Key | None = None
     usage_plan: UsagePlan | None = None
     foreign_plan: UsagePlan | None = None

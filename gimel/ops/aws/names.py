@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gimel
 
 STAGE = "prod"
+HTTP_STAGE = "$default"  # served without a name in the URL
 LIVE = "live"
 TRACK = "gimel-track"
 MARK = "Gimel deployment "

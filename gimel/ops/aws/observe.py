@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
-from .existing import Alias, Api, Existing, Function, Key, Queue, Role, UsagePlan
-from .names import LIVE, MARK, STAGE, TRACK, Names, is_of, marker
+from .existing import Alias, Api, Existing, Function, HttpApi, Key, Queue, Role, UsagePlan
+from .names import HTTP_STAGE, LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
 
 Client = Callable[[str], Any]
@@ -40,6 +40,7 @@ def observe(client: Client, names: Names, functions: set[str], durable: bool) ->
         functions={function.name: function for function in found},
         other_role_users=tuple(sorted(role_users)),
         api=api,
+        http_api=_http_api(client("apigatewayv2"), names),
         key=key,
         usage_plan=plan,
         foreign_plan=foreign,
@@ -143,16 +144,10 @@ def _api(client: Any, names: Names) -> Api | None:
     marked = [item for item in named if _is_marked(item, names)]
     # Gimel 1.x left no mark, but can be recognized by the path of its endpoint.
     candidates = marked or [item for item in named if "/track" in _resources(client, item["id"])]
-    if len(candidates) > 1:
-        staged = [item for item in candidates if _stage(client, item["id"])]
-        candidates = staged or candidates[:1]
-    if len(candidates) > 1:
-        ids = ", ".join(item["id"] for item in candidates)
-        hint = f'set the description of yours to "{marker(names.deployment)}"'
-        raise AmbiguousApi(f"there are {len(candidates)} APIs named {names.base}: {ids}", hint)
-    if not candidates:
+    api = _only([item["id"] for item in candidates], lambda id: _stage(client, id), names)
+    if api is None:
         return None
-    api = candidates[0]["id"]
+    found = next(item for item in candidates if item["id"] == api)
     resources = _resources(client, api)
     methods = {
         (path, verb): _or_none(client.get_method, restApiId=api, resourceId=resource, httpMethod=verb)
@@ -163,8 +158,8 @@ def _api(client: Any, names: Names) -> Api | None:
     deployments = _pages(client, "get_deployments", "items", restApiId=api)
     return Api(
         id=api,
-        description=candidates[0].get("description") or "",
-        binary_types=tuple(candidates[0].get("binaryMediaTypes") or ()),
+        description=found.get("description") or "",
+        binary_types=tuple(found.get("binaryMediaTypes") or ()),
         resources={path: resource for path, (resource, _) in resources.items()},
         methods={key: method for key, method in methods.items() if method},
         responses={
@@ -175,6 +170,39 @@ def _api(client: Any, names: Names) -> Api | None:
         stage=_stage(client, api),
         deployments={item["id"]: item.get("description") or "" for item in deployments},
     )
+
+
+def _only(ids: list[str], stage: Callable[[str], Any], names: Names) -> str | None:
+    """The one of these APIs that is ours. Raises AmbiguousApi if several of them have a stage."""
+    if len(ids) > 1:
+        ids = [id for id in ids if stage(id)] or ids[:1]
+    if len(ids) > 1:
+        hint = f'set the description of yours to "{marker(names.deployment)}"'
+        raise AmbiguousApi(f"there are {len(ids)} APIs named {names.base}: {', '.join(ids)}", hint)
+    return ids[0] if ids else None
+
+
+def _http_api(client: Any, names: Names) -> HttpApi | None:
+    found = {
+        item["ApiId"]: item
+        for item in _pages(client, "get_apis", "Items")
+        if item.get("Name") == names.base and is_of(names.deployment, item.get("Description") or "")
+    }
+    api = _only(list(found), lambda id: _http_stage(client, id), names)
+    if api is None:
+        return None
+    return HttpApi(
+        id=api,
+        configuration=found[api],
+        integrations={item["IntegrationId"]: item for item in _pages(client, "get_integrations", "Items", ApiId=api)},
+        routes={item["RouteKey"]: item for item in _pages(client, "get_routes", "Items", ApiId=api)},
+        stage=_http_stage(client, api),
+    )
+
+
+def _http_stage(client: Any, api: str) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = _or_none(client.get_stage, ApiId=api, StageName=HTTP_STAGE)
+    return found
 
 
 def _resources(client: Any, api: str) -> dict[str, tuple[str, list[str]]]:

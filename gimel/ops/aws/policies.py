@@ -41,11 +41,23 @@ PASSED_TO = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 # IAM names API Gateway's calls by HTTP method and path.
 GATEWAY = {
-    "GET": ("/account", "/apikeys", "/apikeys/*", "/restapis", "/restapis/*", "/usageplans", "/usageplans/*/keys"),
-    "POST": ("/restapis", "/restapis/*", "/apikeys", "/usageplans", "/usageplans/*/keys"),
+    "GET": (
+        *("/account", "/apikeys", "/apikeys/*", "/apis", "/apis/*", "/restapis", "/restapis/*"),
+        *("/usageplans", "/usageplans/*/keys"),
+    ),
+    "POST": (
+        "/apis",
+        "/apis/*",
+        "/restapis",
+        "/restapis/*",
+        "/apikeys",
+        "/tags/*",
+        "/usageplans",
+        "/usageplans/*/keys",
+    ),
     "PUT": ("/restapis/*", "/tags/*"),
-    "PATCH": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
-    "DELETE": ("/restapis/*", "/apikeys/*", "/usageplans/*"),
+    "PATCH": ("/apis/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
+    "DELETE": ("/apis/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
 }
 
 VPC = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs"]

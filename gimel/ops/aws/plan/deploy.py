@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 
-from . import api_key, functions, gateway, queues, role
+from . import api_key, functions, gateway, http_api, queues, role
 from .steps import Plan, Step
 
 
@@ -25,8 +25,11 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *role.prepare(desired, existing),
         *functions.functions(desired, existing),
         *queues.mapping(desired, existing),
+        *http_api.api(desired, existing),
         *api,
         *gateway.permissions(desired, existing),
+        *http_api.routes(desired, existing),
+        *http_api.stage(desired, existing),
         *gateway.release(desired, existing, bool(api)),
         *api_key.key(desired, existing),
         *functions.prune(desired, existing),
@@ -34,8 +37,12 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *queues.remove(desired, existing),
         *role.tighten(desired, existing),
     ]
-    values = {**gateway.values(existing), **api_key.values(existing)}
-    return Plan(tuple(steps), values, (*desired.notes, *_notes(desired, existing)))
+    return Plan(tuple(steps), values(existing), (*desired.notes, *_notes(desired, existing)))
+
+
+def values(existing: Existing) -> dict[str, str]:
+    """The ids that are known already, by the names of their `Ref`s."""
+    return {**gateway.values(existing), **http_api.values(existing), **api_key.values(existing)}
 
 
 def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
@@ -47,10 +54,11 @@ def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 
 def _notes(desired: Desired, existing: Existing) -> list[str]:
-    notes = [*existing.notes, *queues.notes(desired, existing)]
+    notes = [*existing.notes, *queues.notes(desired, existing), *http_api.notes(desired, existing)]
     base = desired.names.base
     if desired.settings.access_log and not existing.can_log_access:
-        notes.append("no access log: API Gateway has no role to write logs in this region; see docs/deploying.md")
+        which = "no access log of the REST API" if http_api.is_wanted(desired, existing) else "no access log"
+        notes.append(f"{which}: API Gateway has no role to write logs in this region; see docs/deploying.md")
     if existing.other_role_users and list(role.tighten(desired, existing)):
         others = ", ".join(existing.other_role_users)
         notes.append(f"role {base} loses permissions that these other functions may need: {others}")

@@ -10,13 +10,14 @@ from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.history import History
 from gimel.ops.aws.names import LIVE
 
+from . import http_api
 from .steps import Ref, Step, Target
 
 
 def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
     """A log group for each function and for the access log, with the configured retention."""
     days, tags = desired.settings.log_retention_days, {"tags": desired.tags}
-    access = [desired.names.access_log_group] if logs_access(desired, existing) else []
+    access = [desired.names.access_log_group] if _needs_access_log(desired, existing) else []
     for name in [*(desired.names.log_group(function.name) for function in desired.functions), *access]:
         group = _log_group(name)
         if name not in existing.log_groups:
@@ -34,8 +35,13 @@ def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 
 def logs_access(desired: Desired, existing: Existing) -> bool:
-    """Whether API Gateway is to log requests, and can."""
+    """Whether the REST API is to log requests, and can."""
     return desired.settings.access_log and existing.can_log_access
+
+
+def _needs_access_log(desired: Desired, existing: Existing) -> bool:
+    http = desired.settings.access_log and http_api.is_wanted(desired, existing)
+    return http or logs_access(desired, existing)
 
 
 def functions(desired: Desired, existing: Existing) -> Iterator[Step]:

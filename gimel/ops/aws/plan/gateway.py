@@ -9,11 +9,11 @@ from typing import Any
 
 from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, BINARY_TYPES, GATEWAY_RESPONSES, Desired
 from gimel.ops.aws.existing import Existing
-from gimel.ops.aws.names import LIVE, STAGE, marker
+from gimel.ops.aws.names import LIVE, STAGE, TRACK, marker
 from gimel.ops.aws.wiring import Route
 from gimel.ops.endpoints import HEALTH
 
-from . import functions
+from . import functions, http_api
 from .steps import Ref, Step, Target, patch, replace
 
 API = Ref("API")
@@ -26,6 +26,9 @@ INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET",
 """What API Gateway itself fills in."""
 
 INVOCATION = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"}
+
+STATEMENT, HTTP_STATEMENT = "gimel-", "gimel_http-"
+"""How the ids of policy statements begin. No path of one API makes an id of the other."""
 
 ALL_METHODS = "*/*"
 HEALTH_METHOD = f"{HEALTH.replace('/', '~1')}/GET"
@@ -126,33 +129,38 @@ def _delete_stale(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
     """API Gateway may invoke each function through its alias, and only for the function's own paths."""
-    paths: dict[str, dict[str, str]] = {}
+    sources: dict[str, dict[str, tuple[str, Ref]]] = {}
     for route in desired.wiring.routes:
-        paths.setdefault(desired.names.function(route.function), {})[_statement_id(route.path)] = route.path
-    for name, own in sorted(paths.items()):
+        source = Ref(API.name, desired.names.account.arn("execute-api", f"{{}}/{STAGE}/*{route.path}"))
+        own = sources.setdefault(desired.names.function(route.function), {})
+        own[_statement_id(STATEMENT, route.path)] = f"API Gateway may invoke {{}} for {route.path}", source
+    for path, source in http_api.sources(desired, existing).items():
+        allowed = f"the HTTP API may invoke {{}} for {path}"
+        sources[desired.names.function(TRACK)][_statement_id(HTTP_STATEMENT, path)] = allowed, source
+    known = {**values(existing), **http_api.values(existing)}
+    for name, wanted in sorted(sources.items()):
         found = existing.functions.get(name)
         granted = dict(found.permissions) if found else {}
-        for statement, path in sorted(own.items()):
-            source = Ref(API.name, desired.names.account.arn("execute-api", f"{{}}/{STAGE}/*{path}"))
-            correct = existing.api and granted.get(statement) == source.fill(existing.api.id)
+        for statement, (allowed, source) in sorted(wanted.items()):
+            correct = source.name in known and granted.get(statement) == source.fill(known[source.name])
             if statement in granted and not correct:
                 yield _remove_permission(name, statement)
             if not correct:
-                description = f"add permission: API Gateway may invoke {name} for {path}"
                 params = {**INVOCATION, "SourceArn": source}
+                description = f"add permission: {allowed.format(name)}"
                 yield _permission(name, statement).step("add_permission", description, params)
         for statement in sorted(granted):
-            if statement.startswith("gimel-") and statement not in own:
+            if statement.startswith((STATEMENT, HTTP_STATEMENT)) and statement not in wanted:
                 yield _remove_permission(name, statement)
 
 
-def _statement_id(path: str) -> str:
-    """The id of the policy statement that lets API Gateway invoke a function for this path."""
+def _statement_id(prefix: str, path: str) -> str:
+    """The id of the policy statement that lets an API invoke a function for this path."""
     part = path.lstrip("/")
     if re.fullmatch(r"[A-Za-z0-9_-]{1,80}", part):
-        return f"gimel-{part}"
+        return f"{prefix}{part}"
     # Ids may not contain dots or exceed 100 characters, and no two paths may end up with the same one.
-    return f"gimel-{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    return f"{prefix}{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def _permission(name: str, statement: str) -> Target:

@@ -10,7 +10,7 @@ from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
-from . import functions, queues, role
+from . import functions, http_api, queues, role
 from .steps import Plan, Step, Target, patch
 
 
@@ -84,6 +84,7 @@ def destroy(existing: Existing, names: Names) -> Plan:
     if api and is_of(names.deployment, api.description):
         target = Target("apigateway", {"restApiId": api.id})
         steps.append(target.remove("delete_rest_api", f"delete API {names.base} ({api.id})"))
+    steps += http_api.delete(names, existing)
     steps += queues.delete(names, existing)
     for name, function in sorted(existing.functions.items()):
         if function.belongs_to(names.deployment):

@@ -25,8 +25,24 @@ HOST_WANTED = "a host name or address, such as redis.example.com; put a URL into
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
 KEYS = {
     *("redis", "cors_origins", "require_origin", "count_bots", "allowed_namespaces", "allowed_experiments", "limits"),
-    *("precision", "experiments", "extra_wiring", "aws"),
+    *("precision", "experiments", "track_path", "extra_wiring", "aws"),
 }
+
+TRACK = "/track"
+"""The path where every Gimel takes events."""
+
+TAKEN_PATHS = {
+    *(TRACK, "/experiment", "/experiments", "/delete", "/health", "/openapi.json", "/example", "/alephbet.js"),
+    *("/about", "/enter", "/export", "/dashboard"),
+    "/api",  # of reports, on a domain of your own
+    *("/ping", "/sping"),  # API Gateway answers these itself
+}
+"""What `track_path` may not be."""
+
+TRACK_PATH_WANTED = (
+    'a path of one part such as "/e", made of letters, digits, hyphens, underscores and dots, that is not the path of '
+    f"anything else; or false for {TRACK} alone"
+)
 
 # Gimel 1.x passed its redis section to redis-py as it was, so a working file may contain these names.
 OLD_REDIS_NAMES = {
@@ -97,7 +113,10 @@ class RedisSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked configuration. `redis_settings` is None if Redis is not configured, `path` if there is no file."""
+    """A checked configuration. `redis_settings` is None if Redis is not configured, `path` if there is no file.
+
+    `track_path` is where pages send events. What it answers is that of `/track`, which it may also be.
+    """
 
     redis_settings: RedisSettings | None = None
     cors_origins: tuple[str, ...] = ("*",)
@@ -108,6 +127,7 @@ class Config:
     limits: Limits = Limits()
     precision: Precision = 1
     experiments: Mapping[str, ExperimentSettings] = field(default_factory=dict)
+    track_path: str = "/e"
     path: Path | None = None
 
     @property
@@ -194,6 +214,7 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
         limits=_limits(section),
         precision=section.take("precision", PRECISION_WANTED, _precision, 1),
         experiments=_experiments(section),
+        track_path=section.take("track_path", TRACK_PATH_WANTED, _track_path, Config.track_path),
         path=file.path,
     )
     config = _closed(config, section.problems)
@@ -332,6 +353,13 @@ def _host(value: object) -> str | None:
         return str(ipaddress.ip_address(value))
     except ValueError:
         return value if value and not set(value) & set(" /:@?#") else None
+
+
+def _track_path(value: object) -> str | None:
+    if value is False:
+        return TRACK
+    fits = isinstance(value, str) and re.fullmatch(r"/(?!\.+$)[A-Za-z0-9._-]{1,64}", value)
+    return str(value) if fits and value not in TAKEN_PATHS else None
 
 
 def _precision(value: object) -> Precision | None:

@@ -7,6 +7,7 @@ from gimel import config
 from gimel.errors import ConfigError
 from gimel.events import Event
 from gimel.ops.resources import shipped
+from gimel.ops.server import exports, local, proxy
 from gimel.validation import Section, read_file, text
 
 URLS = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
@@ -324,6 +325,27 @@ def test_a_host_is_a_name_or_an_address(tmp_path, host):
 def test_what_is_more_than_a_host_is_refused(tmp_path, host):
     with pytest.raises(ConfigError, match=r"redis\.host: must be .*; put a URL into redis\.url"):
         config.load(write(tmp_path / "c.json", {"redis": {"host": host}}), {})
+
+
+@pytest.mark.parametrize(("written", "path"), [(None, "/e"), ("/counts", "/counts"), ("/a.b_c-1", "/a.b_c-1")])
+def test_pages_send_events_to_a_path_of_their_own(tmp_path, written, path):
+    assert config.load(write(tmp_path / "c.json", {"track_path": written}), {}).track_path == path
+    assert config.load(write(tmp_path / "c.json", {"track_path": False}), {}).track_path == "/track"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["counts", "/a/b", "/", "/.", "/..", "/é", "/e?", "/" + "a" * 65, "", True, 5, "/ping"]
+)
+def test_a_path_of_events_has_one_part_that_is_not_taken(tmp_path, wrong):
+    with pytest.raises(
+        ConfigError, match=r'track_path: must be a path of one part such as "/e".*; or false for /track'
+    ):
+        config.load(write(tmp_path / "c.json", {"track_path": wrong}), {})
+
+
+def test_no_path_of_a_server_is_left_for_events():
+    paths = {*local.PATHS.split(", "), *exports.PATHS, proxy.ENTER, "/alephbet.js", "/about", "/dashboard/x"} - {"/"}
+    assert {f"/{path.split('/')[1]}" for path in paths} <= config.TAKEN_PATHS
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path):

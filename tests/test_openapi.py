@@ -75,9 +75,20 @@ def test_the_copy_in_docs_is_this_document():
 
 
 def test_every_method_of_every_endpoint_is_described():
-    described = {(method.upper(), path) for path, found in DOCUMENT["paths"].items() for method in found}
+    paths = openapi.document(URL, "/track")["paths"]
+    described = {(method.upper(), path) for path, found in paths.items() for method in found}
     table = {(method, endpoint.path) for endpoint in ENDPOINTS for method in (*endpoint.methods, "OPTIONS")}
     assert described == table
+
+
+def test_the_second_path_of_events_is_described_like_the_first():
+    def operations(document: dict, path: str) -> dict:
+        found = {method: each for method, each in document["paths"][path].items() if method != "description"}
+        return {method: {**each, "operationId": None} for method, each in found.items()}
+
+    assert operations(DOCUMENT, "/e") == operations(DOCUMENT, "/track")
+    assert operations(openapi.document(URL, "/counts"), "/counts") == operations(DOCUMENT, "/track")
+    assert "/e" not in openapi.document(URL, "/track")["paths"]
 
 
 def test_the_key_is_asked_for_where_it_is_needed():

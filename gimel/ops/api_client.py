@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, UnknownHandler
 
+from gimel.config import TRACK, Config
 from gimel.errors import ConfigError, GimelError
 
 TIMEOUT_S = 30
 WEB_ADDRESS = re.compile(r"https?://[^\s?#\"'<>\\]+", re.IGNORECASE)
-PATHS = ("/track", "/experiments", "/experiment")
+PATHS = (TRACK, Config.track_path, "/experiments", "/experiment")
 
 
 class InvalidUrl(ConfigError):
@@ -42,10 +43,10 @@ for handler in (ProxyHandler(), HTTPHandler(), HTTPSHandler(), UnknownHandler())
     _opener.add_handler(handler)
 
 
-def base_url(url: str) -> str:
-    """The API's address without the path of an endpoint. Raises InvalidUrl."""
+def base_url(url: str, track_path: str = TRACK) -> str:
+    """The API's address without the path of an endpoint, or this path. Raises InvalidUrl."""
     base = url.rstrip("/")
-    for path in PATHS:
+    for path in (track_path, *PATHS):
         base = base.removesuffix(path)
     try:
         parts = urlsplit(base)
@@ -55,6 +56,16 @@ def base_url(url: str) -> str:
     if not is_web:
         raise InvalidUrl(f"{url!r} is not a web address", "use the API's URL, such as https://example.com/prod")
     return base
+
+
+def track_url(url: str, track_path: str) -> str:
+    """Where pages send events, given the URL of an API: this URL, if it ends in a path for events. Raises InvalidUrl.
+
+    Else the API's `/track`: what `track_path` it has is unknown, and it may be older than such paths.
+    """
+    base = base_url(url, track_path)
+    named = url.rstrip("/").removeprefix(base)
+    return f"{base}{named if named in (track_path, Config.track_path) else TRACK}"
 
 
 def request(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import gimel
+from gimel.config import TRACK
 from gimel.gateway import Entry
 
 HEALTH = "/health"
@@ -32,9 +33,15 @@ class Endpoint:
 
 
 ENDPOINTS = (
-    Endpoint("gimel-track", "gimel.track", "/track", needs_key=False),
+    Endpoint("gimel-track", "gimel.track", TRACK, needs_key=False),
     Endpoint("gimel-experiment", "gimel.experiment", "/experiment", needs_key=True),
     Endpoint("gimel-all-experiments", "gimel.all", "/experiments", needs_key=True),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete", needs_key=True),
     Endpoint("gimel-health", "gimel.health", HEALTH, needs_key=False),
 )
+
+
+def by_path(track_path: str) -> dict[str, Endpoint]:
+    """The endpoints by their paths, with this second one of `/track`."""
+    found = {endpoint.path: endpoint for endpoint in ENDPOINTS}
+    return {**found, track_path: found[TRACK]}

@@ -9,10 +9,11 @@ import gimel
 from gimel.analysis.proportions import Interval
 from gimel.analysis.report import ResultRow
 from gimel.analysis.verdicts import STATES, Verdict
+from gimel.config import TRACK, Config
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
 from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
 
-from .endpoints import ENDPOINTS, HEALTH, Endpoint
+from .endpoints import HEALTH, Endpoint, by_path
 
 Json = dict[str, Any]
 
@@ -32,6 +33,8 @@ INTRODUCTION = (
     "reading and deleting need the API key in the header x-api-key. Every answer, errors included, has CORS headers. "
     "Further keys may be added to answers in later versions: ignore those you do not know."
 )
+
+SECOND_PATH = f"The same as {TRACK}, at the path that pages use, because many ad blockers block {TRACK}."
 
 FIELDS = {
     "experiment": "The experiment's name.",
@@ -86,8 +89,11 @@ class Operation:
     body: Json | None = None
 
 
-def document(url: str) -> Json:
-    """The description of the API at this URL."""
+def document(url: str, track_path: str = Config.track_path) -> Json:
+    """The description of the API at this URL, whose pages send events to this path."""
+    paths = {path: _path(endpoint, path) for path, endpoint in by_path(track_path).items()}
+    if track_path != TRACK:
+        paths[track_path]["description"] = SECOND_PATH
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,7 +103,7 @@ def document(url: str) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": url}],
-        "paths": {endpoint.path: _path(endpoint) for endpoint in ENDPOINTS},
+        "paths": paths,
         "components": {
             "securitySchemes": {API_KEY: {"type": "apiKey", "in": "header", "name": "x-api-key"}},
             "parameters": _parameters(),
@@ -108,19 +114,19 @@ def document(url: str) -> Json:
     }
 
 
-def _path(endpoint: Endpoint) -> Json:
-    found = {method.lower(): _operation(endpoint, method) for method in endpoint.methods}
+def _path(endpoint: Endpoint, path: str) -> Json:
+    found = {method.lower(): _operation(endpoint, path, method) for method in endpoint.methods}
     return found | {
         "options": {
             "summary": "Answer the preflight of a browser",
-            "operationId": f"options {endpoint.path}".replace(" /", "_"),
+            "operationId": f"options_{path.strip('/')}",
             "security": [],
             "responses": {"204": _ref("responses", "Preflight")},
         }
     }
 
 
-def _operation(endpoint: Endpoint, method: str) -> Json:
+def _operation(endpoint: Endpoint, path: str, method: str) -> Json:
     about = OPERATIONS[method, endpoint.path]
     answer: Json = {"description": about.answer_text, "content": _json(about.answer)}
     errors = {"400": "BadRequest", "405": "OtherMethod", "429": "TooManyRequests", "500": "Failure", "503": "Outage"}
@@ -131,7 +137,7 @@ def _operation(endpoint: Endpoint, method: str) -> Json:
     operation: Json = {
         "summary": about.summary,
         "description": about.description,
-        "operationId": f"{method.lower()}_{endpoint.path.strip('/')}",
+        "operationId": f"{method.lower()}_{path.strip('/')}",
         "security": [{API_KEY: []}] if endpoint.needs_key else [],
         "parameters": [_ref("parameters", name) for name in about.parameters],
     }

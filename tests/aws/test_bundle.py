@@ -194,6 +194,7 @@ def test_the_configuration_omits_secrets_and_what_functions_do_not_use(tmp_path)
         "redis": {"host": "redis.example.com", "password": "open sesame", "// db": "none", "timeout_s": 0.5},
         "cors_origins": ["https://www.example.com"],
         "allowed_experiments": ["button"],
+        "track_path": "/counts",
         "extra_wiring": [],
         "aws": {"memory_mb": 512},
     }

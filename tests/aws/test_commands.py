@@ -29,7 +29,7 @@ def test_deploy_shows_the_plan_asks_and_prints_the_url(run, account):
     assert account.writes == []
     done = run("deploy", answer="y\n")
     api = next(iter(account.state()["apis"]))
-    assert f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod/track" in done.stdout
+    assert f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod/e" in done.stdout
     assert "new AlephBet.AlephbetAdapter" in done.stdout
     assert "get-api-key --api-key" in done.stdout
     assert "no changes" in run("deploy").stdout

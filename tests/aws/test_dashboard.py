@@ -14,7 +14,7 @@ def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
     apply(gimel_at())
     url, track_url, key = find_deployment(tmp_path / "config.json")
     assert url.startswith("https://")
-    assert track_url == f"{url}/track"
+    assert track_url == f"{url}/e"
     (known,) = account.session.client("apigateway").get_api_keys(includeValues=True)["items"]
     assert key == known["value"]
 

@@ -78,11 +78,13 @@ def test_every_method_is_a_proxy_to_the_live_alias(deployed):
     keyed = {name for name, method in api["methods"].items() if method["key"]}
     assert keyed == {"GET /experiment", "GET /experiments", "DELETE /delete"}
     preflights = {f"OPTIONS {path}" for path in api["paths"] if path != "/"}
-    assert set(api["methods"]) - keyed == {"GET /track", "POST /track", "GET /health"} | preflights
+    open_to_all = {"GET /track", "POST /track", "GET /e", "POST /e", "GET /health"}
+    assert set(api["methods"]) - keyed == open_to_all | preflights
     assert {method["type"] for method in api["methods"].values()} == {"AWS_PROXY"}
     assert {method["credentials"] for method in api["methods"].values()} == {None}
     prefix = f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:{ID}:function:"
-    assert api["methods"]["GET /track"]["uri"] == f"{prefix}gimel-track:live/invocations"
+    for path in ("/track", "/e"):
+        assert api["methods"][f"GET {path}"]["uri"] == f"{prefix}gimel-track:live/invocations"
 
 
 def test_pages_may_read_api_gateways_own_errors(deployed):
@@ -129,11 +131,12 @@ def test_the_key_is_in_a_usage_plan_of_the_stage(deployed):
     assert plan["throttle"] == {"rateLimit": 20, "burstLimit": 40}
 
 
-def test_api_gateway_may_invoke_each_function_only_for_its_own_path(deployed):
+def test_api_gateway_may_invoke_each_function_only_for_its_own_paths(deployed):
     api = next(iter(deployed["apis"]))
-    for name, path in (("gimel-track", "track"), ("gimel-all-experiments", "experiments")):
-        source = f"arn:aws:execute-api:eu-west-1:{ID}:{api}/prod/*/{path}"
-        assert deployed["functions"][name]["policy"] == {f"gimel-{path}": {"ArnLike": {"AWS:SourceArn": source}}}
+    for name, paths in (("gimel-track", ["track", "e"]), ("gimel-all-experiments", ["experiments"])):
+        sources = {path: f"arn:aws:execute-api:eu-west-1:{ID}:{api}/prod/*/{path}" for path in paths}
+        statements = {f"gimel-{path}": {"ArnLike": {"AWS:SourceArn": source}} for path, source in sources.items()}
+        assert deployed["functions"][name]["policy"] == statements
 
 
 def test_the_role_may_only_write_its_own_logs_and_use_its_own_queues(deployed):

@@ -43,7 +43,7 @@ class Deployed:
 
     def counted(self) -> dict[str, int]:
         """Participants of each variant, as the API reports them."""
-        base = self.track.removesuffix("/track")
+        base = self.track.removesuffix("/e")
         status, _, body = ask(f"{base}/experiments?scope=e", self.key)
         assert status == 200, body
         return {one["label"]: one["trials"] for one in json.loads(body)[1]["participants"]}

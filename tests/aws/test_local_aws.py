@@ -88,7 +88,7 @@ def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, st
 def test_from_deploy_to_a_report_of_a_browsers_events_to_destroy(person, browser, shop, redis_server):
     output = person.types("deploy.py", "--yes")
     track = url_in(output)
-    base = track.removesuffix("/track")
+    base = track.removesuffix("/e")
     assert f'new AlephBet.AlephbetAdapter("{track}"' in output
     assert person.types("snippet") in output
 
@@ -219,7 +219,7 @@ def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are
     posted = urllib.request.Request(track, json.dumps(events).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(posted, timeout=30) as answer:
         assert (answer.status, answer.read()) == (200, b"null")
-    base, key = track.removesuffix("/track"), person.types("api-key").strip()
+    base, key = track.removesuffix("/e"), person.types("api-key").strip()
     plain = ask(f"{base}/experiments", key)[2]
     # What a browser's script sends.
     headers = {"x-api-key": key, "Accept": "*/*", "Accept-Encoding": "gzip, deflate, br"}

@@ -9,6 +9,7 @@ import pytest
 from botocore.session import Session
 from botocore.validate import ParamValidator
 
+from gimel.config import TRACK, Config
 from gimel.errors import ConfigError
 from gimel.ops.aws import desired, settings, wiring
 from gimel.ops.aws.names import Account, Names
@@ -96,6 +97,18 @@ def test_invalid_extra_wiring_is_an_error(wrong, message):
         wiring.wire([wrong])
 
 
+def test_a_second_path_of_events_belongs_to_the_same_function():
+    def routes(path: str) -> set:
+        return {(route.method, route.function, route.needs_key) for route in wired.routes if route.path == path}
+
+    wired = wiring.wire([], "/counts")
+    assert routes("/counts") == routes("/track") != set()
+    paths, fewer = ({route.path for route in each.routes} for each in (wired, wiring.wire([], "/track")))
+    assert paths - fewer == {"/counts"}
+    with pytest.raises(ConfigError, match=r"/cart already belongs to gimel-track: .* or another track_path"):
+        wiring.wire([entry()], "/cart")
+
+
 def test_names_may_be_as_long_as_lambda_allows():
     assert wiring.wire([entry(name="c" * 64)]).functions[-1].name == "c" * 64
     with pytest.raises(ConfigError, match="not a valid function name"):
@@ -137,8 +150,9 @@ def test_the_rule_for_aws_waf_in_the_documentation_is_valid():
     text = (ROOT / "docs" / "deploying.md").read_text()
     section = text.partition("## Floods and forged events")[2]
     rules = json.loads(section.partition("```json\n")[2].partition("```")[0])
-    rule = rules[0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]["ByteMatchStatement"]
-    assert base64.b64decode(rule["SearchString"]) == b"/track"
+    matches = rules[0]["Statement"]["RateBasedStatement"]["ScopeDownStatement"]["OrStatement"]["Statements"]
+    paths = [base64.b64decode(each["ByteMatchStatement"]["SearchString"]).decode() for each in matches]
+    assert paths == [TRACK, Config.track_path]
     shape = Session().get_service_model("wafv2").operation_model("CreateWebACL").input_shape
     visibility = rules[0]["VisibilityConfig"]
     call = {"Name": "gimel", "Scope": "REGIONAL", "DefaultAction": {"Allow": {}}, "VisibilityConfig": visibility}

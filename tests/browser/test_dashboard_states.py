@@ -34,7 +34,7 @@ def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server,
     page = visit(address(server, namespace="shop"), stopped=True)
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
     shown = page.get_by_label("Snippet").inner_text()
-    assert shown.split() == snippet(f"{server.url}/track", "shop").split()
+    assert shown.split() == snippet(f"{server.url}/e", "shop").split()
     expect(page.get_by_role("link", name="Open the example page")).to_have_attribute("href", "/example")
     visitors(server, "first", ALIKE, namespace="shop")
     page.clock.fast_forward(31_000)

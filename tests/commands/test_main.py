@@ -229,7 +229,7 @@ def test_csv_has_a_row_for_each_variant_and_no_formula(tracked):
 def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
     server = serve("--api-key", "k", GIMEL_REDIS_URL=redis_server.url)
     local = run("report", "--format", "json").stdout
-    for url in (server.url, f"{server.url}/track", f"{server.url}/"):
+    for url in (server.url, f"{server.url}/track", f"{server.url}/e", f"{server.url}/"):
         assert run("report", "--format", "json", "--url", url, "--api-key", "k").stdout == local
     assert "--api-key or GIMEL_API_KEY" in fail(ApiKeyRefused, "report", "--url", server.url)
     server.stop()
@@ -402,6 +402,33 @@ def test_a_snippet_that_no_page_could_use_is_an_error_that_names_every_problem()
         "goals must be different names",
         "participate cannot be a goal: it is the event of entering the experiment",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("", "/track"),  # an API of any age answers it
+        ("/", "/track"),
+        ("/track", "/track"),
+        ("/experiments", "/track"),
+        ("/e", "/e"),
+        ("/counts/", "/counts"),
+        ("/e/experiments", "/e/track"),
+        ("/other", "/other/track"),
+    ],
+)
+def test_a_snippet_uses_the_path_of_events_that_its_url_names(given, used, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text('{"track_path": "/counts"}')
+    shown = run("snippet", "--url", f"https://ab.example/prod{given}")
+    assert f'AlephbetAdapter("https://ab.example/prod{used}", ' in shown.stdout
+    assert ("many ad blockers block /track" in shown.stderr) == (used.endswith("/track"))
+
+
+def test_whoever_has_switched_the_second_path_off_is_not_told_of_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text('{"track_path": false}')
+    assert run("snippet", "--url", "https://ab.example").stderr == ""
 
 
 def test_goal_variables_are_safe_and_different():

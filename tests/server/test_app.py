@@ -49,6 +49,28 @@ def test_every_endpoint_of_the_table_is_served(server):
         assert ask(server.url + endpoint.path, "OPTIONS")[0] == 204
 
 
+@pytest.mark.parametrize("written", ["", '{"track_path": "/counts"}', '{"track_path": false}'])
+def test_the_second_path_of_events_is_answered_like_the_first(serve, redis_server, tmp_path, written):
+    (tmp_path / "config.json").write_text(written or "{}")
+    server = serve("--api-key", "k", GIMEL_REDIS_URL=redis_server.url)
+    path = {"": "/e", '{"track_path": false}': "/track"}.get(written, "/counts")
+    assert f'AlephbetAdapter("{server.url}{path}", "alephbet")' in server.output
+    assert f'location.origin + "{path}"' in ask(f"{server.url}/example")[2]
+    assert f'AlephbetAdapter("{server.url}{path}", "alephbet")' in json.loads(ask(f"{server.url}/about")[2])["snippet"]
+    assert path in json.loads(ask(f"{server.url}/openapi.json")[2])["paths"]
+    for each in {"/track", path}:
+        assert ask(f"{server.url}{each}?{urlencode({**EVENT, 'uuid': each})}")[::2] == (200, "null")
+        body = json.dumps([EVENT]).encode()
+        assert ask(f"{server.url}{each}", "POST", body, Content_Type="text/plain")[::2] == (200, "null")
+        assert ask(f"{server.url}{each}", "OPTIONS")[0] == 204
+        assert ask(f"{server.url}{each}", "DELETE")[0] == 405
+        assert ask(f"{server.url}{each}", "POST", b" " * (6 * 1024 * 1024 + 1))[0] == 413
+    (item,) = json.loads(ask(f"{server.url}/experiments", X_Api_Key="k")[2])[1:]
+    assert item["participants"][0]["trials"] == len({"/track", path}) + 1
+    assert ask(f"{server.url}/another")[0] == 404
+    assert written == "" or ask(f"{server.url}/e?{urlencode(EVENT)}")[0] == 404
+
+
 def test_names_survive_as_alephbet_encodes_them(server):
     name = "größer & +1 100% 🎯:%3A"
     ask(f"{server.url}/track?{urlencode({**EVENT, 'experiment': name})}")
@@ -153,8 +175,8 @@ def test_the_example_loads_alephbet_from_a_cdn_with_its_checksum(server):
 
 
 def test_the_snippet_and_the_track_url_are_printed_without_warnings(server):
-    assert f"Track URL:       {server.url}/track" in server.lines
-    assert f'new AlephBet.AlephbetAdapter("{server.url}/track", "alephbet")' in server.output
+    assert f"Track URL:       {server.url}/e" in server.lines
+    assert f'new AlephBet.AlephbetAdapter("{server.url}/e", "alephbet")' in server.output
     assert "Warning" not in server.output
 
 

@@ -25,7 +25,7 @@ from gimel.ops.resources import shipped
 from .errors import BundleError
 
 MAX_BYTES = 2_000_000
-LAPTOP_KEYS = {"aws", "extra_wiring"}
+LAPTOP_KEYS = {"aws", "extra_wiring", "track_path"}
 OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 
 COST_OF_SOURCES = "0.57 instead of 0.27 seconds of processor time, as measured once"

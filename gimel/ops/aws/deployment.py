@@ -60,7 +60,7 @@ class Deployment:
     @property
     def functions(self) -> set[str]:
         """The names of the desired functions. Raises ConfigError."""
-        wired = wire(self.content.get("extra_wiring") or ())
+        wired = wire(self.content.get("extra_wiring") or (), self.config.track_path)
         return {self.names.function(function.name) for function in wired.functions}
 
     @property
@@ -92,12 +92,12 @@ class Deployment:
             raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
         return self.live(deploy.values(found))
 
-    def live(self, values: Mapping[str, str], path: str = "/track") -> Live:
-        """Where it is reached, from the ids in `values`, which executing a plan returns. Events go to `path`."""
+    def live(self, values: Mapping[str, str]) -> Live:
+        """Where it is reached, from the ids in `values`, which executing a plan returns."""
         rest = self.aws.api_url(values[gateway.API.name])
         http = None if self.settings.track_api == "rest" else values.get(http_api.HTTP_API.name)
         base = self.aws.http_api_url(http) if http else rest
-        return Live(f"{base}{path}", rest, values[api_key.KEY.name])
+        return Live(f"{base}{self.config.track_path}", rest, values[api_key.KEY.name])
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

@@ -97,7 +97,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     redis = config.redis
     if redis.unix_socket or (redis.url or "").startswith("unix:"):
         raise ConfigError("Lambda cannot reach a Unix socket", "set redis.host, or a URL with a host")
-    wired = wiring.wire(content.get("extra_wiring") or ())
+    wired = wiring.wire(content.get("extra_wiring") or (), config.track_path)
     section, environment, files = _split(redis)
     built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
     known = [function.name for function in wired.functions]

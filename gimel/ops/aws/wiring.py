@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gimel.config import TRACK
 from gimel.errors import ConfigError
-from gimel.ops.endpoints import ENDPOINTS
+from gimel.ops.endpoints import ENDPOINTS, by_path
 
 from .settings import MAX_TIMEOUT_S
 
@@ -42,17 +43,17 @@ class Wiring:
     notes: tuple[str, ...] = ()
 
 
-def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
-    """The endpoint table with the `extra_wiring` of config.json, in the format of Gimel 1.x.
+def wire(extra: Sequence[dict[str, Any]] = (), track_path: str = TRACK) -> Wiring:
+    """The endpoint table, with the `track_path` of config.json, and with its `extra_wiring` in the format of Gimel 1.x.
 
     Raises ConfigError, which names the wrong entry.
     """
     functions = {endpoint.function: Function(endpoint.function, endpoint.handler) for endpoint in ENDPOINTS}
     routes: dict[tuple[str, str], Route] = {}
     notes: list[str] = []
-    for endpoint in ENDPOINTS:
+    for path, endpoint in by_path(track_path).items():
         for method in endpoint.methods:
-            _add(routes, Route(endpoint.path, method, endpoint.function, endpoint.needs_key), "")
+            _add(routes, Route(path, method, endpoint.function, endpoint.needs_key), "")
     for position, entry in enumerate(extra):
         where = f"extra_wiring[{position}]"
         function, route = _extra(entry, where, notes)
@@ -70,7 +71,8 @@ def wire(extra: Sequence[dict[str, Any]] = ()) -> Wiring:
 def _add(routes: dict[tuple[str, str], Route], route: Route, where: str) -> None:
     others = [other for other in routes.values() if other.path == route.path]
     if any(other.function != route.function for other in others):
-        raise ConfigError(f"{where}: {route.path} already belongs to {others[0].function}", "use another pathPart")
+        hint = "use another pathPart, or another track_path"
+        raise ConfigError(f"{where}: {route.path} already belongs to {others[0].function}", hint)
     if routes.get((route.path, route.method), route) != route:
         raise ConfigError(f"{where}: {route.method} {route.path} is already defined", "remove this entry")
     routes[route.path, route.method] = route

@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 import click
 from rich.markup import escape
 
+from gimel import config
 from gimel.events import DEFAULT_NAMESPACE, read_namespace
-from gimel.ops.api_client import base_url
+from gimel.ops import api_client
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.server.app import App
 from gimel.ops.server.proxy import Forwarder
@@ -37,10 +38,10 @@ def dashboard(
     """Show a deployed API's experiments in the browser. The page never sees the API key."""
     read_namespace({"namespace": namespace})
     if url is None:
-        url, track_url, api_key = find_deployment(config_file)
+        base, track_url, api_key = find_deployment(config_file)
     else:
-        track_url = f"{base_url(url)}/track"
-    base = base_url(url)
+        track_path = config.load(config_file).track_path
+        base, track_url = api_client.base_url(url, track_path), api_client.track_url(url, track_path)
     tokens = SessionTokens()
     api = Forwarder(base, track_url, api_key, tokens)
     server = bind(App(api.answer, admit=api.admit), port)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gimel import config
 from gimel.ops import openapi as description
 from gimel.ops.api_client import base_url
 from gimel.ops.aws.deployment import Deployment
@@ -21,4 +22,5 @@ def openapi(url: str | None, config_file: Path | None) -> None:
     """Print the OpenAPI document of the API, which other programs and code generators read."""
     if url is None:
         url = Deployment.load(config_file).require_live().reports_url
-    click.echo(json.dumps(description.document(base_url(url)), indent=2))
+    track_path = config.load(config_file).track_path
+    click.echo(json.dumps(description.document(base_url(url, track_path), track_path), indent=2))

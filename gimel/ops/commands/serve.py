@@ -80,21 +80,23 @@ def serve(
         raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
         store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, spool_mb, stack)
-        server = _server(LocalApi(api_key or None, alephbet, is_demo), host, port)
+        api = LocalApi(api_key or None, alephbet, is_demo, connection.settings().track_path)
+        server = _server(api, host, port)
+        track_url = f"{server.url}{api.track_path}"
         for line in (
             f"Gimel is running at {server.url}   (Redis: {store})",
             f"Dashboard:       {server.url}/",
-            f"Track URL:       {server.url}/track",
+            f"Track URL:       {track_url}",
             f"Try it:          {server.url}/example",
             "For your page:\n",
         ):
             out.print(plain(line), soft_wrap=True)
-        click.echo(snippet(f"{server.url}/track"))
+        click.echo(snippet(track_url))
         run(server)
 
 
 def _server(api: LocalApi, host: str, port: int) -> Server:
-    return Server(App(api.answer, cors_origin, api.admit), host, port)
+    return Server(App(api.answer, cors_origin, api.admit), host, port, {api.track_path: config.TRACK})
 
 
 def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack) -> str:
@@ -154,7 +156,7 @@ def demo(port: int, browser: bool) -> None:
     """Show sample experiments in the browser. Nothing is saved."""
     with ExitStack() as stack:
         use_samples(stack)
-        server = _server(LocalApi(is_demo=True), LOOPBACK, port)
+        server = _server(LocalApi(is_demo=True, track_path=connection.settings().track_path), LOOPBACK, port)
         out.print(f"The demo is at {server.url}", soft_wrap=True)
         run(server, server.url if browser else None)
 

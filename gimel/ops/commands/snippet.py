@@ -6,11 +6,18 @@ from pathlib import Path
 
 import click
 
+from gimel import config
+from gimel.config import TRACK
+from gimel.ops import api_client
 from gimel.ops import snippet as html
-from gimel.ops.api_client import base_url
 from gimel.ops.aws.deployment import Deployment
 
-from .console import config_option, namespace_option
+from .console import config_option, err, namespace_option, plain
+
+BLOCKED = (
+    f"many ad blockers block {TRACK}. If this API has another path for events, pass it as --url, as in "
+    f"https://…{config.Config.track_path}; see docs/tracking.md."
+)
 
 
 @click.command()
@@ -26,5 +33,11 @@ def snippet(
     """Print the HTML that adds an experiment to your page."""
     lists = [[name.strip() for name in names.split(",")] for names in (variants, goals)]
     html.check(url, namespace, experiment, *lists)
-    track_url = f"{base_url(url)}/track" if url else Deployment.load(config_file).require_live().track_url
+    if url:
+        own = config.load(config_file).track_path
+        track_url = api_client.track_url(url, own)
+        if track_url.endswith(TRACK) and own != TRACK:
+            err.print(f"[yellow]Note:[/] {plain(BLOCKED)}", soft_wrap=True)
+    else:
+        track_url = Deployment.load(config_file).require_live().track_url
     click.echo(html.snippet(track_url, namespace, experiment, *lists))

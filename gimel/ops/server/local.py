@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import gimel
 from gimel import connection, gateway
+from gimel.config import TRACK
 from gimel.errors import StoreUnavailable
 from gimel.ops import openapi
 from gimel.ops.endpoints import ENDPOINTS, HEALTH
@@ -28,11 +29,15 @@ PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", 
 
 @dataclass(frozen=True)
 class LocalApi:
-    """The API of `gimel serve`. Without an `api_key`, only pages on this machine may read reports and delete."""
+    """The API of `gimel serve`. Without an `api_key`, only pages on this machine may read reports and delete.
+
+    `track_path` is where pages send events, which the server takes for `/track`.
+    """
 
     api_key: str | None = None
     alephbet: Path | None = None
     is_demo: bool = False
+    track_path: str = TRACK
 
     def admit(self, environ: Environ) -> None:
         """Raise HttpError for a request that is to be refused before it costs any work."""
@@ -57,13 +62,14 @@ class LocalApi:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise HttpError(405, "method not allowed", "use GET")
         if path == "/openapi.json":
-            return json_answer(200, openapi.document(_address(environ)))
+            return json_answer(200, openapi.document(_address(environ), self.track_path))
         if path == "/alephbet.js" and self.alephbet:
             return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
         if path == "/example":
             page = Template(EXAMPLE.read_text(encoding="utf-8"))
             script = alephbet_script("/alephbet.js" if self.alephbet else None)
-            return 200, {"Content-Type": "text/html; charset=utf-8"}, page.substitute(alephbet=script).encode()
+            text = page.substitute(alephbet=script, track_path=self.track_path)
+            return 200, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
         raise HttpError(404, "not found", f"try {PATHS}")
 
     def _require_access(self, environ: Environ) -> None:
@@ -79,7 +85,7 @@ class LocalApi:
     def _about(self, environ: Environ) -> dict[str, object]:
         needs_key = self.api_key is not None
         return {
-            "track_url": f"{_address(environ)}/track",
+            "track_url": f"{_address(environ)}{self.track_path}",
             "needs_key": needs_key,
             "example": "/example",
             "is_demo": self.is_demo,

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -58,10 +58,11 @@ class PortTaken(ConfigError):
 class Server:
     """A production HTTP server around an `App`, bound at once; `run` answers until the process is stopped.
 
-    Raises PortTaken, or ConfigError for any other reason not to listen there.
+    `aliases` are further paths, with the path that each of them stands for. Raises PortTaken, or ConfigError for any
+    other reason not to listen there.
     """
 
-    def __init__(self, app: App, host: str, port: int) -> None:
+    def __init__(self, app: App, host: str, port: int, aliases: Mapping[str, str] | None = None) -> None:
         self._sockets = _listen(host, port)
         bound = self._sockets[0].getsockname()[1]
         if host in ("0.0.0.0", "::", "*"):
@@ -69,7 +70,7 @@ class Server:
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{bound}"
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers' broken requests need no warning
-        self._adapter = _Adapter(app)
+        self._adapter = _Adapter(app, aliases or {})
         settings = uvicorn.Config(
             self._adapter,
             http=cast(Any, partial(_Connection, _raise_limits())),
@@ -219,14 +220,16 @@ class _Connection(HttpToolsProtocol):
 class _Adapter:
     """The ASGI side of an `App`: receives a whole request, and lets a thread of its lane answer it."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, aliases: Mapping[str, str]) -> None:
         self._app = app
+        self._aliases = aliases
         self._lanes = {path: ThreadPoolExecutor(THREADS) for path in LANES}
         self._other = ThreadPoolExecutor(THREADS)
         self._waiting_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         environ = _environ(scope)
+        environ["PATH_INFO"] = self._aliases.get(environ["PATH_INFO"], environ["PATH_INFO"])
         body = bytearray()
         try:
             try:

@@ -28,10 +28,21 @@ DELAY_S = 1  # between two tries, and between two polls of a waiter
 WAIT_S = {"published_version_active": 600}
 DEFAULT_WAIT_S = 300
 
+THROTTLED = ("TooManyRequests", "Throttling")
+TRANSIENT = (
+    "ResourceInUseException",  # an event source mapping that is being changed
+    "OperationAbortedException",  # a log group
+    "ConcurrentModification",  # a role
+    "ConcurrentModificationException",
+)
+TRANSIENT_TEXTS = ("concurrent modification", "concurrent update operation", "throttled by ec2")
+NEW_ROLE_TEXTS = ("assume", "execution role", "kms key is invalid for creategrant")
+"""What Lambda calls an invalid parameter while a new role, or its policy, has not reached all of AWS."""
+
 BAD_CREDENTIALS = ("ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch")
 HINTS = {
     **dict.fromkeys(BAD_CREDENTIALS, "check your credentials with `aws sts get-caller-identity`"),
-    **dict.fromkeys(("TooManyRequests", "Throttling"), "wait a minute (AWS is throttling these calls)"),
+    **dict.fromkeys(THROTTLED, "wait a minute (AWS is throttling these calls)"),
     "ExpiredToken": "sign in again",
     "AccessDenied": "give your user the permissions that `gimel permissions` prints",
     "LimitExceeded": "request a higher quota from AWS, or delete something of this kind",
@@ -99,44 +110,62 @@ class Aws:
 
     def perform(self, number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Perform a step and wait until its result is ready. Raises StepFailed."""
-        client = self.client(step.service)
         try:
-            response = self._call_with_retry(getattr(client, step.call), params)
+            response = self._call(step, params)
             if step.waiter:
                 version = {"Qualifier": response["Version"]} if step.waiter == "published_version_active" else {}
                 attempts = WAIT_S.get(step.waiter, DEFAULT_WAIT_S) // DELAY_S
                 pace = {"Delay": DELAY_S, "MaxAttempts": attempts}
-                client.get_waiter(step.waiter).wait(**step.waiter_params, **version, WaiterConfig=pace)
+                waiter = self.client(step.service).get_waiter(step.waiter)
+                self._with_retries(lambda: waiter.wait(**step.waiter_params, **version, WaiterConfig=pace))
         except (ClientError, BotoCoreError, WaiterError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in step.tolerates:
-                return {}
             message = f"step {number} failed: {step.description}: {error}{_reason(error)}"
             hint = f"{_next(error)} rerun; it resumes where it stopped"
             raise StepFailed(message, hint, number, step.description) from error
+        return response
+
+    def _call(self, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make the call of a step. The response is empty if it turns out that the step was done already."""
+        call = getattr(self.client(step.service), step.call)
+        try:
+            response = self._with_retries(lambda: call(**params))
+        except ClientError as error:
+            # botocore calls again when it gets no response, although the first call may have had its effect.
+            repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts")
+            if _code(error) in step.tolerates or (repeated and _already_exists(error) and not step.outputs):
+                return {}
+            raise
         return response if isinstance(response, Mapping) else {}
 
-    def _call_with_retry(self, call: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-        """Call, and retry while a new role has not reached all of AWS, or an earlier change is not complete."""
+    def _with_retries(self, call: Callable[[], Any]) -> Any:
+        """Call, and again while AWS gives a reason that passes. Unlike these, lost connections are left to botocore."""
         for _ in range(RETRY_FOR_S // DELAY_S):
             try:
-                return call(**params)
-            except ClientError as error:
+                return call()
+            except (ClientError, WaiterError) as error:
                 if not _is_transient(error):
                     raise
                 self._sleep(DELAY_S)
-        return call(**params)
+        return call()
 
 
-def _is_transient(error: ClientError) -> bool:
-    code, text = _code(error), error.response["Error"].get("Message", "").lower()
-    if code == "InvalidParameterValueException":
-        return "assume" in text or ("execution role" in text and "permission" in text)
-    if code == "ConflictException":
-        return "concurrent modification" in text
+def _is_transient(error: Exception) -> bool:
+    """Whether this error passes by itself."""
+    code, text = _code(error), _text(error)
     if code == "ResourceConflictException":
-        return "in progress" in text or "pending" in text
-    # An event source mapping that is being changed; and a queue's name, for a minute after its deletion.
-    return code == "ResourceInUseException" or code.endswith("QueueDeletedRecently")
+        return not _already_exists(error)  # else another change of the same function is in progress
+    if code.startswith(THROTTLED):
+        return not _response(error).get("ResponseMetadata", {}).get("MaxAttemptsReached")  # by botocore, in a minute
+    return (
+        code in TRANSIENT
+        or code.endswith("QueueDeletedRecently")  # its name can be used again after a minute
+        or any(part in text for part in TRANSIENT_TEXTS)
+        or (code == "InvalidParameterValueException" and any(part in text for part in NEW_ROLE_TEXTS))
+    )
+
+
+def _already_exists(error: Exception) -> bool:
+    return "already exist" in _text(error)  # Lambda: "Function already exist: gimel-track"
 
 
 @contextmanager
@@ -171,9 +200,21 @@ def _next(error: Exception) -> str:
         return "sign in again with `aws sso login`, then"
     if isinstance(error, OFFLINE):
         return "check your network and the name of the region, then"
+    if _already_exists(error):
+        return "wait for any other deploy to finish, then"
     hint = next((hint for code, hint in HINTS.items() if _code(error).startswith(code)), "")
     return f"{hint}, then" if hint else "fix the cause and"
 
 
 def _code(error: Exception) -> str:
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
+    return str(_response(error).get("Error", {}).get("Code", ""))
+
+
+def _text(error: Exception) -> str:
+    return str(_response(error).get("Error", {}).get("Message", "")).lower()
+
+
+def _response(error: Exception) -> Mapping[str, Any]:
+    """What AWS answered, if it is an error of AWS, or of a waiter that got one."""
+    found = getattr(error, "response", None) or getattr(error, "last_response", None)
+    return found if isinstance(found, Mapping) else {}

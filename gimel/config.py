@@ -20,6 +20,12 @@ from .validation import Section, flag, json_object, list_of, positive, read_file
 ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
 
+PLACEHOLDERS = {
+    "host": ("ENTER YOUR REDIS HOST", "enter the host name of your Redis"),
+    "password": ("...", 'enter its password, or "" if it has none'),
+}
+"""What the template has in the redis section, and what to do about it."""
+
 HOST_WANTED = "a host name or address, such as redis.example.com; put a URL into redis.url"
 
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
@@ -132,10 +138,16 @@ class Config:
 
     @property
     def redis(self) -> RedisSettings:
-        """Where Redis is. Raises ConfigError if it is not configured."""
-        if self.redis_settings is None:
+        """Where Redis is. Raises ConfigError if it is not configured, or still as in the template."""
+        found = self.redis_settings
+        if found is None:
             raise ConfigError("no Redis is configured", "set GIMEL_REDIS_URL, or redis.host in config.json")
-        return self.redis_settings
+        # Only here, because deleting a deployment or rolling it back needs no Redis.
+        left = [key for key, (text, _) in PLACEHOLDERS.items() if getattr(found, key) == text]
+        if left:
+            message = " and ".join(f'redis.{key} is still "{PLACEHOLDERS[key][0]}"' for key in left)
+            raise ConfigError(f"{message} in {self.path}", "; ".join(PLACEHOLDERS[key][1] for key in left))
+        return found
 
     def experiment(self, name: str) -> ExperimentSettings:
         """The settings of this experiment, empty if it has none."""
@@ -352,7 +364,8 @@ def _host(value: object) -> str | None:
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
-        return value if value and not set(value) & set(" /:@?#") else None
+        fits = value and not set(value) & set(" /:@?#")
+        return value if fits or value == PLACEHOLDERS["host"][0] else None
 
 
 def _track_path(value: object) -> str | None:

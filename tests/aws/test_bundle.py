@@ -267,7 +267,7 @@ def test_the_certificate_is_in_the_zip_beside_the_configuration(tmp_path):
     [
         ({"url": "unix:///tmp/redis.sock"}, "cannot reach a Unix socket"),
         ({"unix_socket": "/tmp/redis.sock"}, "cannot reach a Unix socket"),
-        ({"host": "ENTER YOUR REDIS HOST"}, "redis.host: must be"),
+        ({"host": "ENTER YOUR REDIS HOST"}, "enter the host name"),
         ({"host": "r", "tls_ca_file": "nowhere.pem"}, "could not read redis.tls_ca_file"),
     ],
 )

@@ -197,3 +197,14 @@ def test_the_openapi_document_has_the_address_of_the_deployed_api(run, account):
     (server,) = json.loads(run("openapi").stdout)["servers"]
     api = next(iter(account.state()["apis"]))
     assert server["url"] == f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod"
+
+
+def test_an_unedited_configuration_stops_only_what_needs_redis(run, account, tmp_path):
+    run("deploy", "--yes")
+    (tmp_path / "config.json").write_bytes((ROOT / "config.json.template").read_bytes())
+    refused = run("deploy", "--yes")
+    assert (refused.exit_code, 'redis.host is still "ENTER YOUR REDIS HOST"' in refused.output) == (1, True)
+    assert json.loads(run("permissions").stdout)["Version"] == "2012-10-17"
+    assert "no version of an earlier release" in run("rollback", "--yes").stderr
+    assert run("destroy", "--name", "gimel").exit_code == 0
+    assert not any(account.state().values())

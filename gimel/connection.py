@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from . import config, passwords
 from .errors import ConfigError
+from .metrics import FunctionLog
 from .outage_log import OutageLog
 from .overflow import Overflow, SqsQueue
 from .timed_connection import TIMED
@@ -20,6 +21,7 @@ _client: redis.Redis | None = None
 _overflow: Overflow | None = None
 _dead_letters: SqsQueue | None = None
 _outage_log = OutageLog()
+_function_log = FunctionLog()
 
 
 def settings() -> config.Config:
@@ -59,6 +61,11 @@ def outage_log() -> OutageLog:
     return _outage_log
 
 
+def function_log() -> FunctionLog:
+    """What a function on Lambda writes about its requests."""
+    return _function_log
+
+
 def use(
     new_settings: config.Config | None,
     new_client: redis.Redis | None = None,
@@ -68,9 +75,9 @@ def use(
 
     Without settings, they are loaded again on next use.
     """
-    global _settings, _client, _overflow, _dead_letters, _outage_log
+    global _settings, _client, _overflow, _dead_letters, _outage_log, _function_log
     _settings, _client, _overflow = new_settings, new_client, new_overflow
-    _dead_letters, _outage_log = None, OutageLog()
+    _dead_letters, _outage_log, _function_log = None, OutageLog(), FunctionLog()
 
 
 def connect(settings: config.RedisSettings) -> redis.Redis:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 from . import connection
 from .errors import BadRequest, ConfigError, StoreUnavailable, TooLarge
 from .events import HINT, MAX_EVENTS
+from .metrics import INTERNAL_ERROR
 from .packing import pack
 
 log = logging.getLogger("gimel")
@@ -65,14 +66,19 @@ class Entry:
         self.methods = methods
 
     def __call__(self, event: Any, context: object = None) -> Any:
+        answer = self._answer(event, context)
+        connection.function_log().answered()
+        return answer
+
+    def _answer(self, event: Any, context: object) -> Any:
         if isinstance(event, Mapping):
             if isinstance(event.get("Records"), list):
-                return _answer_queue(self.handle, event["Records"])
+                return _answer_queue(self.handle, event["Records"], context)
             if "httpMethod" in event or _has_http_context(event):
-                return self._answer_http(event)
-        return _answer_flat(self.handle, event)
+                return self._answer_http(event, context)
+        return _answer_flat(self.handle, event, context)
 
-    def _answer_http(self, event: Mapping[str, Any]) -> dict[str, object]:
+    def _answer_http(self, event: Mapping[str, Any], context: object) -> dict[str, object]:
         try:
             call = _read_envelope(event)
         except BadRequest as error:
@@ -83,7 +89,7 @@ class Entry:
             allowed = ", ".join(self.methods)
             refusal = {"error": f"method {call.method} is not allowed", "hint": f"use {allowed}"}
             return _respond(call, Answer(refusal, 405, {"Allow": f"{allowed}, OPTIONS"}))
-        return _respond(call, _attempt(self.handle, call))
+        return _respond(call, _attempt(self.handle, call, context))
 
     def _preflight(self) -> dict[str, str]:
         return {
@@ -209,7 +215,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _attempt(handle: Handle, call: _Call) -> Answer:
+def _attempt(handle: Handle, call: _Call, context: object) -> Answer:
     try:
         return handle(_read(call))
     except BadRequest as error:
@@ -217,15 +223,25 @@ def _attempt(handle: Handle, call: _Call) -> Answer:
     except TooLarge as error:
         return _too_large(error)
     except StoreUnavailable as error:
-        connection.outage_log().failed(error)
+        _log_failure(error, context, 503)
         return Answer(
             {"error": "could not store or read counts", "hint": "retry the same request later"},
             503,
             {"Retry-After": str(RETRY_AFTER_S)},
         )
     except Exception as error:
-        log.exception("%s", error)
-        return Answer({"error": "internal error", "hint": "see the log for the cause"}, 500)
+        _log_failure(error, context, 500)
+        return Answer({"error": INTERNAL_ERROR, "hint": "see the log for the cause"}, 500)
+
+
+def _log_failure(error: Exception | None, context: object, status: int | None = None, about: str = "") -> None:
+    """Tell the log that a request failed: a line each on Lambda; elsewhere, a line a minute for a whole outage."""
+    if connection.function_log().is_on_lambda:
+        connection.function_log().failed(error, context, status, about)
+    elif isinstance(error, StoreUnavailable):
+        connection.outage_log().failed(error)
+    else:
+        log.error("%s", ": ".join(filter(None, (about, str(error or "")))), exc_info=error)
 
 
 def _bad_request(error: BadRequest) -> Answer:
@@ -278,21 +294,27 @@ def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _answer_flat(handle: Handle, event: object) -> object:
+def _answer_flat(handle: Handle, event: object, context: object) -> object:
     """Plain in, plain out, as in Gimel 1.x. A bad request or an outage fails the invocation."""
     params = event if isinstance(event, Mapping) else {}
     try:
         answer = handle(Request(params, [event]))
     except StoreUnavailable as error:
-        connection.outage_log().failed(error)
+        _log_failure(error, context)
         # Lambda returns the message to the caller; the cause, which may name addresses, stays in the log.
         raise StoreUnavailable(error.message, error.hint) from None
+    except (BadRequest, TooLarge):
+        raise
+    except Exception as error:
+        if connection.function_log().is_on_lambda:
+            _log_failure(error, context)
+        raise
     if answer.status >= 400:
         raise BadRequest([to_json(answer.value)])
     return answer.value
 
 
-def _answer_queue(handle: Handle, records: list[object]) -> dict[str, object]:
+def _answer_queue(handle: Handle, records: list[object], context: object) -> dict[str, object]:
     """Count a whole SQS batch at once, and report the messages that SQS must deliver again.
 
     A message that can never be counted as a whole goes to the dead letters at once.
@@ -314,18 +336,15 @@ def _answer_queue(handle: Handle, records: list[object]) -> dict[str, object]:
         refused = handle(Request(items=items, is_list=True, from_queue=True)).refused
         for item in sorted(refused):
             problems[origins[item]] += refused[item]
-    except StoreUnavailable as error:
-        connection.outage_log().failed(error)
-        failed.update(origins)
     except Exception as error:
-        log.error("no message of this batch was counted: %s", error, exc_info=error)
+        _log_failure(error, context, about="no message of this batch was counted")
         failed.update(origins)
-    failed |= {position for position, why in problems.items() if not _set_aside(*messages[position], why)}
+    failed |= {position for position, why in problems.items() if not _set_aside(*messages[position], why, context)}
     senders = dict.fromkeys(messages[position][0] for position in sorted(failed))
     return {"batchItemFailures": [{"itemIdentifier": sender} for sender in senders]}
 
 
-def _set_aside(sender: str, body: str, problems: Sequence[str]) -> bool:
+def _set_aside(sender: str, body: str, problems: Sequence[str], context: object) -> bool:
     """Whether this message is now in the dead letters."""
     reason = "; ".join(dict.fromkeys(problems))
     letters = connection.dead_letters()
@@ -333,11 +352,11 @@ def _set_aside(sender: str, body: str, problems: Sequence[str]) -> bool:
         if letters:
             letters.send([body], reason)
     except StoreUnavailable as error:
-        connection.outage_log().failed(error)
+        _log_failure(error, context)
         letters = None
     place = "went to the dead letters" if letters else "stays in its queue"
     told = sender.encode("utf-8", "backslashreplace").decode()  # a made-up one may have no UTF-8
-    log.error("message %s cannot be counted, and %s: %.1000s", told, place, reason)
+    _log_failure(None, context, about=f"message {told} cannot be counted, and {place}: {reason:.1000}")
     return letters is not None
 
 

@@ -34,13 +34,16 @@ MAX_REPORT_BYTES = 16_000_000
 @endpoint("GET", "POST")
 def track(request: Request) -> Answer:
     """Count each event once, no matter how often it is sent."""
-    settings = connection.settings()
-    no_visitor = _no_visitor(request.headers, settings)
-    batch = read_batch(request.items, lambda event: no_visitor or settings.unlisted(event))
-    if batch.accepted:
-        batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
-    if batch.ignored:
-        _count_ignored(batch)
+    # What comes from the queue was told when it was kept there.
+    log = None if request.from_queue else connection.function_log()
+    try:
+        batch = _record(request)
+    except Exception:
+        if log:
+            log.add(failed=len(request.items))
+        raise
+    if log:
+        log.add(accepted=len(batch.accepted), ignored=len(batch.ignored), refused=len(batch.refused))
     return _tracked(batch, request.is_list)
 
 
@@ -98,6 +101,18 @@ def health(request: Request) -> Answer:
     return Answer({"redis": "answers"})
 
 
+def _record(request: Request) -> Batch:
+    """Count a request's events, or keep them. Returns what became of each. Raises StoreUnavailable."""
+    settings = connection.settings()
+    no_visitor = _no_visitor(request.headers, settings)
+    batch = read_batch(request.items, lambda event: no_visitor or settings.unlisted(event))
+    if batch.accepted:
+        batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
+    if batch.ignored:
+        _count_ignored(batch)
+    return batch
+
+
 def _no_visitor(headers: Mapping[str, str], settings: Config) -> str | None:
     """Why a request comes from no visitor of the pages. A queue and flat events have no headers to tell by."""
     reason = None if settings.count_bots else bots.reason_to_ignore(headers)
@@ -111,7 +126,7 @@ def _count(events: list[Event], from_queue: bool) -> list[Event]:
 
     Returns those that are not counted because they go beyond the limits.
     """
-    settings = connection.settings()
+    settings, log, start = connection.settings(), connection.function_log(), time.monotonic()
     try:
         ignored = counters.record(connection.client(), events, settings.precision_of, settings.limits, settings.bounded)
     except StoreUnavailable as error:
@@ -119,8 +134,10 @@ def _count(events: list[Event], from_queue: bool) -> list[Event]:
         if overflow is None or from_queue:
             raise
         overflow.keep(events)
+        log.add(kept=len(events))
         connection.outage_log().kept(error)
         return []
+    log.add_latency(time.monotonic() - start)
     connection.outage_log().counted()
     return ignored
 

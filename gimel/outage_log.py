@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .errors import StoreUnavailable
-from .replies import describe
+from .metrics import reasons
 
 log = logging.getLogger("gimel")
 
@@ -56,7 +56,7 @@ class OutageLog:
             self._end = None
             tally = self._next("outage")
         if tally:
-            log.error("%s (%s)", _reasons(error), tally)
+            log.error("%s (%s)", reasons(error), tally)
 
     def _next(self, line: str) -> str | None:
         """What the next line of this kind has to tell, or None if the last one is less than a minute old."""
@@ -67,14 +67,3 @@ class OutageLog:
         told = ", ".join(f"{number:,} {outcome}" for outcome, number in self._tally.items())
         self._tally.clear()
         return f"requests since the last line: {told or 'none'}"
-
-
-def _reasons(error: BaseException | None) -> str:
-    """The error with its cause, and the errors that it was raised in answer to."""
-    told = []
-    while error:
-        if isinstance(error, StoreUnavailable):
-            cause = f": {describe(error.__cause__)}" if error.__cause__ else ""
-            told.append(f"{describe(error)}{cause}")
-        error = error.__cause__ or error.__context__
-    return "; ".join(told)

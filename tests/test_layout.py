@@ -21,7 +21,7 @@ LAYERS = [
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
     {"config", "outage_log", "overflow"},
-    {"outages"},
+    {"metrics", "outages"},
     {"events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors"},
 ]

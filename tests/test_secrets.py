@@ -89,8 +89,14 @@ FAULTS = [
 ]
 
 
+@pytest.mark.parametrize("on_lambda", [False, True], ids=["", "on Lambda"])
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.__name__ for fault in FAULTS])
-def test_no_failure_of_redis_brings_an_id_or_password_into_a_log_or_an_answer(tmp_path, fault):
+def test_no_failure_of_redis_brings_an_id_or_password_into_a_log_or_an_answer(
+    tmp_path, monkeypatch, capsys, fault, on_lambda
+):
+    if on_lambda:
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "gimel-track")
+        monkeypatch.setenv("GIMEL_METRICS", "shop")
     server = RedisServer(tmp_path, "--requirepass", PASSWORD, "--appendonly", "no").start()
     url = server.url.replace("://", f"://:{PASSWORD}@")
     connection.use(config.Config(redis_settings=config.RedisSettings(url=url)))
@@ -103,9 +109,11 @@ def test_no_failure_of_redis_brings_an_id_or_password_into_a_log_or_an_answer(tm
         if fault is hangs:
             os.kill(server.process.pid, signal.SIGCONT)
         server.stop()
-    assert log.getvalue()
+    told = log.getvalue() + capsys.readouterr().out
+    assert told
+    assert ('"level":"ERROR"' in told) == on_lambda
     assert any("503" in each or "StoreUnavailable" in each for each in answers)
-    assert PLANTED not in log.getvalue()
+    assert PLANTED not in told
     assert PLANTED not in "".join(answers)
 
 

@@ -33,31 +33,35 @@ class PasswordLookupError(redis.AuthenticationError):
 
 
 class AwsCredentialProvider(redis.CredentialProvider):
-    """Looks the password up each time redis-py connects. Raises PasswordLookupError."""
+    """Looks the password up each time redis-py connects, by default in the region of the environment.
 
-    def __init__(self, reference: str, username: str | None = None) -> None:
+    Raises PasswordLookupError.
+    """
+
+    def __init__(self, reference: str, username: str | None = None, region: str | None = None) -> None:
         self.reference = reference
         self.username = username
+        self.region = region
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """The password, or user name and password."""
         try:
             with deadline.apart(LIMIT_S):
-                username, password = deadline.within(LIMIT_S, lambda: _look_up(self.reference))
+                username, password = deadline.within(LIMIT_S, lambda: _look_up(self.reference, self.region))
         except Exception as error:  # botocore's own classes, which are imported only when needed
             raise PasswordLookupError(f"could not read the password from {self.reference}: {error}") from error
         username = self.username or username
         return (username, password) if username else (password,)
 
 
-def _look_up(reference: str) -> tuple[str | None, str]:
+def _look_up(reference: str, region: str | None) -> tuple[str | None, str]:
     # Only here: Lambda's boto3 takes 0.3 s to import.
     import boto3
     from botocore.config import Config
 
     options = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"max_attempts": 1})
     # Lambda sets both variables, but boto3 itself reads only AWS_DEFAULT_REGION, which a laptop may lack.
-    region = os.environ.get("AWS_REGION")
+    region = region or os.environ.get("AWS_REGION")
     if reference.startswith(SSM):
         ssm = boto3.client("ssm", region, config=options)
         answer = ssm.get_parameter(Name=reference[len(SSM) :], WithDecryption=True)

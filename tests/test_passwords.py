@@ -55,7 +55,7 @@ def test_a_url_may_leave_its_password_to_a_reference(guarded):
 
 
 def test_looking_it_up_has_a_time_limit_of_its_own(guarded, monkeypatch):
-    monkeypatch.setattr(passwords, "_look_up", lambda reference: (time.sleep(0.6), (None, "open sesame"))[1])
+    monkeypatch.setattr(passwords, "_look_up", lambda *given: (time.sleep(0.6), (None, "open sesame"))[1])
     found = replace(settings(guarded, "ssm:/p"), timeout_s=0.3)
     counters.check_writable(connection.connect(found))
     monkeypatch.setattr(passwords, "LIMIT_S", 0.1)

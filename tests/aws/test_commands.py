@@ -14,6 +14,8 @@ import sys
 import pytest
 
 from gimel.ops.aws import client as aws_module
+from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.errors import WrongAccount
 from gimel.ops.aws.findings import Finding, Level
 from tests.parts import ROOT
 
@@ -208,3 +210,58 @@ def test_an_unedited_configuration_stops_only_what_needs_redis(run, account, tmp
     assert "no version of an earlier release" in run("rollback", "--yes").stderr
     assert run("destroy", "--name", "gimel").exit_code == 0
     assert not any(account.state().values())
+
+
+NEED_AWS = [
+    *("deploy --yes", "deploy --dry-run", "rollback --yes", "destroy --name gimel", "preflight", "permissions"),
+    *("api-key", "snippet", "openapi", "queue", "queue redrive --yes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("aws", "said"),
+    [
+        (
+            {"account": "210987654321"},
+            (f"your credentials are for AWS account {ID}, but aws.account in", "is 210987654321", "with AWS_PROFILE"),
+        ),
+        (
+            {"region": "us-east-1"},
+            ("your AWS region is eu-west-1, but aws.region in", "is us-east-1", "set AWS_REGION=us-east-1, or"),
+        ),
+    ],
+)
+def test_no_command_does_anything_in_another_account_or_region(run, gimel_at, account, aws, said):
+    gimel_at(**aws)
+    for command in NEED_AWS:
+        done = run(*command.split())
+        assert done.exit_code == 1, command
+        assert all(part in done.output for part in said), (command, done.output)
+    assert {service for service, *_ in account.calls} == {"sts"}
+
+
+def test_the_configured_account_and_region_are_accepted(run, gimel_at):
+    gimel_at(account=ID, region="eu-west-1")
+    assert run("deploy", "--yes").exit_code == 0
+
+
+def test_the_configured_region_is_used_where_none_is_set(account, monkeypatch, tmp_path):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    (tmp_path / "config.json").write_text('{"redis": {"host": "r"}, "aws": {"region": "us-west-2"}}')
+    assert Deployment.load(tmp_path / "config.json").account.region == "us-west-2"
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with pytest.raises(WrongAccount, match="your AWS region is eu-west-1"):
+        Deployment.load(tmp_path / "config.json").names  # noqa: B018
+
+
+def test_the_plan_names_the_redis_and_never_its_password(run, gimel_at, monkeypatch):
+    redis = {"host": "redis.example.com", "db": 2, "tls": True, "username": "me", "password": "open sesame"}
+    gimel_at({"redis": redis})
+    done = run("deploy", "--dry-run")
+    title = f"gimel in eu-west-1 (account {ID}), which counts in rediss://me@redis.example.com:6379/2; "
+    assert title in done.stdout
+    monkeypatch.setenv("GIMEL_REDIS_URL", "redis://:open%20sesame@other:7000")
+    done = run("deploy", "--dry-run")
+    assert "which counts in redis://other:7000/0; " in done.stdout
+    assert "GIMEL_REDIS_URL in your shell overrides config.json: redis://other:7000/0 instead of " in done.stderr
+    assert "sesame" not in done.output

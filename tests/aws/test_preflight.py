@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 from datetime import date
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -10,7 +14,9 @@ import redis
 
 from gimel import config
 from gimel.ops.aws import preflight
-from gimel.ops.aws.findings import Level
+from gimel.ops.aws.client import Aws
+from gimel.ops.aws.deployment import Deployment
+from gimel.ops.aws.findings import Finding, Level
 from tests.parts import RedisServer, free_port, wait_for
 
 
@@ -25,7 +31,8 @@ def look(tmp_path):
         try:
             patient = {"timeout_s": 20, "connect_timeout_s": 20}  # for a busy machine
             redis_settings = config.RedisSettings(host="127.0.0.1", port=server.port, **patient, **settings)
-            return by_level(preflight.check_redis(config.Config(redis_settings=redis_settings), in_vpc))
+            loaded = config.Config(redis_settings=redis_settings)
+            return by_level(preflight.check_redis(loaded, in_vpc, is_local=True))
         finally:
             server.stop()
 
@@ -41,8 +48,7 @@ def by_level(findings) -> dict[Level, list[str]]:
 
 def test_a_redis_that_persists_its_data_has_no_errors(look):
     found = look()
-    assert (found[Level.ERROR], found[Level.UNKNOWN]) == ([], [])
-    assert found[Level.WARNING] == ["127.0.0.1 is a loopback address on Lambda"]
+    assert (found[Level.ERROR], found[Level.UNKNOWN], found[Level.WARNING]) == ([], [], [])
     assert "Redis writes an append-only file" in found[Level.GOOD]
 
 
@@ -78,10 +84,10 @@ def test_a_redis_that_cannot_save_snapshots_rejects_writes(tmp_path):
         client.bgsave()
         wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure")
         settings = config.RedisSettings(host="127.0.0.1", port=server.port)
-        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
+        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False, is_local=True))
         assert any("rejects writes" in what for what in found[Level.WARNING])
         client.config_set("stop-writes-on-bgsave-error", "no")
-        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
+        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False, is_local=True))
         assert not any("rejects writes" in what for what in found[Level.WARNING])
         client.close()
     finally:
@@ -104,25 +110,17 @@ def test_a_user_who_may_not_call_info_is_unknown_and_no_error(look):
     assert "could not check the settings of Redis" in found[Level.UNKNOWN][0]
 
 
-def test_a_loopback_address_in_a_url_is_a_warning(look, tmp_path):
-    server = RedisServer(tmp_path).start()
-    try:
-        settings = config.RedisSettings(url=f"redis://localhost:{server.port}/0")
-        found = by_level(preflight.check_redis(config.Config(redis_settings=settings), False))
-        assert "localhost is a loopback address on Lambda" in found[Level.WARNING]
-    finally:
-        server.stop()
-
-
 REFERENCES = pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gimel"])
 
 
 @REFERENCES
-def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(account, monkeypatch, password):
+@pytest.mark.parametrize("region", [None, "eu-west-1"])
+def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(account, monkeypatch, password, region):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    if not region:
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
     settings = config.Config(redis_settings=config.RedisSettings(host="redis.internal", password=password))
-    (finding,) = preflight.check_redis(settings, True)
+    (finding,) = preflight.check_redis(settings, True, region)
     assert (finding.level, "create it in this account and region" in finding.hint) == (Level.ERROR, True), finding
 
 
@@ -154,13 +152,149 @@ def test_a_wrong_password_is_an_error(look):
     assert "rejected the credentials" in what
 
 
+@pytest.fixture
+def resolve(monkeypatch):
+    """Names resolve to these addresses, and others do not."""
+
+    def resolve(**known: str) -> None:
+        def look_up(host: str, *ignored: object, **more: object) -> list[object]:
+            if host.replace(".", "_") not in known:
+                raise socket.gaierror(-2, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known[host.replace(".", "_")], 0))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return resolve
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Nothing can be connected to: whoever tries fails the test."""
+
+    def refuse(*ignored: object) -> None:
+        raise AssertionError("connected")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def at(in_vpc: bool = False, is_local: bool = False, **settings: object) -> list[Finding]:
+    loaded = config.Config(redis_settings=config.RedisSettings(**{"connect_timeout_s": 20, **settings}))
+    return list(preflight.check_redis(loaded, in_vpc, is_local=is_local))
+
+
 @pytest.mark.parametrize(("in_vpc", "level"), [(True, Level.UNKNOWN), (False, Level.WARNING)])
-def test_a_redis_that_cannot_be_reached_may_be_private(in_vpc, level):
-    settings = config.RedisSettings(host="127.0.0.1", port=free_port())
-    (finding,) = preflight.check_redis(config.Config(redis_settings=settings), in_vpc)
-    assert finding.level is level
-    assert "could not reach Redis from here" in finding.message
-    assert "private" in finding.hint
+def test_a_redis_that_cannot_be_reached_may_be_private(in_vpc, level, resolve, monkeypatch):
+    def refuse(*ignored: object) -> None:
+        raise ConnectionRefusedError("refused")
+
+    resolve(redis_example_com="198.51.100.1")
+    monkeypatch.setattr(preflight.ipaddress.IPv4Address, "is_private", False)  # an address for documentation
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    (finding,) = at(in_vpc, host="redis.example.com")
+    assert (finding.level, "private" in finding.hint) == (level, True)
+    assert "could not reach redis://redis.example.com:6379/0 from here" in finding.message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"host": "localhost"},
+        {"host": "127.0.0.1"},
+        {"host": "::1"},
+        {"host": "127.1"},
+        {"host": "0.0.0.0"},
+        {"url": "rediss://me:word@localhost:7000/2"},
+        {"url": "redis://"},
+    ],
+)
+def test_a_redis_on_this_machine_is_an_error(place, unreachable):
+    (finding,) = at(**place)
+    assert (finding.level, "is this machine" in finding.message) == (Level.ERROR, True), finding
+    assert finding.hint == f"enter a host that functions can reach in redis.{next(iter(place))}"
+    assert "word" not in finding.message
+
+
+def test_a_name_for_this_machine_is_an_error_but_not_in_a_vpc_where_it_may_mean_another(resolve, monkeypatch):
+    resolve(laptop="127.0.1.1")
+    (finding,) = at(host="laptop")
+    assert finding.level is Level.ERROR
+    assert [finding.level for finding in at(True, host="laptop")] == [Level.UNKNOWN]
+    resolve(localhost="127.0.0.1")
+    assert [finding.level for finding in at(True, host="localhost")] == [Level.ERROR]
+
+
+def test_a_name_that_does_not_resolve_is_an_error_but_unknown_in_a_vpc(resolve):
+    resolve()
+    (finding,) = at(host="redis.internal")
+    assert (finding.level, "redis.internal cannot be resolved" in finding.message) == (Level.ERROR, True)
+    assert finding.hint == "correct redis.host; if only its VPC knows that name, set aws.vpc"
+    assert [finding.level for finding in at(True, host="redis.internal")] == [Level.UNKNOWN]
+    assert [finding.level for finding in at(host="redis..internal")] == [Level.ERROR]
+
+
+def test_a_private_address_without_a_vpc_is_a_warning(resolve, monkeypatch):
+    resolve(redis_internal="10.0.0.5")
+    monkeypatch.setattr(socket.socket, "connect", lambda *ignored: (_ for _ in ()).throw(OSError("no route")))
+    first, second = at(host="redis.internal")
+    assert (first.level, second.level) == (Level.WARNING, Level.WARNING)
+    assert "10.0.0.5, which functions reach only in its VPC" in first.message
+
+
+def test_a_unix_socket_is_an_error(unreachable):
+    for place in ({"unix_socket": "/tmp/redis.sock"}, {"url": "unix:///tmp/redis.sock"}):
+        assert [finding.message for finding in at(**place)] == ["Lambda cannot reach a Unix socket"]
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:4566", "http://localhost:4566"])
+def test_an_emulator_on_this_machine_may_use_a_redis_here(gimel_at, monkeypatch, endpoint):
+    found = gimel_at({"redis": {"host": "127.0.0.1"}})
+    asked: list[object] = []
+    monkeypatch.setattr(preflight, "check_redis", lambda *given: asked.append(given[1:]) or iter(()))
+    list(preflight.check(found))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    local = Aws()
+    local.account = found.aws.account
+    list(preflight.check(Deployment(found.config, found.settings, found.content, local)))
+    assert asked == [(False, "eu-west-1", False), (False, "eu-west-1", True)]
+
+
+class TestTheRedisThatIsMeant:
+    def source(self, tmp_path, monkeypatch, redis=None, **environ: str) -> list[tuple[Level, str]]:
+        content = {"redis": redis} if redis else {}
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        loaded = config.load(tmp_path / "config.json", os.environ)
+        found = [(each.level, each.message) for each in preflight.check_source(loaded, content)]
+        assert "sesame" not in str(found)
+        return [(level, text.replace(str(loaded.path), "FILE")) for level, text in found]
+
+    IN_FILE: ClassVar = {"host": "Redis.example.com", "username": "me", "password": "open sesame", "tls": True, "db": 2}
+
+    def test_is_named_without_the_password(self, tmp_path, monkeypatch):
+        named = [(Level.GOOD, "Redis is rediss://me@redis.example.com:6379/2")]
+        assert self.source(tmp_path, monkeypatch, self.IN_FILE) == named
+
+    def test_is_named_with_the_one_that_the_shell_overrides(self, tmp_path, monkeypatch):
+        found = self.source(tmp_path, monkeypatch, self.IN_FILE, GIMEL_REDIS_URL="redis://:other-sesame@old:7000")
+        text = "GIMEL_REDIS_URL in your shell overrides FILE: redis://old:7000/0 instead of "
+        assert found == [(Level.WARNING, f"{text}rediss://me@redis.example.com:6379/2")]
+
+    @pytest.mark.parametrize("redis", [None, {"host": "ENTER YOUR REDIS HOST"}])
+    def test_may_come_from_the_shell_alone(self, tmp_path, monkeypatch, redis):
+        found = self.source(tmp_path, monkeypatch, redis, GIMEL_REDIS_URL="redis://old")
+        assert found == [(Level.GOOD, "Redis is redis://old:6379/0, from GIMEL_REDIS_URL in your shell")]
+
+    def test_may_have_another_password_in_the_shell(self, tmp_path, monkeypatch):
+        found = self.source(tmp_path, monkeypatch, self.IN_FILE, GIMEL_REDIS_PASSWORD="other sesame")
+        text = "GIMEL_REDIS_PASSWORD in your shell overrides redis.password in FILE"
+        assert found[1:] == [(Level.WARNING, text)]
+        assert len(self.source(tmp_path, monkeypatch, self.IN_FILE, GIMEL_REDIS_PASSWORD="open sesame")) == 1
+
+    def test_takes_its_password_from_the_url_alone(self, tmp_path, monkeypatch):
+        environ = {"GIMEL_REDIS_URL": "redis://old", "GIMEL_REDIS_PASSWORD": "open sesame"}
+        found = self.source(tmp_path, monkeypatch, **environ)
+        assert found[1:] == [(Level.WARNING, "GIMEL_REDIS_URL replaces GIMEL_REDIS_PASSWORD, which is ignored")]
 
 
 def test_no_redis_configured_is_an_error():
@@ -169,18 +303,15 @@ def test_no_redis_configured_is_an_error():
 
 
 def test_missing_credentials_and_region_are_errors_with_hints(gimel_at, monkeypatch, account):
-    from gimel.ops.aws.client import Aws
-    from gimel.ops.aws.deployment import Deployment
-
     found = gimel_at()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     bare = Deployment(found.config, found.settings, found.content, Aws())
-    (finding,) = preflight.check_account(bare)
+    finding = next(preflight.check(bare))
     assert (finding.level, finding.hint) == (Level.ERROR, "run `aws configure` or set AWS_PROFILE, then retry")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    (finding,) = preflight.check_account(Deployment(found.config, found.settings, found.content, Aws()))
+    finding = next(preflight.check(Deployment(found.config, found.settings, found.content, Aws())))
     assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
 
 

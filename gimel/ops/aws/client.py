@@ -16,6 +16,8 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from gimel.ops.addresses import is_loopback
+
 from .errors import AwsError, CredentialsError, RegionError, StepFailed
 from .names import STAGE, Account
 from .plan.steps import Step
@@ -52,6 +54,7 @@ HINTS = {
 
 NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)
 SIGNED_OUT = (exceptions.SSOError, exceptions.TokenRetrievalError)
+PROXY = (exceptions.ProxyConnectionError, exceptions.SSLError)
 OFFLINE = (
     *(exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError),
     *(exceptions.ReadTimeoutError, exceptions.ConnectionClosedError),
@@ -61,8 +64,15 @@ OFFLINE = (
 class Aws:
     """The clients of one session, created when first used."""
 
-    def __init__(self, session: boto3.Session | None = None, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        session: boto3.Session | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        region: str | None = None,
+    ) -> None:
+        """`region` is used where neither the environment nor the profile names one."""
         self._session = session
+        self._region = region
         self._clients: dict[str, Any] = {}
         self._sleep = sleep
 
@@ -71,7 +81,8 @@ class Aws:
         """The session. Raises CredentialsError if the profile does not exist."""
         try:
             # Like other SDKs. boto3 itself reads only AWS_DEFAULT_REGION.
-            return self._session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+            found = self._session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+            return found if found.region_name else boto3.Session(region_name=self._region)
         except exceptions.ProfileNotFound as error:
             hint = "set AWS_PROFILE to one that `aws configure list-profiles` shows"
             raise CredentialsError(str(error), hint) from None
@@ -93,6 +104,11 @@ class Aws:
             identity = self.client("sts").get_caller_identity()
         sqs_url = self.client("sqs").meta.endpoint_url
         return Account(identity["Account"], client.meta.region_name, client.meta.partition, sqs_url)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether AWS is an emulator on this machine, whose functions run here too. Raises like `account`."""
+        return is_loopback(urlsplit(self.client("lambda").meta.endpoint_url).hostname or "")
 
     def api_url(self, api: str) -> str:
         """The URL of the API's stage, on AWS or on an emulator that the session uses."""
@@ -198,6 +214,8 @@ def _next(error: Exception) -> str:
         return "run `aws configure` or set AWS_PROFILE, then"
     if isinstance(error, SIGNED_OUT):
         return "sign in again with `aws sso login`, then"
+    if isinstance(error, PROXY):
+        return "check HTTPS_PROXY, and AWS_CA_BUNDLE if a proxy inspects TLS, then"
     if isinstance(error, OFFLINE):
         return "check your network and the name of the region, then"
     if _already_exists(error):

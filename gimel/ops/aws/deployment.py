@@ -14,9 +14,9 @@ from gimel.config import Config
 from . import dead_letters, policies, settings
 from .client import Aws, aws_errors
 from .desired import Desired, build
-from .errors import NotDeployed
+from .errors import NotDeployed, WrongAccount
 from .existing import Existing, Queue
-from .names import Names
+from .names import Account, Names
 from .observe import observe, queues
 from .plan import api_key, deploy, gateway, http_api, undo
 from .plan.steps import Plan
@@ -45,17 +45,33 @@ class Deployment:
     @classmethod
     def load(cls, path: Path | None = None, aws: Aws | None = None) -> Deployment:
         """Read the configuration. Raises ConfigError."""
-        return cls(*settings.load(path), aws or Aws())
+        checked, own, content = settings.load(path)
+        return cls(checked, own, content, aws or Aws(region=own.region))
+
+    @cached_property
+    def account(self) -> Account:
+        """The account and region of the credentials. Everything else asks here first.
+
+        Raises WrongAccount if the configuration names others, CredentialsError, RegionError and AwsError.
+        """
+        found, wanted, where = self.aws.account, self.settings, self.config.path
+        if wanted.account not in (None, found.id):
+            message = f"your credentials are for AWS account {found.id}, but aws.account in {where} is {wanted.account}"
+            raise WrongAccount(message, "choose other credentials with AWS_PROFILE, or correct aws.account")
+        if wanted.region not in (None, found.region):
+            message = f"your AWS region is {found.region}, but aws.region in {where} is {wanted.region}"
+            raise WrongAccount(message, f"set AWS_REGION={wanted.region}, or correct aws.region")
+        return found
 
     @cached_property
     def desired(self) -> Desired:
         """The desired state. Raises GimelError."""
-        return build(self.config, self.settings, self.content, self.aws.account)
+        return build(self.config, self.settings, self.content, self.account)
 
     @property
     def names(self) -> Names:
         """The names of everything in the deployment."""
-        return Names(self.settings.name, self.aws.account)
+        return Names(self.settings.name, self.account)
 
     @property
     def functions(self) -> set[str]:
@@ -89,7 +105,7 @@ class Deployment:
         """Where it is reached. Raises NotDeployed."""
         found = self.observe()
         if not found.api or not found.key:
-            raise NotDeployed(f"{self.names.base} is not deployed in {self.aws.account.region}", "run `gimel deploy`")
+            raise NotDeployed(f"{self.names.base} is not deployed in {self.account.region}", "run `gimel deploy`")
         return self.live(deploy.values(found))
 
     def live(self, values: Mapping[str, str]) -> Live:

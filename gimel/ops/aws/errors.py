@@ -13,6 +13,10 @@ class RegionError(GimelError):
     """No AWS region is set."""
 
 
+class WrongAccount(GimelError):
+    """The credentials are for another account or region than `aws.account` and `aws.region` name."""
+
+
 class AwsError(GimelError):
     """AWS could not be reached, or refused a call that changes nothing."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +20,7 @@ from gimel.ops.addresses import is_loopback
 from . import bundle, policies
 from .deployment import Deployment
 from .findings import Finding, Level
+from .redis_address import address
 from .settings import DEFAULT_RUNTIME, DEPRECATED_FROM
 
 OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
@@ -28,20 +32,26 @@ NOT_FOUND = ("ParameterNotFound", "ResourceNotFoundException")
 
 def check(deployment: Deployment) -> Iterator[Finding]:
     """All checks that are possible from here, the most important first."""
-    yield from check_account(deployment)
+    in_vpc, settings = bool(deployment.settings.subnet_ids), deployment.config.redis_settings
+    region, is_local = None, False
+    try:
+        region, is_local = deployment.account.region, deployment.aws.is_local
+    except GimelError as error:
+        yield Finding(Level.ERROR, error.message, error.hint)
+    else:
+        yield from check_account(deployment)
+        if deployment.settings.durable and in_vpc:
+            yield from check_endpoint(deployment)
     yield from check_runtime(deployment.settings.runtime)
-    if deployment.settings.durable and deployment.settings.subnet_ids:
-        yield from check_endpoint(deployment)
-    yield from check_redis(deployment.config, bool(deployment.settings.subnet_ids))
+    yield from check_source(deployment.config, deployment.content)
+    # A password in AWS may be another one in another account.
+    if region or not settings or not passwords.is_reference(settings.password):
+        yield from check_redis(deployment.config, in_vpc, region, is_local)
 
 
 def check_account(deployment: Deployment) -> Iterator[Finding]:
-    """Credentials and region, then permissions as far as IAM can tell."""
-    try:
-        account = deployment.aws.account
-    except GimelError as error:
-        yield Finding(Level.ERROR, error.message, error.hint)
-        return
+    """The account and region, and permissions there as far as IAM can tell. Raises GimelError without an account."""
+    account = deployment.account
     yield Finding(Level.GOOD, f"credentials are valid: account {account.id}, region {account.region}")
     try:
         arn = deployment.aws.client("sts").get_caller_identity()["Arn"]
@@ -74,17 +84,15 @@ def check_runtime(runtime: str) -> Iterator[Finding]:
 
 
 def check_endpoint(deployment: Deployment) -> Iterator[Finding]:
-    """Whether functions in a VPC can reach SQS there."""
+    """Whether functions in a VPC can reach SQS there. Raises GimelError without an account."""
+    region, ec2 = deployment.account.region, deployment.aws.client("ec2")
     try:
-        region, ec2 = deployment.aws.account.region, deployment.aws.client("ec2")
         (vpc, *_) = {
             found["VpcId"] for found in ec2.describe_subnets(SubnetIds=deployment.settings.subnet_ids)["Subnets"]
         }
         in_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
         pages = ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=in_vpc)
         found = [each for page in pages for each in page["VpcEndpoints"] if each["ServiceName"].endswith(".sqs")]
-    except GimelError:
-        return  # check_account has said so
     except (ClientError, BotoCoreError, NotImplementedError):
         message = "could not check whether the VPC has an interface endpoint for SQS, which aws.durable needs"
         yield Finding(Level.UNKNOWN, message, f"make sure that it has one, with private DNS; it is {ENDPOINT_COST}")
@@ -100,20 +108,55 @@ def check_endpoint(deployment: Deployment) -> Iterator[Finding]:
         yield Finding(Level.GOOD, f"{vpc} has an interface endpoint for SQS")
 
 
-def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
-    """Whether Redis responds, and whether it keeps its data."""
+def check_source(loaded: config.Config, content: Mapping[str, Any]) -> Iterator[Finding]:
+    """Which Redis is meant, and whether the shell's variables or config.json say so."""
     try:
-        client = connection.connect(loaded.redis)
+        used = address(loaded.redis)
+    except ConfigError:
+        return  # check_redis says so
+    try:
+        in_file = config.check(config.ConfigFile(loaded.path, {"redis": content.get("redis")}), {}).redis
+    except ConfigError:
+        in_file = None  # missing, or not filled in
+    has_url, password = bool(os.environ.get("GIMEL_REDIS_URL")), os.environ.get("GIMEL_REDIS_PASSWORD")
+    if has_url and in_file:
+        message = f"GIMEL_REDIS_URL in your shell overrides {loaded.path}: {used} instead of {address(in_file)}"
+        yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_URL to use that of the file")
+    else:
+        yield Finding(Level.GOOD, f"Redis is {used}" + (", from GIMEL_REDIS_URL in your shell" if has_url else ""))
+    if password and has_url:
+        hint = "put the password into GIMEL_REDIS_URL"
+        yield Finding(Level.WARNING, "GIMEL_REDIS_URL replaces GIMEL_REDIS_PASSWORD, which is ignored", hint)
+    elif password and in_file and in_file.password not in (None, password):
+        message = f"GIMEL_REDIS_PASSWORD in your shell overrides redis.password in {loaded.path}"
+        yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_PASSWORD to use that of the file")
+
+
+def check_redis(
+    loaded: config.Config, in_vpc: bool, region: str | None = None, is_local: bool = False
+) -> Iterator[Finding]:
+    """Whether Redis responds, and whether it keeps its data. `region` is that of a password in AWS; `is_local` says
+    that functions run on this machine."""
+    try:
+        settings = loaded.redis
+        client = connection.connect(settings)
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
-    if passwords.is_reference(loaded.redis.password):
+    if not is_local:
+        wrong = list(_host(settings, in_vpc))
+        yield from wrong
+        if any(finding.level is Level.ERROR for finding in wrong):
+            return
+    if passwords.is_reference(settings.password):
         # redis-py looks it up only when it has reached Redis, and a private Redis cannot be reached from here.
+        provider = passwords.AwsCredentialProvider(str(settings.password), settings.username, region)
         try:
-            passwords.AwsCredentialProvider(str(loaded.redis.password)).get_credentials()
+            provider.get_credentials()
         except passwords.PasswordLookupError as error:
             yield _password_lookup(error)
             return
+        client.connection_pool.connection_kwargs["credential_provider"] = provider
     try:
         info: dict[str, Any] = dict(client.info())
     except redis.AuthenticationError as error:
@@ -127,11 +170,41 @@ def check_redis(loaded: config.Config, in_vpc: bool) -> Iterator[Finding]:
         hint = "this is expected of a private Redis, which can be reached only from its VPC"
         if not in_vpc:
             hint = "check its host, port and TLS settings; if it is private, set aws.vpc"
-        yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, f"could not reach Redis from here: {error}", hint)
+        message = f"could not reach {address(settings)} from here: {error}"
+        yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, message, hint)
         return
     finally:
         client.close()
-    yield from _risks(client, info, loaded.redis)
+    yield from _risks(client, info, settings)
+
+
+def _host(settings: config.RedisSettings, in_vpc: bool) -> Iterator[Finding]:
+    """Whether functions can reach this host at all."""
+    key = "redis.url" if settings.url else "redis.host"
+    key = "GIMEL_REDIS_URL" if os.environ.get("GIMEL_REDIS_URL") else key
+    place = urlsplit(address(settings))
+    host = place.hostname or ""
+    if place.scheme == "unix":
+        yield Finding(Level.ERROR, "Lambda cannot reach a Unix socket", f"enter a host in {key}")
+        return
+    try:
+        found = [item[4][0] for item in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError) as error:
+        if not in_vpc:
+            hint = f"correct {key}; if only its VPC knows that name, set aws.vpc"
+            yield Finding(Level.ERROR, f"the host name {host} cannot be resolved: {error}", hint)
+        return
+    addresses = [ipaddress.ip_address(str(one).partition("%")[0]) for one in found]
+    if in_vpc and not is_loopback(host):
+        return  # in its VPC, the name may mean something else
+    if any(one.is_loopback or one.is_unspecified for one in addresses):
+        message = (
+            f"functions cannot reach {address(settings)}: {host} is this machine, and on Lambda, the function itself"
+        )
+        yield Finding(Level.ERROR, message, f"enter a host that functions can reach in {key}")
+    elif any(one.is_private for one in addresses):
+        message = f"{host} has a private address, {found[0]}, which functions reach only in its VPC"
+        yield Finding(Level.WARNING, message, "set aws.vpc")
 
 
 def _password_lookup(error: passwords.PasswordLookupError) -> Finding:
@@ -168,10 +241,6 @@ def _risks(client: Any, info: dict[str, Any], settings: config.RedisSettings) ->
     if int(info.get("cluster_enabled", 0)):
         hint = "use a single node, or a proxy"
         yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not support", hint)
-    host = urlsplit(settings.url).hostname or "localhost" if settings.url else settings.host
-    if is_loopback(host):
-        hint = "use a host that the functions can reach"
-        yield Finding(Level.WARNING, f"{host} is a loopback address on Lambda", hint)
 
 
 def _version(text: str, settings: config.RedisSettings) -> Finding:

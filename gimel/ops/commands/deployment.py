@@ -20,6 +20,7 @@ from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
 from gimel.ops.aws.findings import Level
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan, Step
+from gimel.ops.aws.redis_address import address
 from gimel.ops.snippet import snippet
 
 from .console import config_option, err, out
@@ -45,9 +46,10 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
         raise PreflightFailed("preflight failed, so nothing was changed", "fix the errors above and retry")
     with err.status("Reading the current deployment …"):
         plan = deployment.plan()
-    account, bundle = deployment.aws.account, deployment.desired.bundle
+    account, bundle = deployment.account, deployment.desired.bundle
     size = f"{len(bundle.data) / 1e6:.2f} MB, {'compiled for' if bundle.compiled else 'sources for'}"
-    title = f"{deployment.names.base} in {account.region} (account {account.id}); {size} {deployment.settings.runtime}"
+    title = f"{deployment.names.base} in {account.region} (account {account.id}), which counts in "
+    title += f"{address(deployment.config.redis)}; {size} {deployment.settings.runtime}"
     if not _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes)) or form == "json":
         return
     live = deployment.require_live()
@@ -77,7 +79,7 @@ def rollback(config_file: Path | None, release: str | None, dry_run: bool, form:
     """Roll all functions back to the previous release."""
     deployment = Deployment.load(config_file)
     plan = deployment.plan_rollback(release)
-    title = f"roll back {deployment.names.base} in {deployment.aws.account.region}"
+    title = f"roll back {deployment.names.base} in {deployment.account.region}"
     _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
 
 
@@ -89,7 +91,7 @@ def rollback(config_file: Path | None, release: str | None, dry_run: bool, form:
 def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str) -> None:
     """Delete everything that deploy created on AWS. Redis keeps its data."""
     deployment = Deployment.load(config_file)
-    plan, base, region = deployment.plan_removal(), deployment.names.base, deployment.aws.account.region
+    plan, base, region = deployment.plan_removal(), deployment.names.base, deployment.account.region
     title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} to delete in {region}"
     own = deployment.settings.name
     applied = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm_name(own, name))

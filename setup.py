@@ -43,7 +43,7 @@ setup(
             "grimp>=3.4",
             "hypothesis>=6.100",
             "jsonschema>=4.18",
-            "moto[apigateway,apigatewayv2,awslambda,ec2,sqs]>=5.1",
+            "moto[apigateway,apigatewayv2,awslambda,cloudwatch,ec2,sns,sqs]>=5.1",
             "mypy>=1.13",
             "openapi-spec-validator>=0.7",
             "playwright>=1.48",

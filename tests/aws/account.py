@@ -59,6 +59,8 @@ class Account:
             "groups": {item["logGroupName"]: item.get("retentionInDays") for item in self._groups()},
             "queues": {url.rpartition("/")[2]: self._queue(url) for url in self._queue_urls()},
             "mappings": self._mappings(),
+            "topics": {item["TopicArn"]: self._topic(item["TopicArn"]) for item in self._topics()},
+            "alarms": {item["AlarmName"]: self._alarm(item) for item in self._alarms()},
         }
 
     def _functions(self) -> list[dict[str, Any]]:
@@ -72,6 +74,25 @@ class Account:
 
     def _queue_urls(self) -> list[str]:
         return self.client("sqs").list_queues().get("QueueUrls", [])
+
+    def _topics(self) -> list[dict[str, Any]]:
+        return self.client("sns").list_topics()["Topics"]
+
+    def _topic(self, arn: str) -> dict[str, Any]:
+        client = self.client("sns")
+        found = client.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+        return {
+            "subscriptions": sorted((item["Protocol"], item["Endpoint"]) for item in found),
+            "tags": _by_key(client.list_tags_for_resource(ResourceArn=arn)["Tags"]),
+        }
+
+    def _alarms(self) -> list[dict[str, Any]]:
+        return self.client("cloudwatch").describe_alarms()["MetricAlarms"]
+
+    def _alarm(self, item: dict[str, Any]) -> dict[str, Any]:
+        tags = self.client("cloudwatch").list_tags_for_resource(ResourceARN=item["AlarmArn"])["Tags"]
+        kept = {key: value for key, value in item.items() if "Timestamp" not in key and not key.startswith("State")}
+        return {**kept, "tags": _by_key(tags)}
 
     def _queue(self, url: str) -> dict[str, Any]:
         client = self.client("sqs")
@@ -177,6 +198,10 @@ class Account:
             return str(client.get_role(RoleName=name)["Role"]["Arn"])
         except client.exceptions.NoSuchEntityException:
             return str(client.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"])
+
+
+def _by_key(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _session(region: str | None) -> boto3.Session:

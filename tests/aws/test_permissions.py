@@ -17,7 +17,7 @@ from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
 from tests.parts import ROOT
 
-from . import gimel15, test_drift, test_http_api
+from . import gimel15, test_alarms, test_drift, test_http_api
 from .account import ID, Account, apply
 from .test_settings import entry
 
@@ -50,6 +50,12 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
         drift(account)
     apply(gimel_at())
     apply(gimel_at(memory_mb=512, tags={"team": "web"}))
+    watched = {"memory_mb": 512, "tags": {"team": "web"}}
+    apply(gimel_at(**watched, alarms=test_alarms.OPS))
+    test_alarms.untagged_alarm_of_tags(account)
+    test_alarms.untagged_topic_of_tags(account)
+    apply(gimel_at(**watched, alarms={"email": "web@example.com"}))
+    apply(gimel_at(**watched))
     apply(gimel_at(), gimel_at().plan_rollback())
     apply(gimel_at(track_api="http"))
     for drift in test_http_api.DRIFTS:
@@ -75,6 +81,14 @@ def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, s
         name = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
         own = f"arn:aws:sqs:eu-west-1:{ID}:{name}"
         return [(f"sqs:{call}", own), *([("sqs:TagQueue", own)] if "tags" in params else [])]
+    if service == "sns":
+        topic = (
+            params.get("TopicArn") or params.get("ResourceArn") or f"arn:aws:sns:eu-west-1:{ID}:{params.get('Name')}"
+        )
+        own = "*" if call == "Unsubscribe" else topic
+        return [(f"sns:{call}", own), *([("sns:TagResource", own)] if "Tags" in params else [])]
+    if service == "cloudwatch":
+        return _needed_by_cloudwatch(call, params)
     if service == "logs":
         return [(f"logs:{call}", _log_group(call, params))]
     if service == "iam":
@@ -96,6 +110,15 @@ def _needed_by_lambda(call: str, params: dict[str, Any]) -> list[tuple[str, str]
     own = f"arn:aws:lambda:eu-west-1:{ID}:{':'.join(parts)}" if name else params.get("Resource", "*")
     passed = [(policies.PASS_ROLE, params["Role"])] if "Role" in params else []
     return [(f"lambda:{call}", own), *passed]
+
+
+def _needed_by_cloudwatch(call: str, params: dict[str, Any]) -> list[tuple[str, str]]:
+    if call == "DescribeAlarms":
+        return [(f"cloudwatch:{call}", "*")]
+    alarms = params.get("AlarmNames") or [params.get("AlarmName")]
+    arns = [params.get("ResourceARN") or f"arn:aws:cloudwatch:eu-west-1:{ID}:alarm:{name}" for name in alarms]
+    tagged = ["cloudwatch:TagResource"] if "Tags" in params else []
+    return [(action, arn) for action in (f"cloudwatch:{call}", *tagged) for arn in arns]
 
 
 def _log_group(call: str, params: dict[str, Any]) -> str:
@@ -136,7 +159,8 @@ def test_the_policy_allows_exactly_the_calls_that_are_made(calls, gimel_at):
 def test_only_listing_is_allowed_on_all_resources(gimel_at, account):
     policy = gimel_at().permissions
     everywhere = {statement["Sid"]: statement for statement in policy["Statement"] if statement["Resource"] == ["*"]}
-    assert set(everywhere) == {"Look", "AccessLog", "Mappings"}
+    assert set(everywhere) == {"Look", "AccessLog", "Mappings", "Unsubscribe"}
+    assert everywhere["Unsubscribe"]["Action"] == ["sns:Unsubscribe"]
     listed = everywhere["Look"]["Action"]
     assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in listed)
     # Mappings are named by random ids, but each belongs to a function.

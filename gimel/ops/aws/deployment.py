@@ -87,7 +87,8 @@ class Deployment:
     def observe(self) -> Existing:
         """The existing state. Raises GimelError."""
         with aws_errors("could not read the current deployment"):
-            return observe(self.aws.client, self.names, self.functions, self.settings.durable)
+            alarms = bool(self.settings.alarms_email)
+            return observe(self.aws.client, self.names, self.functions, self.settings.durable, alarms)
 
     def plan(self) -> Plan:
         """From the existing to the desired state. Raises GimelError."""

@@ -180,6 +180,8 @@ def _function(
     if settings.durable and function.handler == TRACKING:
         variables["GIMEL_QUEUE_URL"] = names.queue_url(names.queue)
         variables["GIMEL_DEAD_LETTERS_URL"] = names.queue_url(names.dead_letters)
+    if settings.alarms_email and function.handler == TRACKING:
+        variables["GIMEL_METRICS"] = settings.name
     vpc = {"SubnetIds": sorted(settings.subnet_ids), "SecurityGroupIds": sorted(settings.security_group_ids)}
     configuration = {
         "Runtime": settings.runtime,

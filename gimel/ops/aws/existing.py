@@ -155,6 +155,23 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Topic:
+    """The topic that sends alarms: its tags and, by e-mail address, the ARN of a subscription, or None until it is
+    confirmed."""
+
+    tags: Mapping[str, str]
+    addresses: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An alarm as CloudWatch describes it, and its tags."""
+
+    configuration: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Existing:
     """Everything in the account that belongs to one deployment, or affects it."""
 
@@ -170,5 +187,7 @@ class Existing:
     log_group_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
     mappings: tuple[Mapping[str, Any], ...] = ()
+    topic: Topic | None = None
+    alarms: Mapping[str, Alarm] = field(default_factory=dict)
     can_log_access: bool = False
     notes: tuple[str, ...] = ()

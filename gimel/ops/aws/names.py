@@ -11,6 +11,7 @@ HTTP_STAGE = "$default"  # served without a name in the URL
 LIVE = "live"
 TRACK = "gimel-track"
 MARK = "Gimel deployment "
+ALARMS = ("5xx", "failed", "errors", "slow", "throttled", "traffic", "waiting", "dead-letters")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,25 @@ class Names:
     def dead_letters(self) -> str:
         """The queue of messages that could not be counted."""
         return f"{self.base}-dead-letters"
+
+    @property
+    def topic(self) -> str:
+        """The topic that sends alarms."""
+        return f"{self.base}-alarms"
+
+    @property
+    def topic_arn(self) -> str:
+        """ARN of the topic."""
+        return self.account.arn("sns", self.topic)
+
+    @property
+    def alarms(self) -> list[str]:
+        """The names of all alarms that a deployment may have."""
+        return [f"{self.base}-{alarm}" for alarm in ALARMS]
+
+    def alarm_arn(self, name: str) -> str:
+        """ARN of an alarm."""
+        return self.account.arn("cloudwatch", f"alarm:{name}")
 
     def queue_arn(self, name: str) -> str:
         """ARN of a queue."""

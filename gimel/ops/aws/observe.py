@@ -10,16 +10,16 @@ from botocore.exceptions import ClientError
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
-from .existing import Alias, Api, Existing, Function, HttpApi, Key, Queue, Role, UsagePlan
+from .existing import Alarm, Alias, Api, Existing, Function, HttpApi, Key, Queue, Role, Topic, UsagePlan
 from .names import HTTP_STAGE, LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
 
 Client = Callable[[str], Any]
 
 
-def observe(client: Client, names: Names, functions: set[str], durable: bool) -> Existing:
+def observe(client: Client, names: Names, functions: set[str], durable: bool, alarms: bool = False) -> Existing:
     """The existing state of a deployment. `functions` are the desired ones, which may not be marked as ours yet;
-    `durable`: it needs the names of the queues.
+    `durable`: it needs the names of the queues; `alarms`: those of the topic and the alarms.
 
     Raises NameTaken and AmbiguousApi.
     """
@@ -48,6 +48,8 @@ def observe(client: Client, names: Names, functions: set[str], durable: bool) ->
         log_group_tags={group: _log_group_tags(logs, names.log_group_arn(group)) for group in retentions},
         queues=found_queues,
         mappings=tuple(_mappings(client("lambda"), names, names.queue in found_queues)),
+        topic=_topic(client("sns"), names, alarms),
+        alarms=_alarms(client("cloudwatch"), names, alarms),
         can_log_access=bool(gateway.get_account().get("cloudwatchRoleArn")),
         notes=tuple(notes),
     )
@@ -265,6 +267,43 @@ def queues(client: Any, names: Names, needed: bool) -> dict[str, Queue]:
                 hint = "choose another aws.name, or set aws.durable to false"
                 raise NameTaken(f"queue {name} already exists and was not created by Gimel", hint)
     return found
+
+
+def _topic(client: Any, names: Names, needed: bool) -> Topic | None:
+    arn = names.topic_arn
+    if not _or_none(client.get_topic_attributes, TopicArn=arn):
+        return None
+    tags = _tags(client.list_tags_for_resource(ResourceArn=arn))
+    if tags.get("gimel:deployment") != names.deployment:
+        if needed:
+            hint = "choose another aws.name, or remove aws.alarms"
+            raise NameTaken(f"topic {names.topic} already exists and was not created by Gimel", hint)
+        return None
+    addresses: dict[str, str | None] = {}
+    for item in _pages(client, "list_subscriptions_by_topic", "Subscriptions", TopicArn=arn):
+        # Instead of an ARN, there may be `PendingConfirmation` or, when the recipient has unsubscribed, `Deleted`.
+        found = item["SubscriptionArn"]
+        if item["Protocol"] == "email" and found != "Deleted":
+            is_confirmed = found.startswith("arn:")
+            addresses[item["Endpoint"]] = found if is_confirmed else addresses.get(item["Endpoint"])
+    return Topic(tags, addresses)
+
+
+def _alarms(client: Any, names: Names, needed: bool) -> dict[str, Alarm]:
+    found = {}
+    for item in _pages(client, "describe_alarms", "MetricAlarms", AlarmNames=names.alarms):
+        name = item["AlarmName"]
+        tags = _tags(client.list_tags_for_resource(ResourceARN=names.alarm_arn(name)))
+        if tags.get("gimel:deployment") == names.deployment:
+            found[name] = Alarm(item, tags)
+        elif needed:
+            hint = "choose another aws.name, or remove aws.alarms"
+            raise NameTaken(f"alarm {name} already exists and was not created by Gimel", hint)
+    return found
+
+
+def _tags(response: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in response.get("Tags") or ()}
 
 
 def _mappings(client: Any, names: Names, has_queue: bool) -> Iterator[Mapping[str, Any]]:

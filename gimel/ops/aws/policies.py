@@ -25,6 +25,13 @@ CALLS = {
         "CreateQueue DeleteMessage DeleteQueue GetQueueAttributes ListQueueTags ReceiveMessage SendMessage "
         "SetQueueAttributes TagQueue",
     ),
+    "Topic": (
+        "sns",
+        "CreateTopic DeleteTopic GetTopicAttributes ListSubscriptionsByTopic ListTagsForResource Subscribe TagResource",
+    ),
+    # IAM supports no narrower resource.
+    "Unsubscribe": ("sns", "Unsubscribe"),
+    "Alarms": ("cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource"),
     "Logs": ("logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource"),
     "Role": (
         "iam",
@@ -33,7 +40,9 @@ CALLS = {
     ),
 }
 
-LIST_CALLS = ["lambda:ListEventSourceMappings", "lambda:ListFunctions", "logs:DescribeLogGroups"]
+LIST_CALLS = [
+    *("cloudwatch:DescribeAlarms", "lambda:ListEventSourceMappings", "lambda:ListFunctions", "logs:DescribeLogGroups")
+]
 """IAM supports no narrower resource for these."""
 
 PASS_ROLE = "iam:PassRole"
@@ -81,6 +90,9 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         # A mapping is named by a random id, so what limits these is the condition.
         "Mappings": ["*"],
         "Queues": [names.queue_arn(name) for name in (names.queue, names.dead_letters)],
+        "Topic": [names.topic_arn],
+        "Unsubscribe": ["*"],
+        "Alarms": [names.alarm_arn(f"{names.base}-*")],
         "Logs": [names.log_group_arn(group) for group in groups],
         "Role": [names.role_arn],
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 
-from . import api_key, functions, gateway, http_api, queues, role
+from . import alarms, api_key, functions, gateway, http_api, queues, role
 from .steps import Plan, Step
 
 
@@ -32,6 +32,7 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *http_api.stage(desired, existing),
         *gateway.release(desired, existing, bool(api)),
         *api_key.key(desired, existing),
+        *alarms.alarms(desired, existing),
         *functions.prune(desired, existing),
         *_stale_functions(desired, existing),
         *queues.remove(desired, existing),
@@ -55,6 +56,7 @@ def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 def _notes(desired: Desired, existing: Existing) -> list[str]:
     notes = [*existing.notes, *queues.notes(desired, existing), *http_api.notes(desired, existing)]
+    notes += alarms.notes(desired, existing)
     base = desired.names.base
     if desired.settings.access_log and not existing.can_log_access:
         which = "no access log of the REST API" if http_api.is_wanted(desired, existing) else "no access log"

@@ -12,7 +12,7 @@ from gimel.ops.aws.desired import SECRET_VARIABLES
 
 MISSING = (
     *("ResourceNotFoundException", "NotFoundException", "NoSuchEntity", "NoSuchEntityException"),
-    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+    *("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "NotFound", "ResourceNotFound"),
 )
 
 

@@ -121,7 +121,7 @@ class Account:
         except client.exceptions.ResourceNotFoundException:
             policy = []
         return {
-            "configuration": {key: found["Configuration"].get(key) for key in kept},
+            "configuration": {key: _without_role_id(found["Configuration"].get(key)) for key in kept},
             "tags": found.get("Tags", {}),
             "reserved": found.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
             "aliases": {
@@ -202,6 +202,12 @@ class Account:
 
 def _by_key(tags: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _without_role_id(value: Any) -> Any:
+    if isinstance(value, dict) and "Variables" in value:
+        return {"Variables": {key: text for key, text in value["Variables"].items() if key != "GIMEL_ROLE_ID"}}
+    return value
 
 
 def _session(region: str | None) -> boto3.Session:

@@ -221,6 +221,21 @@ def test_the_password_of_a_url_goes_into_the_environment(tmp_path, url, left, en
     assert built.functions[0].configuration["Environment"]["Variables"].get("GIMEL_REDIS_PASSWORD") == environment
 
 
+def test_a_release_is_another_with_another_redis_or_reference_but_not_with_another_password(tmp_path):
+    def release(host: str, password: str) -> str:
+        return desired_of(tmp_path, {"redis": {"host": host, "password": password}}).release
+
+    assert release("r", "a") == release("r", "b")
+    different = {release("r", "a"), release("s", "a"), release("r", "ssm:/a"), release("r", "ssm:/b")}
+    assert len(different) == 4
+
+
+def test_functions_carry_the_address_of_their_redis(tmp_path):
+    built = desired_of(tmp_path, {"redis": {"url": "rediss://gimel:word@r.example.com/1"}})
+    addresses = {one.configuration["Environment"]["Variables"]["GIMEL_REDIS_ADDRESS"] for one in built.functions}
+    assert addresses == {"rediss://gimel@r.example.com:6379/1"}
+
+
 def test_a_url_from_the_environment_is_deployed(tmp_path, monkeypatch):
     monkeypatch.setenv("GIMEL_REDIS_URL", "redis://:word@elsewhere.example.com")
     built = desired_of(tmp_path, {"redis": {"host": "here.example.com", "password": "other"}})
@@ -240,10 +255,12 @@ def test_a_url_from_the_environment_is_deployed(tmp_path, monkeypatch):
         ("secret:arn:aws:secretsmanager:a:1:secret:b-123456", "secretsmanager:GetSecretValue", None),
     ],
 )
-def test_a_password_reference_is_kept_and_the_role_may_read_only_that(tmp_path, password, action, resource):
+def test_a_password_reference_is_in_the_environment_and_the_role_may_read_only_that(
+    tmp_path, password, action, resource
+):
     built = desired_of(tmp_path, {"redis": {"host": "r.example.com", "password": password}})
-    assert config_in(built.bundle.data)["redis"]["password"] == password
-    assert "GIMEL_REDIS_PASSWORD" not in built.functions[0].configuration["Environment"]["Variables"]
+    assert config_in(built.bundle.data)["redis"] == {"host": "r.example.com"}
+    assert built.functions[0].configuration["Environment"]["Variables"]["GIMEL_REDIS_PASSWORD"] == password
     _, statement = json.loads(built.role_policy(in_vpc=False, with_queues=False))["Statement"]
     assert statement["Action"] == [action]
     assert statement["Resource"] == [resource or password.removeprefix("secret:")]

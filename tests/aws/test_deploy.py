@@ -172,7 +172,8 @@ def test_the_password_is_in_the_environment_and_not_in_the_zip_or_the_plan(accou
     assert "open sesame" not in steps.as_json(plan)
     apply(gimel_at(), plan)
     environment = account.state()["functions"]["gimel-experiment"]["configuration"]["Environment"]
-    assert environment == {"Variables": {"GIMEL_REDIS_PASSWORD": "open sesame"}}
+    address = "redis://redis.example.com:6379/0"
+    assert environment == {"Variables": {"GIMEL_REDIS_ADDRESS": address, "GIMEL_REDIS_PASSWORD": "open sesame"}}
     assert b"open sesame" not in gimel_at().desired.bundle.data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gimel.config import RedisSettings
-from gimel.ops.aws.redis_address import address
+from gimel.ops.aws.redis_address import address, password
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,11 @@ def test_a_redis_is_shown_with_port_and_database_and_without_its_password(settin
 def test_two_ways_to_configure_the_same_redis_look_the_same():
     settings = RedisSettings(host="r", port=6380, db=1, username="u", password="p", tls=True)
     assert address(settings) == address(RedisSettings(url="rediss://u:another@R:6380/1"))
+
+
+def test_the_password_is_found_wherever_it_is():
+    assert password(RedisSettings()) is None
+    assert password(RedisSettings(password="ssm:/p")) == "ssm:/p"
+    assert password(RedisSettings(url="redis://r")) is None
+    for url in ("redis://u:open%20sesame@r", "redis://r?password=open%20sesame"):
+        assert password(RedisSettings(url=url)) == "open sesame"

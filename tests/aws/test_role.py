@@ -28,21 +28,25 @@ def policy_of(account: Account) -> str:
     return json.dumps(account.role("gimel")["policies"]["gimel-eu-west-1"])
 
 
-def test_both_the_old_and_the_new_password_can_be_read_until_the_new_version_is_live(account, gimel_at):
+def test_a_password_can_be_read_before_a_version_needs_it_and_for_as_long_as_one_is_kept(account, gimel_at):
     apply(referring(gimel_at, "old"))
     seen = []
 
     def perform(number: int, step: steps.Step, params: Any) -> Any:
         answer = deployment.aws.perform(number, step, params)
-        seen.append((step.call, "parameter/old" in policy_of(account), "parameter/new" in policy_of(account)))
+        seen.append(("parameter/old" in policy_of(account), "parameter/new" in policy_of(account)))
         return answer
 
-    deployment = referring(gimel_at, "new")
-    steps.execute(deployment.plan(), perform)
-    last_move = max(number for number, (call, _, _) in enumerate(seen) if call == "update_alias")
-    assert all(old and new for _, old, new in seen[: last_move + 1])
-    assert seen[-1][1:] == (False, True)
-    assert descriptions(referring(gimel_at, "new").plan()) == []
+    for parameter in ("new", "newer", "newest", "latest"):
+        deployment = referring(gimel_at, parameter)
+        steps.execute(deployment.plan(), perform)
+        assert descriptions(referring(gimel_at, parameter).plan()) == []
+    assert set(seen) == {(True, True)}
+    deployment = referring(gimel_at, "last")
+    apply(deployment)
+    assert "parameter/old" not in policy_of(account)
+    assert "parameter/new" in policy_of(account)
+    assert descriptions(referring(gimel_at, "last").plan()) == []
 
 
 def test_after_an_interruption_the_next_run_removes_unneeded_permissions(account, gimel_at):
@@ -51,8 +55,57 @@ def test_after_an_interruption_the_next_run_removes_unneeded_permissions(account
     plan = deployment.plan()
     widened = next(number for number, step in enumerate(plan.steps, 1) if step.call == "put_role_policy")
     apply(deployment, type(plan)(plan.steps[:widened], plan.values))
-    apply(referring(gimel_at, "new"))
-    assert "parameter/old" not in policy_of(account)
+    apply(referring(gimel_at, "old"))
+    assert "parameter/new" not in policy_of(account)
+
+
+def recreate_nothing_but_delete(account: Account) -> None:
+    client = account.client("iam")
+    client.delete_role_policy(RoleName="gimel", PolicyName="gimel-eu-west-1")
+    client.delete_role(RoleName="gimel")
+
+
+def live_environments(account: Account) -> list[dict[str, str]]:
+    client, names = account.client("lambda"), sorted(account.state()["functions"])
+    return [
+        client.get_function_configuration(FunctionName=name, Qualifier="live")["Environment"]["Variables"]
+        for name in names
+    ]
+
+
+def role_id(account: Account) -> str:
+    return str(account.client("iam").get_role(RoleName="gimel")["Role"]["RoleId"])
+
+
+def test_a_role_that_was_deleted_is_recreated_and_every_function_published_anew(account, gimel_at):
+    apply(gimel_at())
+    before, first = live_environments(account), role_id(account)
+    assert {one["GIMEL_ROLE_ID"] for one in before} == {first}
+    recreate_nothing_but_delete(account)
+    whole = gimel_at().plan()
+    for done in range(len(whole.steps)):
+        plan = gimel_at().plan()
+        assert [step.call for step in plan.steps] == [step.call for step in whole.steps[done:]], f"after step {done}"
+        # The environment is emptied first, so that Lambda has to encrypt it, and to be granted the right to, anew.
+        apply(gimel_at(), type(plan)(plan.steps[:1], plan.values))
+    second = role_id(account)
+    assert second != first
+    assert live_environments(account) == [{**one, "GIMEL_ROLE_ID": second} for one in before]
+    calls = [step.call for step in whole.steps]
+    assert (calls.count("update_function_configuration"), calls.count("publish_version")) == (8, 4)
+    assert descriptions(gimel_at().plan()) == []
+
+
+def test_a_role_recreated_by_hand_counts_as_another(account, gimel_at):
+    apply(gimel_at())
+    recreate_nothing_but_delete(account)
+    account.client("iam").create_role(
+        RoleName="gimel",
+        AssumeRolePolicyDocument=trust_in("lambda.amazonaws.com"),
+        Tags=[{"Key": "gimel:deployment", "Value": "gimel"}],
+    )
+    apply(gimel_at())
+    assert {one["GIMEL_ROLE_ID"] for one in live_environments(account)} == {role_id(account)}
 
 
 def test_permissions_are_removed_last(account, gimel_at):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gimel.ops.aws.errors import NothingToRollBack
+from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import release_of
-from gimel.ops.aws.plan import undo
+from gimel.ops.aws.plan import functions, undo
 from gimel.ops.aws.plan.steps import Plan
 
 from .account import apply, descriptions
@@ -204,6 +207,37 @@ def test_the_newest_five_versions_are_kept(account, gimel_at):
         assert descriptions(gimel_at(memory_mb=memory).plan()) == []
     assert versions(account) == [4, 5, 6, 7, 8]
     assert memories(account) == [263] * 5
+
+
+def snap_started(existing: Existing, *numbers: int) -> Existing:
+    """The state with SnapStart for these versions of gimel-track, which moto ignores."""
+    track = existing.functions["gimel-track"]
+    on = {number: {**track.versions[number], "SnapStart": {"ApplyOn": "PublishedVersions"}} for number in numbers}
+    changed = replace(track, versions={**track.versions, **on})
+    return replace(existing, functions={**existing.functions, "gimel-track": changed})
+
+
+def pruned(deployment, existing: Existing) -> list[str]:
+    texts = [step.description for step in functions.prune(deployment.desired, existing)]
+    return [text for text in texts if "gimel-track" in text]
+
+
+def test_two_versions_with_snapshots_are_kept_because_each_costs(account, gimel_at):
+    for memory in (256, 257, 258, 259):
+        apply(gimel_at(memory_mb=memory))
+    existing = snap_started(gimel_at().observe(), 1, 2, 3, 4)
+    older = [f"delete version {number} of gimel-track" for number in (1, 2)]
+    assert pruned(gimel_at(memory_mb=260), existing) == older  # SnapStart was just switched off
+    on = gimel_at(memory_mb=260, snap_start=True, runtime="python3.13")
+    assert pruned(on, existing) == [*older, "delete version 3 of gimel-track"]
+    # Versions without a snapshot cost nothing.
+    assert pruned(on, snap_started(gimel_at().observe(), 4)) == []
+
+
+def test_the_releases_that_were_live_last_are_kept_rather_than_the_newest_versions(account, gimel_at):
+    for memory in (256, 257, 258, 259, 260, 256, 261):
+        apply(gimel_at(memory_mb=memory))
+    assert versions(account) == [1, 3, 4, 5, 6]
 
 
 def test_up_to_five_versions_are_kept(account, gimel_at):

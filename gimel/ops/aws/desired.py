@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from gimel import passwords
 from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
-from . import bundle, policies, wiring
+from . import bundle, policies, redis_address, wiring
 from .names import Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
+KEPT_SNAPSHOTS = 2
+"""How many of the kept versions may have SnapStart, because each snapshot costs as long as it is kept."""
+
 TRACKING = "gimel.track"
 MAX_NAME_LENGTH = 64  # of a Lambda function
 
 FILES = {"tls_ca_file": "redis-ca.pem", "tls_cert_file": "redis-client.pem", "tls_key_file": "redis-client-key.pem"}
 """Files that are included in the zip, and their names there."""
 
-SECRET_VARIABLES = {"GIMEL_REDIS_PASSWORD"}
+ADDRESS = "GIMEL_REDIS_ADDRESS"
+"""Which Redis a function uses. Nothing reads it there."""
+
+PASSWORD = "GIMEL_REDIS_PASSWORD"
+SECRET_VARIABLES = {PASSWORD}
 
 LOGGED = ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
 ACCESS_LOG_FORMAT = policies.as_text(
@@ -54,7 +61,6 @@ class Desired:
     functions: tuple[DesiredFunction, ...]
     bundle: bundle.Bundle
     release: str
-    readable: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     @property
@@ -66,12 +72,14 @@ class Desired:
         """Whether something has all of these tags."""
         return self.tags.items() <= dict(found).items()
 
-    def role_policy(self, in_vpc: bool, with_queues: bool) -> str:
-        """What the functions may do. Earlier versions may need the network or the queues although new ones do not."""
+    def role_policy(self, in_vpc: bool, with_queues: bool, passwords: Iterable[str] = ()) -> str:
+        """What the functions may do. Earlier versions may need the network, the queues or other passwords."""
         groups = [self.names.log_group_arn(self.names.log_group(function.name)) for function in self.functions]
         arns = [self.names.function_arn(function.name) for function in self.functions] if in_vpc else []
         queues = [self.names.queue_arn(name) for name in (self.names.queue, self.names.dead_letters)]
-        document = policies.role_policy(groups, self.readable, arns, queues if with_queues else [])
+        own = {password_of(function.configuration) for function in self.functions}
+        read = readable({*own, *passwords}, self.settings.kms_key_arn, self.names.account)
+        document = policies.role_policy(groups, read, arns, queues if with_queues else [])
         return policies.as_text(document)
 
     @property
@@ -129,25 +137,22 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
         ),
         bundle=built,
         release=release,
-        readable=_readable(redis, settings, account),
         notes=tuple(notes),
     )
 
 
 def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:
-    """The redis section for the zip, environment variables for its secrets, and files for the zip."""
+    """The redis section for the zip, the environment with its address and password, and files for the zip."""
     default = RedisSettings()
     section = {key: value for key, value in vars(settings).items() if value != getattr(default, key)}
-    environment, files = {}, {}
-    password = section.get("password")
+    environment, files = {ADDRESS: redis_address.address(settings)}, {}
+    section.pop("password", None)
     if settings.url:
-        section["url"], in_url = _without_password(settings.url)
-        password = password or in_url
+        section["url"] = _without_password(settings.url)
     else:
         section["host"] = settings.host
-    if password and not passwords.is_reference(password):
-        environment["GIMEL_REDIS_PASSWORD"] = password
-        section.pop("password", None)
+    if password := redis_address.password(settings):
+        environment[PASSWORD] = password
     for key, name in FILES.items():
         if key in section:
             try:
@@ -158,17 +163,16 @@ def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dic
     return section, environment, files
 
 
-def _without_password(url: str) -> tuple[str, str | None]:
+def _without_password(url: str) -> str:
     parts = urlsplit(url)
     query = parse_qsl(parts.query, keep_blank_values=True)
-    in_query = next((value for name, value in query if name == "password"), None)
-    if in_query is not None:
-        parts = parts._replace(query=urlencode([(name, value) for name, value in query if name != "password"]))
-    if parts.password is None:
-        return (url if in_query is None else urlunsplit(parts)), in_query
-    user = f"{quote(unquote(parts.username))}@" if parts.username else ""
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}{host}")), unquote(parts.password)
+    kept = [(name, value) for name, value in query if name != "password"]
+    if kept != query:
+        parts = parts._replace(query=urlencode(kept))
+    if parts.password is not None:
+        user = f"{parts.username}@" if parts.username else ""
+        parts = parts._replace(netloc=f"{user}{parts.netloc.rpartition('@')[2]}")
+    return urlunsplit(parts)
 
 
 def _function(
@@ -198,23 +202,30 @@ def _function(
 
 
 def _without_secrets(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    variables = configuration["Environment"]["Variables"]
-    return {**configuration, "Environment": {key: variables[key] for key in variables.keys() - SECRET_VARIABLES}}
+    """The configuration with a reference to a password, but with no password."""
+    variables = dict(configuration["Environment"]["Variables"])
+    if not passwords.is_reference(variables.get(PASSWORD)):
+        variables.pop(PASSWORD, None)
+    return {**configuration, "Environment": variables}
 
 
-def _readable(redis: RedisSettings, settings: AwsSettings, account: Account) -> dict[str, str]:
-    """An ARN for each action that reads the password, if that is a reference."""
-    readable = {}
-    password = redis.password or ""
-    if password.startswith(passwords.SSM):
-        path = password.removeprefix(passwords.SSM)
-        arn = path if path.startswith("arn:") else account.arn("ssm", f"parameter/{path.lstrip('/')}")
-        readable["ssm:GetParameter"] = arn
-    elif password.startswith(passwords.SECRET):
-        secret = password.removeprefix(passwords.SECRET)
-        # A secret's ARN ends in six characters that its name lacks.
-        arn = secret if secret.startswith("arn:") else account.arn("secretsmanager", f"secret:{secret}-??????")
-        readable["secretsmanager:GetSecretValue"] = arn
-    if settings.kms_key_arn:
-        readable["kms:Decrypt"] = settings.kms_key_arn
-    return readable
+def password_of(configuration: Mapping[str, Any]) -> str:
+    """The password of a function or version, or the reference to it; empty if it has none."""
+    return str(((configuration.get("Environment") or {}).get("Variables") or {}).get(PASSWORD) or "")
+
+
+def readable(references: Iterable[str], kms_key_arn: str | None, account: Account) -> dict[str, list[str]]:
+    """The ARNs for each action that reads these passwords, as far as they are references."""
+    found: dict[str, list[str]] = {}
+    for reference in sorted(filter(passwords.is_reference, references)):
+        kind, _, name = reference.partition(":")
+        if kind == "ssm":
+            arn = name if name.startswith("arn:") else account.arn("ssm", f"parameter/{name.lstrip('/')}")
+            found.setdefault("ssm:GetParameter", []).append(arn)
+        else:
+            # A secret's ARN ends in six characters that its name lacks.
+            arn = name if name.startswith("arn:") else account.arn("secretsmanager", f"secret:{name}-??????")
+            found.setdefault("secretsmanager:GetSecretValue", []).append(arn)
+    if kms_key_arn:
+        found["kms:Decrypt"] = [kms_key_arn]
+    return found

@@ -12,8 +12,10 @@ from .names import LIVE, is_of, release_of
 
 @dataclass(frozen=True)
 class Role:
-    """The functions' role: trust policy and inline policies (normalized JSON), ARNs of attached policies, and tags."""
+    """The functions' role: its id, which a new role of the same name has not; trust policy and inline policies
+    (normalized JSON), ARNs of attached policies, and tags."""
 
+    id: str
     trust: str
     policies: Mapping[str, str]
     attached: tuple[str, ...]

@@ -99,6 +99,7 @@ def _role(iam: Any, names: Names) -> Role | None:
     if tags.get("gimel:deployment") != names.deployment and not policies.keys() & {names.base, names.policy}:
         raise NameTaken(f"role {names.base} already exists and was not created by Gimel", "choose another aws.name")
     return Role(
+        id=response["Role"]["RoleId"],
         trust=_normal(response["Role"].get("AssumeRolePolicyDocument")),
         policies=policies,
         attached=tuple(sorted(item["PolicyArn"] for item in attached)),

@@ -171,16 +171,16 @@ NETWORK_ACTIONS: tuple[str, ...] = (
 
 
 def role_policy(
-    log_groups: Iterable[str], readable: Mapping[str, str], in_vpc: Sequence[str] = (), queues: Sequence[str] = ()
+    log_groups: Iterable[str], readable: Mapping[str, list[str]], in_vpc: Sequence[str] = (), queues: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What the functions need: to write logs, to read a password, to be in a VPC, and to use queues.
 
-    `readable` has an ARN for each action that reads; `in_vpc` are ARNs of functions; `queues` are those of the queue
+    `readable` has the ARNs for each action that reads; `in_vpc` are ARNs of functions; `queues` are those of the queue
     and its dead letters.
     """
     allowed: dict[tuple[str, ...], list[str]] = {
         ("logs:CreateLogStream", "logs:PutLogEvents"): [f"{group}:*" for group in log_groups],
-        **{(action,): [arn] for action, arn in readable.items()},
+        **{(action,): arns for action, arns in readable.items()},
     }
     if queues:
         allowed["sqs:SendMessage",] = list(queues)

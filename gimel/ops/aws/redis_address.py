@@ -1,4 +1,4 @@
-"""The one form in which plans, preflight and rollbacks show a Redis, and in which its functions carry it."""
+"""Which Redis settings are about: the one form in which plans show it, and in which functions carry it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from urllib.parse import quote
 from redis.connection import SSLConnection, parse_url
 
 from gimel.config import RedisSettings
+
+
+def password(settings: RedisSettings) -> str | None:
+    """The password or the reference to it, wherever the settings have it."""
+    in_url: dict[str, Any] = parse_url(settings.url) if settings.url else {}  # type: ignore[no-untyped-call]
+    return settings.password or in_url.get("password")
 
 
 def address(settings: RedisSettings) -> str:

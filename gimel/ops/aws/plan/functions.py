@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from gimel.ops.aws.desired import KEPT_VERSIONS, Desired, DesiredFunction
+from gimel.ops.aws.desired import KEPT_SNAPSHOTS, KEPT_VERSIONS, Desired, DesiredFunction
 from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.history import History
 from gimel.ops.aws.names import LIVE
 
 from . import http_api
 from .steps import Ref, Step, Target
+
+ROLE_ID = "GIMEL_ROLE_ID"
+NEW_ROLE = Ref("id of the role")
 
 
 def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
@@ -46,26 +50,48 @@ def _needs_access_log(desired: Desired, existing: Existing) -> bool:
 
 def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
     """Create or update each function; then publish a version of each; only then move every alias."""
-    for function in desired.functions:
+    wanted, code = [for_role(function, existing) for function in desired.functions], desired.bundle
+    for function in wanted:
         found = existing.functions.get(function.name)
         if found and found.never_worked:
             description = f"delete function {function.name}, which failed to become active"
             yield target(function.name).remove("delete_function", description)
             found = None
-        yield from _update(desired, function, found) if found else [_create(desired, function)]
+        yield from update(function, found, code.sha256, lambda: code.data) if found else [_create(desired, function)]
         yield from _tags_and_concurrency(desired, function, found)
     versions: dict[str, str | Ref] = {}
-    for function in desired.functions:
-        number = matching_version(desired, function, existing.functions.get(function.name))
-        versions[function.name] = str(number) if number else Ref(f"version of {function.name}")
+    for function in wanted:
+        number = matching_version(function, existing.functions.get(function.name), desired.bundle.sha256)
+        versions[function.name] = str(number) if number else new_version(function.name)
         if number is None:
-            # Without a description, some emulators publish versions that have none.
-            params = {"Description": function.configuration["Description"]}
-            outputs, waiter = {f"version of {function.name}": "Version"}, "published_version_active"
-            description = f"publish a new version of {function.name}"
-            yield target(function.name).step("publish_version", description, params, outputs=outputs, waiter=waiter)
+            yield publish(function)
     for name, version in versions.items():
         yield from _alias(name, existing.functions.get(name), version, desired.release)
+
+
+def for_role(function: DesiredFunction, existing: Existing) -> DesiredFunction:
+    """The function with the id of its role among its variables.
+
+    Lambda's right to decrypt the variables of a version belongs to the role that it was published with, even if another
+    gets the same name. So a new role has to make a difference, or there would be nothing to update and to publish.
+    """
+    variables = function.configuration["Environment"]["Variables"]
+    variables = {**variables, ROLE_ID: existing.role.id if existing.role else NEW_ROLE}
+    return replace(function, configuration={**function.configuration, "Environment": {"Variables": variables}})
+
+
+def publish(function: DesiredFunction) -> Step:
+    """Publish a version, whose number becomes `new_version`."""
+    # Without a description, some emulators publish versions that have none.
+    params = {"Description": function.configuration["Description"]}
+    outputs, description = {new_version(function.name).name: "Version"}, f"publish a new version of {function.name}"
+    waiter = "published_version_active"
+    return target(function.name).step("publish_version", description, params, outputs=outputs, waiter=waiter)
+
+
+def new_version(name: str) -> Ref:
+    """The number of the version of this function that the plan publishes."""
+    return Ref(f"version of {name}")
 
 
 def target(name: str) -> Target:
@@ -89,19 +115,27 @@ def _create(desired: Desired, function: DesiredFunction) -> Step:
     return target(function.name).step("create_function", description, params, waiter="function_active_v2")
 
 
-def _update(desired: Desired, function: DesiredFunction, found: Function) -> Iterator[Step]:
+def update(function: DesiredFunction, found: Function, sha256: str, read: Callable[[], bytes]) -> Iterator[Step]:
+    """Update the configuration of a function, and its code to the zip with this hash, as far as they differ."""
     name, waiter = function.name, "function_updated_v2"
-    changed = changes(function.configuration, found.latest)
-    new_code = found.latest.get("CodeSha256") != desired.bundle.sha256 or "Architectures" in changed
+    configuration, before = function.configuration, variables_of(found.latest)
+    changed = changes(configuration, found.latest)
+    new_code = found.latest.get("CodeSha256") != sha256 or "Architectures" in changed
     changed.discard("Architectures")
+    role = variables_of(configuration)[ROLE_ID]
+    if before and (role is NEW_ROLE or before.get(ROLE_ID, role) != role):
+        # What Lambda may decrypt them with was granted to the old role. Without any, it has to be granted anew.
+        description = f"remove the environment of {name}, which belongs to a role that no longer exists"
+        nothing: dict[str, Any] = {"Environment": {"Variables": {}}}
+        yield target(name).step("update_function_configuration", description, nothing, waiter=waiter)
     if changed or found.latest.get("LastUpdateStatus") == "Failed":
         # First, because AWS accepts no new code for a function whose runtime it has retired.
-        summary = _summary(function.configuration, found.latest, changed) if changed else "retry the failed update"
-        params = _without_unused(function.configuration, found.latest)
+        summary = _summary(configuration, found.latest, changed) if changed else "retry the failed update"
+        params = _without_unused(configuration, found.latest)
         yield target(name).step("update_function_configuration", f"update {name}: {summary}", params, waiter=waiter)
     if new_code:
-        code = {"ZipFile": desired.bundle.data, "Architectures": function.configuration["Architectures"]}
-        yield target(name).step("update_function_code", f"update code of {name}", code, waiter=waiter)
+        params = {"ZipFile": read(), "Architectures": configuration["Architectures"]}
+        yield target(name).step("update_function_code", f"update code of {name}", params, waiter=waiter)
 
 
 def _without_unused(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,13 +184,18 @@ def _tags_and_concurrency(desired: Desired, function: DesiredFunction, found: Fu
         yield target(name).step("put_function_concurrency", description, {"ReservedConcurrentExecutions": reserved})
 
 
-def matching_version(desired: Desired, function: DesiredFunction, found: Function | None) -> int | None:
-    """The newest published version with the desired code and configuration; None if there is none."""
+def variables_of(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The environment of a function or version."""
+    return (configuration.get("Environment") or {}).get("Variables") or {}
+
+
+def matching_version(function: DesiredFunction, found: Function | None, sha256: str) -> int | None:
+    """The newest published version with this code and the desired configuration; None if there is none."""
     versions = found.versions if found else {}
     matching = [
         number
         for number, version in versions.items()
-        if version.get("CodeSha256") == desired.bundle.sha256 and not changes(function.configuration, version)
+        if version.get("CodeSha256") == sha256 and not changes(function.configuration, version)
     ]
     return max(matching, default=None)
 
@@ -187,18 +226,42 @@ def move_alias(name: str, version: str | Ref, history: History, description: str
 
 
 def prune(desired: Desired, existing: Existing) -> Iterator[Step]:
-    """Delete all but the newest versions, and never one that an alias points to, or is about to."""
+    """Delete the versions that are not kept."""
+    kept = {(name, version["Version"]) for name, version in kept_versions(desired, existing)}
     for function in desired.functions:
         found = existing.functions.get(function.name)
-        if found is None:
-            continue
-        live = matching_version(desired, function, found)
-        numbers = sorted(found.versions)
-        excess = max(0, len(numbers) + (live is None) - KEPT_VERSIONS)
-        for number in numbers[:excess]:
-            if number not in found.aliased | {live}:
+        for number in sorted(found.versions) if found else ():
+            if (function.name, str(number)) not in kept:
                 description = f"delete version {number} of {function.name}"
                 yield target(function.name).remove("delete_function", description, {"Qualifier": str(number)})
+
+
+def kept_versions(desired: Desired, existing: Existing) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The existing versions, by function, that this deploy keeps: five with the new one, and any with an alias.
+
+    Those of the last releases come first, then the newest of the others. Of versions with SnapStart, fewer are kept.
+    """
+    for function in desired.functions:
+        if not (found := existing.functions.get(function.name)):
+            continue
+        live = matching_version(for_role(function, existing), found, desired.bundle.sha256)
+        earlier = found.history.deployed(desired.release).releases[1:]
+        newest = sorted(found.versions, reverse=True)
+        last = [next((number for number in newest if found.releases[number] == name), None) for name in earlier]
+        room, snapshots = KEPT_VERSIONS - (live is None), KEPT_SNAPSHOTS
+        snapshots -= live is None and _has_snapshots(function.configuration)
+        for number in dict.fromkeys((live, *last, *newest)):
+            if number is None:
+                continue
+            version = found.versions[number]
+            keep = room > 0 and (snapshots > 0 or not _has_snapshots(version))
+            room, snapshots = room - keep, snapshots - (keep and _has_snapshots(version))
+            if keep or number in found.aliased:
+                yield function.name, version
+
+
+def _has_snapshots(configuration: Mapping[str, Any]) -> bool:
+    return bool(_normal("SnapStart", configuration.get("SnapStart")) != "None")
 
 
 def delete(name: str, log_group: str, existing: Existing) -> Iterator[Step]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 
 from gimel.ops.aws import policies
-from gimel.ops.aws.desired import Desired
+from gimel.ops.aws.desired import Desired, password_of
 from gimel.ops.aws.existing import Existing, Role
 from gimel.ops.aws.names import Names, marker
 
-from . import queues
+from . import functions, queues
 from .steps import Step, Target
 
 TRUST = policies.as_text(policies.TRUST)
@@ -23,7 +23,8 @@ def prepare(desired: Desired, existing: Existing) -> Iterator[Step]:
     tags = [{"Key": key, "Value": value} for key, value in sorted(desired.tags.items())]
     if found is None:
         made = {"AssumeRolePolicyDocument": TRUST, "Description": marker(desired.settings.name), "Tags": tags}
-        yield _target(name).step("create_role", f"create role {name}", made, waiter="role_exists")
+        outputs = {functions.NEW_ROLE.name: "Role.RoleId"}
+        yield _target(name).step("create_role", f"create role {name}", made, outputs=outputs, waiter="role_exists")
     elif not desired.is_tagged(found.tags):
         yield _target(name).step("tag_role", f"tag role {name}", {"Tags": tags})
     trust = _merged(found.trust, TRUST) if found else TRUST
@@ -64,9 +65,10 @@ def _target(name: str) -> Target:
 
 
 def _policy(desired: Desired, existing: Existing) -> str:
-    """Includes network permissions for as long as a version that is kept for a rollback is in a VPC."""
+    """Includes the network and the passwords of the versions that are kept for a rollback."""
     in_vpc = bool(desired.settings.subnet_ids) or any(function.is_in_vpc for function in existing.functions.values())
-    return desired.role_policy(in_vpc, queues.keeps_queues(desired, existing))
+    kept = [version for _, version in functions.kept_versions(desired, existing)]
+    return desired.role_policy(in_vpc, queues.keeps_queues(desired, existing), map(password_of, kept))
 
 
 def _merged(found: str, desired: str) -> str:

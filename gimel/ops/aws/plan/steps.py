@@ -32,8 +32,8 @@ class Ref:
 class Step:
     """One AWS call, and what it does in words.
 
-    `outputs` maps names of `Ref`s to keys of the response. `waiter` is botocore's name of what to wait for afterwards.
-    `tolerates` lists the errors that mean that it was done already.
+    `outputs` maps names of `Ref`s to keys of the response, or paths such as `Role.RoleId`. `waiter` is botocore's name
+    of what to wait for afterwards. `tolerates` lists the errors that mean that it was done already.
     """
 
     description: str
@@ -89,8 +89,14 @@ def execute(plan: Plan, perform: Perform) -> dict[str, str]:
     for number, step in enumerate(plan.steps, 1):
         response = perform(number, step, resolve(step.params, values))
         for name, key in step.outputs.items():
-            values[name] = str(response.get(key, f"(known after step {number})"))
+            values[name] = _at(response, key) or f"(known after step {number})"
     return values
+
+
+def _at(response: Any, path: str) -> str:
+    for key in path.split("."):
+        response = response.get(key, {})
+    return str(response or "")
 
 
 def resolve(value: Any, values: Mapping[str, str]) -> Any:

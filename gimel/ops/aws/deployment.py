@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from gimel.config import Config
 
 from . import dead_letters, policies, settings
+from .bundle import Bundle
 from .client import Aws, aws_errors
 from .desired import Desired, build
-from .errors import NotDeployed, WrongAccount
+from .errors import AwsError, NotDeployed, WrongAccount
 from .existing import Existing, Queue
 from .names import Account, Names
 from .observe import observe, queues
 from .plan import api_key, deploy, gateway, http_api, undo
 from .plan.steps import Plan
+from .plan.undo import Rollback, Source
 from .settings import AwsSettings
 from .wiring import wire
+
+DOWNLOAD_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,24 @@ class Deployment:
         """From the existing to the desired state. Raises GimelError."""
         return deploy.deploy(self.desired, self.observe())
 
-    def plan_rollback(self, release: str | None = None) -> Plan:
+    def plan_rollback(self, release: str | None = None) -> Rollback:
         """To an earlier release. Raises GimelError."""
-        return undo.rollback(self.observe(), release)
+        configured = Source.configured(self.config.redis)
+        return undo.rollback(self.observe(), self.names, configured, self.read_code, release)
+
+    def read_code(self, function: str, version: int) -> bytes:
+        """The zip of a version of a function. Raises AwsError."""
+        what = f"could not read the code of version {version} of {function}"
+        with aws_errors(what):
+            found = self.aws.client("lambda").get_function(FunctionName=function, Qualifier=str(version))
+        try:
+            with urlopen(found["Code"]["Location"], timeout=DOWNLOAD_TIMEOUT_S) as response:
+                data: bytes = response.read()
+        except OSError as error:
+            raise AwsError(f"{what}: {error}", "check your network, then retry") from None
+        if Bundle(data, compiled=True).sha256 != found["Configuration"]["CodeSha256"]:
+            raise AwsError(f"{what}: AWS sent other code", "retry, or deploy an earlier state of your files instead")
+        return data
 
     def plan_removal(self) -> Plan:
         """To nothing. Raises GimelError."""

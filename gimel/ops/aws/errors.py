@@ -49,6 +49,10 @@ class NothingToRollBack(GimelError):
     """There is no release to roll back to."""
 
 
+class RollbackRefused(GimelError):
+    """Functions of an earlier release could not reach Redis."""
+
+
 class StepFailed(GimelError):
     """AWS refused a step, or its result never became ready. All steps before it are done."""
 

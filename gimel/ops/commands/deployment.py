@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -20,6 +21,7 @@ from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
 from gimel.ops.aws.findings import Level
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan, Step
+from gimel.ops.aws.plan.undo import Rollback
 from gimel.ops.aws.redis_address import address
 from gimel.ops.snippet import snippet
 
@@ -70,17 +72,26 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
 @click.command()
 @config_option
 @click.option(
-    "--to", "release", help="Release, as shown by `aws lambda list-versions-by-function`; default: the previous one."
+    "--to",
+    "release",
+    help="Release, as shown by `aws lambda get-alias --name live`; default: the one that was live before.",
 )
+@click.option("--to-other-redis", is_flag=True, help="Go back even to a release that counts in another Redis.")
 @dry_option
 @format_option
 @yes_option
-def rollback(config_file: Path | None, release: str | None, dry_run: bool, form: str, yes: bool) -> None:
-    """Roll all functions back to the previous release."""
+def rollback(
+    config_file: Path | None, release: str | None, to_other_redis: bool, dry_run: bool, form: str, yes: bool
+) -> None:
+    """Roll all functions back to the release that was live before."""
     deployment = Deployment.load(config_file)
     plan = deployment.plan_rollback(release)
-    title = f"roll back {deployment.names.base} in {deployment.account.region}"
-    _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
+    title = f"roll back {deployment.names.base} in {deployment.account.region} to release {plan.release}"
+
+    def confirm() -> bool:
+        return _confirm(yes) if to_other_redis or plan.redis == plan.now else _confirm_other_redis(plan, yes)
+
+    _confirm_and_apply(deployment, plan, title, dry_run, form, confirm)
 
 
 @click.command()
@@ -175,6 +186,19 @@ def _confirm_name(own: str, name: str | None) -> bool:
         name = ask(lambda: click.prompt(question, err=True), "type the name, or use --name")
     if name != own:
         raise NotConfirmed(f"{name} is not the name of this deployment, so nothing was changed", f"type {own}")
+    return True
+
+
+def _confirm_other_redis(plan: Rollback, yes: bool) -> bool:
+    """Whether the host of the other Redis was typed. Raises NotConfirmed."""
+    hint = "add --to-other-redis if that is what you want"
+    if yes:
+        message = f"release {plan.release} counts in {plan.redis}, but the functions now use {plan.now}"
+        raise NotConfirmed(f"{message}; nothing was changed", hint)
+    host = urlsplit(plan.redis).hostname
+    question = f"Events would be counted in another Redis. To confirm, type its host ({host})"
+    if (typed := ask(lambda: click.prompt(question, err=True), hint)) != host:
+        raise NotConfirmed(f"{typed} is not the host of that Redis, so nothing was changed", f"type {host}")
     return True
 
 

@@ -2,42 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from gimel.ops.aws.errors import NothingToRollBack
-from gimel.ops.aws.existing import Existing, Function
+from gimel import config
+from gimel.config import RedisSettings
+from gimel.errors import ConfigError
+from gimel.ops.aws import redis_address
+from gimel.ops.aws.desired import ADDRESS, PASSWORD, DesiredFunction, password_of, readable
+from gimel.ops.aws.errors import NothingToRollBack, RollbackRefused
+from gimel.ops.aws.existing import Existing, Function, Role
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
 from . import alarms, functions, http_api, queues, role
-from .steps import Plan, Step, Target, patch
+from .steps import Plan, Ref, Step, Target, patch
 
 
-def rollback(existing: Existing, release: str | None = None) -> Plan:
+@dataclass(frozen=True)
+class Source:
+    """Which Redis a release or a configuration uses: its address, and the password or the reference to it.
+
+    `in_zip`: the reference is in the zip, where earlier releases had it.
+    """
+
+    address: str
+    password: str
+    in_zip: bool = False
+
+    @classmethod
+    def configured(cls, settings: RedisSettings, in_zip: bool = False) -> Source:
+        """That of a configuration."""
+        return cls(redis_address.address(settings), redis_address.password(settings) or "", in_zip)
+
+
+@dataclass(frozen=True)
+class Rollback(Plan):
+    """The steps back to a release; the address of the Redis that it uses, and of the one that is used now."""
+
+    release: str = ""
+    redis: str = ""
+    now: str = ""
+
+
+ReadCode = Callable[[str, int], bytes]
+"""Reads the zip of a version of a function. Used only for releases that are not in the plan's own data."""
+
+
+def rollback(
+    existing: Existing, names: Names, configured: Source, read_code: ReadCode, release: str | None = None
+) -> Rollback:
     """Point `live` of every function to the release that was live before, or to the named one.
 
-    A function that has no version of that release stays as it is. Raises NothingToRollBack.
+    A function that has no version of that release stays as it is. If the password of the same Redis has changed since,
+    or the role was recreated, each function first gets a new version of that release. Raises NothingToRollBack and
+    RollbackRefused.
     """
     live = [function for _, function in sorted(existing.functions.items()) if function.live is not None]
     if not live:
         raise NothingToRollBack("there is nothing to roll back", "run `gimel deploy` first")
-    target = release or _release_before(live)
-    versions = {function.name: _newest_version(function, target) for function in live}
-    if not any(versions.values()):
+    if existing.role is None:
+        raise RollbackRefused(f"role {names.base}, which all versions need, no longer exists", "run `gimel deploy`")
+    wanted = release or _release_before(live)
+    affected = [(function, number) for function in live if (number := _newest_version(function, wanted))]
+    if not affected or wanted is None:
         which = f"version of release {release}" if release else "version of an earlier release that supports this API"
         raise NothingToRollBack(f"the functions have no {which}", "deploy an earlier state of your files instead")
-    steps, notes = [], []
-    for function in live:
-        version = versions[function.name]
+    first, number = affected[0]
+    source, now = _source(first, number, read_code), _source(first, first.live or number, read_code)
+    target = replace(source, password=_password(source, now, configured))
+    published, moved, notes = [], [], [_about_redis(wanted, source, now)]
+    for function, newest in affected:
+        version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password)
         if version is None:
-            notes.append(f"{function.name} has no version of release {target} and stays as it is")
-        elif function.live != version:
-            description = f"point alias {LIVE} of {function.name} to version {version}, release {target}"
-            description += f" (now version {function.live})"
-            history = function.history.rolled_back_to(str(target))
-            steps.append(functions.move_alias(function.name, str(version), history, description))
-    return Plan(tuple(steps), notes=tuple(notes))
+            renewed = functions.for_role(_renewed(function.name, function.versions[newest], target), existing)
+            sha256, version = function.versions[newest]["CodeSha256"], functions.new_version(function.name)
+            read = partial(read_code, function.name, newest)
+            published.append(([*functions.update(renewed, function, sha256, read)], functions.publish(renewed)))
+        if version != str(function.live):
+            moved.append(_move(function, version, wanted))
+    if published:
+        _check_password(wanted, source, target, existing.role, names)
+        cause = "role has been recreated" if source == target else f"password of {source.address} has changed"
+        notes.append(f"the {cause} since then, so each function gets a new version of release {wanted}")
+    kept = [function.name for function in live if not _newest_version(function, wanted)]
+    notes += [f"{name} has no version of release {wanted} and stays as it is" for name in kept]
+    updates = [step for steps, _ in published for step in steps]
+    steps = (*updates, *(step for _, step in published), *moved)
+    return Rollback(steps, notes=tuple(notes), release=wanted, redis=source.address, now=now.address)
+
+
+def _about_redis(release: str, source: Source, now: Source) -> str:
+    if source.address == now.address:
+        return f"release {release} uses {source.address}, as the functions do now"
+    return f"release {release} counts in ANOTHER Redis: {source.address}; the functions now use {now.address}"
+
+
+def _source(function: Function, number: int, read_code: ReadCode) -> Source:
+    """Which Redis a version uses. Those of earlier releases say so only in their zip."""
+    variables = functions.variables_of(function.versions[number])
+    if ADDRESS in variables:
+        return Source(variables[ADDRESS], variables.get(PASSWORD, ""))
+    try:
+        with ZipFile(BytesIO(read_code(function.name, number))) as archive:
+            section = json.loads(archive.read("config.json"))["redis"]
+        settings = config.check(config.ConfigFile(None, {"redis": section}), variables).redis
+        return Source.configured(settings, "password" in section)
+    except (BadZipFile, KeyError, TypeError, ValueError, ConfigError):
+        message = f"could not read which Redis version {number} of {function.name} uses"
+        raise RollbackRefused(message, "deploy an earlier state of your files instead") from None
+
+
+def _password(source: Source, now: Source, configured: Source) -> str:
+    """The password that a release needs today: the present one, if it uses the same Redis."""
+    if source.address == configured.address and configured.password:
+        return configured.password
+    return now.password if source.address == now.address else source.password
+
+
+def _check_password(release: str, source: Source, target: Source, role: Role, names: Names) -> None:
+    """Refuse what would publish versions that cannot sign in to Redis."""
+    hint = "deploy an earlier state of your files instead"
+    if source.in_zip and not target.password:
+        message = f"release {release} has a password for {source.address} in its zip, but no password is configured"
+        raise RollbackRefused(message, f"set redis.password to the present one; if there is none any more, {hint}")
+    needed = [arn for arns in readable({target.password}, None, names.account).values() for arn in arns]
+    if not all(any(arn in policy for policy in role.policies.values()) for arn in needed):
+        message = f"role {names.base} may not read the configured password, {target.password}"
+        raise RollbackRefused(message, f"set redis.password to what was deployed last, or {hint}")
+
+
+def _usable_version(function: Function, release: str, role: Role, source: Source, password: str) -> str | None:
+    """The newest version of a release that was published with this password and for this role."""
+    for number, version in sorted(function.versions.items(), reverse=True):
+        own = password_of(version) or (source.password if source.in_zip else "")
+        same_role = functions.variables_of(version).get(functions.ROLE_ID, role.id) == role.id
+        if function.releases[number] == release and own == password and same_role:
+            return str(number)
+    return None
+
+
+def _renewed(name: str, version: Mapping[str, Any], target: Source) -> DesiredFunction:
+    """A version as it was, but for its password."""
+    variables = {**functions.variables_of(version), ADDRESS: target.address, PASSWORD: target.password}
+    vpc, snap_start = version.get("VpcConfig") or {}, version.get("SnapStart") or {}
+    copied = ("Runtime", "Role", "Handler", "MemorySize", "Timeout", "Architectures", "Description")
+    configuration = {
+        **{key: version[key] for key in copied},
+        "Environment": {"Variables": {key: value for key, value in variables.items() if value}},
+        "VpcConfig": {key: vpc.get(key) or [] for key in ("SubnetIds", "SecurityGroupIds")},
+        "SnapStart": {"ApplyOn": snap_start.get("ApplyOn", "None")},
+    }
+    return DesiredFunction(name, configuration, None)
+
+
+def _move(function: Function, version: str | Ref, release: str) -> Step:
+    shown = "the new version" if isinstance(version, Ref) else f"version {version}"
+    description = f"point alias {LIVE} of {function.name} to {shown}, release {release} (now version {function.live})"
+    return functions.move_alias(function.name, version, function.history.rolled_back_to(release), description)
 
 
 def _release_before(live: list[Function]) -> str | None:

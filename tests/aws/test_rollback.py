@@ -113,9 +113,9 @@ def test_a_release_deployed_again_is_rolled_back_to_what_was_live_in_between(acc
     assert versions(account) == [1, 2]
     assert notes_about_a_rollback(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [512] * 4
+    assert memories(account) == [512] * 5
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 4
+    assert memories(account) == [256] * 5
 
 
 def notes_about_a_rollback(plan) -> list[str]:
@@ -128,7 +128,7 @@ def test_a_second_rollback_goes_one_release_further_back_and_a_deploy_begins_ane
     (newest,) = releases(account)
     for memory in (300, 256):
         apply(gimel_at(), gimel_at().plan_rollback())
-        assert memories(account) == [memory] * 4
+        assert memories(account) == [memory] * 5
         (note,) = notes_about_a_rollback(gimel_at().plan())
         assert newest in note
     with pytest.raises(NothingToRollBack, match="no version of an earlier release"):
@@ -136,7 +136,7 @@ def test_a_second_rollback_goes_one_release_further_back_and_a_deploy_begins_ane
     apply(gimel_at(memory_mb=500))
     assert notes_about_a_rollback(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 4
+    assert memories(account) == [256] * 5
 
 
 def test_a_deploy_of_what_a_rollback_made_live_ends_the_rollback(account, gimel_at):
@@ -154,7 +154,7 @@ def test_a_rollback_interrupted_after_any_step_goes_on_to_the_same_release(accou
     for _ in range(4):
         plan = gimel_at().plan_rollback()
         apply(gimel_at(), Plan(plan.steps[:1]))
-    assert memories(account) == [300] * 4
+    assert memories(account) == [300] * 5
 
 
 def test_after_an_interrupted_deploy_a_rollback_undoes_what_it_did(account, gimel_at):
@@ -165,7 +165,7 @@ def test_after_an_interrupted_deploy_a_rollback_undoes_what_it_did(account, gime
     apply(gimel_at(), Plan(plan.steps[:moved], plan.values))
     assert sorted(memories(account)) == [300, 300, 300, 400]
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [300] * 4
+    assert memories(account) == [300] * 5
 
 
 def test_without_a_record_of_releases_their_versions_tell_the_order(account, gimel_at):
@@ -174,7 +174,7 @@ def test_without_a_record_of_releases_their_versions_tell_the_order(account, gim
     for name in NAMES:
         account.client("lambda").update_alias(FunctionName=name, Name="live", Description="")
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [300] * 4
+    assert memories(account) == [300] * 5
 
 
 def test_restoring_brings_back_what_was_live_and_says_that_it_is_a_rollback(account, gimel_at):

@@ -118,8 +118,8 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
             hint = "shorten aws.name, or FunctionName in extra_wiring"
             raise ConfigError(f"function name {function.name} is longer than {MAX_NAME_LENGTH} characters", hint)
     public = [_without_secrets(function.configuration) for function in functions]
-    release = hashlib.sha256(policies.as_text([built.sha256, public]).encode()).hexdigest()[:12]
-    text = description(settings.name, release)
+    release = hashlib.sha256(policies.as_text([built.digest, public]).encode()).hexdigest()[:12]
+    text = description(settings.name, release, f"{'compiled' if built.compiled else 'sources'} {built.sha256[:12]}")
     notes = list(wired.notes)
     if "tls_key_file" in section:
         notes.append("the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key")

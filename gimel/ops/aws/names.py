@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import gimel
@@ -12,6 +13,7 @@ LIVE = "live"
 TRACK = "gimel-track"
 MARK = "Gimel deployment "
 ALARMS = ("5xx", "failed", "errors", "slow", "throttled", "traffic", "waiting", "dead-letters")
+UPLOADED = re.compile(r", ((?:compiled|sources) \S+)$")
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,29 @@ def marker(deployment: str) -> str:
     return f"{MARK}{deployment}"
 
 
-def description(deployment: str, release: str) -> str:
-    """The description of a function. Naming the release gives every function a new version when any of them changes."""
-    return f"{marker(deployment)}, {gimel.__version__}, release {release}"
+def description(deployment: str, release: str, uploaded: str) -> str:
+    """The description of a function. Naming the release gives every function a new version when any of them changes.
+
+    `uploaded` is how its zip was made and the beginning of its hash, such as `compiled DtEcj30N7bQz`.
+    """
+    return f"{marker(deployment)}, {gimel.__version__}, release {release}, {uploaded}"
 
 
 def release_of(text: str) -> str | None:
     """The release named by a function's description; None if Gimel 2 did not write it."""
     before, separator, release = text.rpartition(", release ")
-    return release if separator and before.startswith(MARK) else None
+    return release.partition(",")[0] if separator and before.startswith(MARK) else None
+
+
+def without_upload(text: str) -> str:
+    """A function's description without `uploaded`."""
+    return UPLOADED.sub("", text)
+
+
+def uploaded_as(text: str) -> str:
+    """The `uploaded` of a function's description; empty if it has none."""
+    found = UPLOADED.search(text)
+    return found[1] if found else ""
 
 
 def is_of(deployment: str, text: str) -> bool:

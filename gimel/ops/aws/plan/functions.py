@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gimel.ops.aws.desired import KEPT_SNAPSHOTS, KEPT_VERSIONS, Desired, DesiredFunction
 from gimel.ops.aws.existing import Existing, Function
 from gimel.ops.aws.history import History
-from gimel.ops.aws.names import LIVE
+from gimel.ops.aws.names import LIVE, release_of, uploaded_as, without_upload
 
 from . import http_api
 from .steps import Ref, Step, Target
 
 ROLE_ID = "GIMEL_ROLE_ID"
 NEW_ROLE = Ref("id of the role")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A zip: its hash, as in CodeSha256, whether it has compiled files, and what reads it."""
+
+    sha256: str
+    compiled: bool
+    read: Callable[[], bytes]
 
 
 def log_groups(desired: Desired, existing: Existing) -> Iterator[Step]:
@@ -50,23 +59,27 @@ def _needs_access_log(desired: Desired, existing: Existing) -> bool:
 
 def functions(desired: Desired, existing: Existing) -> Iterator[Step]:
     """Create or update each function; then publish a version of each; only then move every alias."""
-    wanted, code = [for_role(function, existing) for function in desired.functions], desired.bundle
+    wanted, code = [for_role(function, existing) for function in desired.functions], _desired_code(desired)
     for function in wanted:
         found = existing.functions.get(function.name)
         if found and found.never_worked:
             description = f"delete function {function.name}, which failed to become active"
             yield target(function.name).remove("delete_function", description)
             found = None
-        yield from update(function, found, code.sha256, lambda: code.data) if found else [_create(desired, function)]
+        yield from update(function, found, code) if found else [_create(desired, function)]
         yield from _tags_and_concurrency(desired, function, found)
     versions: dict[str, str | Ref] = {}
     for function in wanted:
-        number = matching_version(function, existing.functions.get(function.name), desired.bundle.sha256)
+        number = matching_version(function, existing.functions.get(function.name), code)
         versions[function.name] = str(number) if number else new_version(function.name)
         if number is None:
             yield publish(function)
     for name, version in versions.items():
         yield from _alias(name, existing.functions.get(name), version, desired.release)
+
+
+def _desired_code(desired: Desired) -> Code:
+    return Code(desired.bundle.sha256, desired.bundle.compiled, lambda: desired.bundle.data)
 
 
 def for_role(function: DesiredFunction, existing: Existing) -> DesiredFunction:
@@ -115,12 +128,15 @@ def _create(desired: Desired, function: DesiredFunction) -> Step:
     return target(function.name).step("create_function", description, params, waiter="function_active_v2")
 
 
-def update(function: DesiredFunction, found: Function, sha256: str, read: Callable[[], bytes]) -> Iterator[Step]:
-    """Update the configuration of a function, and its code to the zip with this hash, as far as they differ."""
+def update(function: DesiredFunction, found: Function, code: Code) -> Iterator[Step]:
+    """Update the configuration of a function, and its code, as far as they differ."""
     name, waiter = function.name, "function_updated_v2"
     configuration, before = function.configuration, variables_of(found.latest)
     changed = changes(configuration, found.latest)
-    new_code = found.latest.get("CodeSha256") != sha256 or "Architectures" in changed
+    has_code = _has_code(code, function, found.latest)
+    if not has_code and found.latest.get("Description") != configuration["Description"]:
+        changed.add("Description")  # it names the new zip
+    new_code = not has_code or "Architectures" in changed
     changed.discard("Architectures")
     role = variables_of(configuration)[ROLE_ID]
     if before and (role is NEW_ROLE or before.get(ROLE_ID, role) != role):
@@ -134,8 +150,21 @@ def update(function: DesiredFunction, found: Function, sha256: str, read: Callab
         params = _without_unused(configuration, found.latest)
         yield target(name).step("update_function_configuration", f"update {name}: {summary}", params, waiter=waiter)
     if new_code:
-        params = {"ZipFile": read(), "Architectures": configuration["Architectures"]}
+        params = {"ZipFile": code.read(), "Architectures": configuration["Architectures"]}
         yield target(name).step("update_function_code", f"update code of {name}", params, waiter=waiter)
+
+
+def _has_code(code: Code, function: DesiredFunction, found: Mapping[str, Any]) -> bool:
+    """Whether a function or version has the desired code: this zip, or another with the same sources.
+
+    Two machines may compile the same sources differently. A release has one digest of sources, and the description
+    names the zip that was uploaded with it, so code that was changed by hand is not mistaken for one of these.
+    """
+    sha256, text = found.get("CodeSha256") or "", found.get("Description") or ""
+    how, _, start = uploaded_as(text).partition(" ")
+    same_release = release_of(text) == release_of(function.configuration["Description"])
+    is_as_good = how == "compiled" or not code.compiled
+    return sha256 == code.sha256 or (bool(start) and sha256.startswith(start) and same_release and is_as_good)
 
 
 def _without_unused(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +184,8 @@ def changes(configuration: Mapping[str, Any], found: Mapping[str, Any]) -> set[s
 
 def _normal(key: str, value: Any) -> Any:
     value = value or {}
+    if key == "Description":
+        return without_upload(value or "")
     if key == "VpcConfig":
         return [sorted(value.get(part) or []) for part in ("SubnetIds", "SecurityGroupIds")]
     if key == "SnapStart":
@@ -189,13 +220,13 @@ def variables_of(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
     return (configuration.get("Environment") or {}).get("Variables") or {}
 
 
-def matching_version(function: DesiredFunction, found: Function | None, sha256: str) -> int | None:
+def matching_version(function: DesiredFunction, found: Function | None, code: Code) -> int | None:
     """The newest published version with this code and the desired configuration; None if there is none."""
     versions = found.versions if found else {}
     matching = [
         number
         for number, version in versions.items()
-        if version.get("CodeSha256") == sha256 and not changes(function.configuration, version)
+        if _has_code(code, function, version) and not changes(function.configuration, version)
     ]
     return max(matching, default=None)
 
@@ -244,7 +275,7 @@ def kept_versions(desired: Desired, existing: Existing) -> Iterator[tuple[str, M
     for function in desired.functions:
         if not (found := existing.functions.get(function.name)):
             continue
-        live = matching_version(for_role(function, existing), found, desired.bundle.sha256)
+        live = matching_version(for_role(function, existing), found, _desired_code(desired))
         earlier = found.history.deployed(desired.release).releases[1:]
         newest = sorted(found.versions, reverse=True)
         last = [next((number for number in newest if found.releases[number] == name), None) for name in earlier]

@@ -81,9 +81,9 @@ def rollback(
         version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password)
         if version is None:
             renewed = functions.for_role(_renewed(function.name, function.versions[newest], target), existing)
-            sha256, version = function.versions[newest]["CodeSha256"], functions.new_version(function.name)
-            read = partial(read_code, function.name, newest)
-            published.append(([*functions.update(renewed, function, sha256, read)], functions.publish(renewed)))
+            sha256, read = function.versions[newest]["CodeSha256"], partial(read_code, function.name, newest)
+            code, version = functions.Code(sha256, True, read), functions.new_version(function.name)
+            published.append(([*functions.update(renewed, function, code)], functions.publish(renewed)))
         if version != str(function.live):
             moved.append(_move(function, version, wanted))
     if published:

@@ -30,6 +30,7 @@ OPS_LAYERS = [
     {"commands.queue"},
     {
         "commands.backup",
+        "commands.bundle",
         "commands.configure",
         "commands.dashboard",
         "commands.deployment",
@@ -45,7 +46,7 @@ OPS_LAYERS = [
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
     {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
     {"aws.plan.http_api"},
-    {"aws.plan.steps"},
+    {"aws.plan.steps", "aws.by_hand"},
     {"aws.desired"},
     {"aws.bundle", "aws.wiring"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},

@@ -1,4 +1,4 @@
-"""The files at the top of Gimel's source, wherever it is installed, and a config.json made from one of them."""
+"""The files at the top of Gimel's source, wherever it is installed, a config.json made from one, and writing files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,17 @@ def write(path: Path, force: bool = False) -> None:
     if path.exists() and not force:
         hint = "edit it with `gimel configure --edit`, or overwrite it with --force"
         raise ConfigError(f"{path} already exists", hint)
+    save(path, text)
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all. Raises ConfigError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             draft = Path(folder) / path.name
             draft.touch(0o600)
-            draft.write_bytes(text)
+            draft.write_bytes(content)
             os.replace(draft, path)
     except OSError as error:
-        raise ConfigError(f"cannot write {path} ({error.strerror})", "choose another path with --config") from None
+        raise ConfigError(f"cannot write {path} ({error.strerror})", "choose another path") from None

@@ -12,6 +12,7 @@ from gimel.errors import GimelError
 
 from . import deployment
 from .backup import export, import_
+from .bundle import bundle
 from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard
@@ -42,7 +43,7 @@ def main() -> None:
 
 for command in (
     *(serve, demo, report, dashboard, export, import_, snippet, openapi, configure),
-    *(*deployment.COMMANDS, queue),
+    *(*deployment.COMMANDS, bundle, queue),
 ):
     main.add_command(command)
 

@@ -1,4 +1,4 @@
-# `make serve` and `make test` set up all they need in .venv; see README.md.
+# `make serve`, `make install` and `make test` set up all they need in .venv; see README.md.
 VENV := .venv
 PYTHON ?= python3
 SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
@@ -9,10 +9,14 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: serve test test-fast check faults screenshots validate-statistics clean
+.PHONY: serve install test test-fast check faults screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
+
+# The command, with all that `gimel deploy` needs.
+install: $(VENV)/install.stamp
+	@echo 'The command is $(CURDIR)/$(VENV)/bin/gimel; `. $(VENV)/bin/activate` puts it on your PATH.'
 
 test: check
 	$(PYTEST) $(ARGS)
@@ -48,12 +52,17 @@ $(VENV)/bin/python:
 		{ echo 'Python cannot make virtual environments here: install the Debian package python3-venv.' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+$(VENV)/install.stamp: $(SETUP) | $(VENV)/bin/python
+	$(PIP) -r requirements.txt
+	$(PIP) -e .
+	@touch $@
+
 $(VENV)/serve.stamp: $(SETUP) | $(VENV)/bin/python
 	$(PIP) -r requirements.txt
 	$(PIP) -e '.[local]'
-	@touch $@
+	@touch $@ $(VENV)/install.stamp
 
 $(VENV)/test.stamp: $(SETUP) | $(VENV)/bin/python
 	$(PIP) -r requirements.txt
 	$(PIP) -e '.[local,test]'
-	@touch $@ $(VENV)/serve.stamp
+	@touch $@ $(VENV)/install.stamp $(VENV)/serve.stamp

@@ -172,7 +172,7 @@ def test_deploy_py_says_what_to_do_if_nothing_is_installed():
     program = [sys.executable, "-S", str(ROOT / "deploy.py")]
     done = subprocess.run(program, env={}, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
-    assert "is missing: run `make serve` once" in done.stderr
+    assert "is missing: run `make install` once" in done.stderr
     assert "Traceback" not in done.stderr
 
 

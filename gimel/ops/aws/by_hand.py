@@ -10,7 +10,7 @@ from typing import Any
 from gimel import passwords
 from gimel.config import Config
 
-from . import desired, settings
+from . import desired, redis_address, settings
 from .desired import BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
 from .names import Account
 
@@ -39,7 +39,7 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
         "architecture": found.architecture,
         "role": {
             "managed_policy": f"AWSLambda{'VPCAccess' if found.subnet_ids else 'Basic'}ExecutionRole",
-            "allow": dict(wanted.readable),
+            "allow": desired.readable({redis_address.password(config.redis) or ""}, found.kms_key_arn, account),
         },
         "functions": [_function(function, secret) for function in wanted.functions],
         "binary_media_types": list(BINARY_TYPES),

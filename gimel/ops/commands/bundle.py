@@ -43,7 +43,7 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
     yield f"\nRuntime {described['runtime']}, architecture {described['architecture']}"
     role = described["role"]
     yield f"Role for Lambda with the policy {role['managed_policy']}"
-    yield from (f"  and the right to {action} of {arn}" for action, arn in role["allow"].items())
+    yield from (f"  and the right to {action} of {', '.join(arns)}" for action, arns in role["allow"].items())
     yield "\nFunctions"
     for function in described["functions"]:
         size = f"{function['memory_mb']} MB, {function['timeout_s']} s"

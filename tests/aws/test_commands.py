@@ -19,6 +19,7 @@ from gimel.ops.aws.errors import WrongAccount
 from gimel.ops.aws.findings import Finding, Level
 from tests.parts import ROOT
 
+from . import gimel15
 from .account import ID
 
 pytestmark = pytest.mark.slow
@@ -265,3 +266,44 @@ def test_the_plan_names_the_redis_and_never_its_password(run, gimel_at, monkeypa
     assert "which counts in redis://other:7000/0; " in done.stdout
     assert "GIMEL_REDIS_URL in your shell overrides config.json: redis://other:7000/0 instead of " in done.stderr
     assert "sesame" not in done.output
+
+
+def test_a_list_that_lags_does_not_turn_a_finished_deploy_into_none(run, account):
+    def lag(parsed: dict, **ignored: object) -> None:
+        parsed["items"] = []  # as right after the creation
+
+    for call in ("GetApiKeys", "GetRestApis", "GetResources", "GetUsagePlans"):
+        account.session.events.register(f"after-call.apigateway.{call}", lag)
+    done = run("deploy", "--yes")
+    assert done.exit_code == 0
+    key, api = account.only("keys")["id"], next(iter(account.state()["apis"]))
+    assert f"get-api-key --api-key {key} " in done.stdout
+    assert f"Track URL:  https://{api}.execute-api" in done.stdout
+    assert "new AlephBet.AlephbetAdapter" in done.stdout
+
+
+@pytest.fixture
+def requests(account) -> list[str]:
+    """Every request that is sent, repeated ones too."""
+    sent: list[str] = []
+    account.session.events.register("before-send.*.*", lambda event_name, **ignored: sent.append(event_name))
+    return sent
+
+
+@pytest.mark.parametrize("beginning", ["gimel 1.5", "gimel 2"])
+@pytest.mark.parametrize("command", ["api-key", "snippet", "openapi"])
+def test_finding_the_key_and_the_url_takes_at_most_five_requests(run, account, requests, beginning, command):
+    others = account.client("apigateway")
+    for number in range(60):
+        others.create_rest_api(name=f"other-{number}")
+        others.create_api_key(name=f"gimel-other-{number}")
+    if beginning == "gimel 2":
+        run("deploy", "--yes")
+    else:
+        gimel15.lay_out(account)
+    requests.clear()
+    account.calls.clear()
+    assert run(command).exit_code == 0
+    assert 3 <= len(requests) <= 5, requests
+    listed = [params for _, call, params in account.calls if call in ("GetRestApis", "GetApiKeys")]
+    assert [params["limit"] for params in listed] == [500, 500]  # moto has no pages; AWS has pages of 25 otherwise

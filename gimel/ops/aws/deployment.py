@@ -19,7 +19,7 @@ from .desired import Desired, build
 from .errors import AwsError, NotDeployed, WrongAccount
 from .existing import Existing, Queue
 from .names import Account, Names
-from .observe import observe, queues
+from .observe import locate, observe, queues
 from .plan import api_key, deploy, gateway, http_api, undo
 from .plan.steps import Plan
 from .plan.undo import Rollback, Source
@@ -122,19 +122,22 @@ class Deployment:
         """To nothing. Raises GimelError."""
         return undo.destroy(self.observe(), self.names)
 
-    def require_live(self) -> Live:
-        """Where it is reached. Raises NotDeployed."""
-        found = self.observe()
-        if not found.api or not found.key:
-            raise NotDeployed(f"{self.names.base} is not deployed in {self.account.region}", "run `gimel deploy`")
-        return self.live(deploy.values(found))
-
     def live(self, values: Mapping[str, str]) -> Live:
-        """Where it is reached, from the ids in `values`, which executing a plan returns."""
+        """Where it is reached, from the ids in `values`, which executing the plan of a deploy returns."""
         rest = self.aws.api_url(values[gateway.API.name])
         http = None if self.settings.track_api == "rest" else values.get(http_api.HTTP_API.name)
         base = self.aws.http_api_url(http) if http else rest
         return Live(f"{base}{self.config.track_path}", rest, values[api_key.KEY.name])
+
+    def require_live(self) -> Live:
+        """Where it is reached, in a few calls. Raises NotDeployed."""
+        names = self.names
+        with aws_errors("could not find the API and its key"):
+            found = locate(self.aws.client, names, self.settings.track_api != "rest")
+        if not found.api or not found.key:
+            raise NotDeployed(f"{names.base} is not deployed in {names.account.region}", "run `gimel deploy`")
+        values = {gateway.API.name: found.api, api_key.KEY.name: found.key.id}
+        return self.live(values | ({http_api.HTTP_API.name: found.http_api} if found.http_api else {}))
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

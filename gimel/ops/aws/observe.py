@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -30,7 +31,7 @@ def observe(client: Client, names: Names, functions: set[str], durable: bool, al
     role_users = [item["FunctionName"] for item in listed if item.get("Role") == names.role_arn and item not in own]
     found = [_function(client("lambda"), item["FunctionName"]) for item in own]
     api = _api(gateway, names)
-    key = _key(gateway, names, api, notes)
+    key = _key(gateway, names, api.id if api else None, notes)
     plan, foreign = _usage_plans(gateway, names, api, key)
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
     found_queues = queues(client("sqs"), names, durable)
@@ -53,6 +54,26 @@ def observe(client: Client, names: Names, functions: set[str], durable: bool, al
         can_log_access=bool(gateway.get_account().get("cloudwatchRoleArn")),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class Located:
+    """The ids of the APIs, and the key, as far as they exist."""
+
+    api: str | None
+    http_api: str | None
+    key: Key | None
+
+
+def locate(client: Client, names: Names, http: bool) -> Located:
+    """Only what a URL and a key need: one call for each, and one more for a deployment of Gimel 1.x.
+
+    `http`: the HTTP API, too. Raises AmbiguousApi.
+    """
+    item = _own_api(client("apigateway"), names)
+    api = str(item["id"]) if item else None
+    own_http = _own_http_api(client("apigatewayv2"), names) if http else None
+    return Located(api, own_http["ApiId"] if own_http else None, _key(client("apigateway"), names, api, []))
 
 
 def _pages(client: Any, call: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -90,18 +111,18 @@ def _role(iam: Any, names: Names) -> Role | None:
     response = _or_none(iam.get_role, RoleName=names.base)
     if response is None:
         return None
-    policies = {}
+    found = {}
     for name in _pages(iam, "list_role_policies", "PolicyNames", RoleName=names.base):
         if document := _or_none(iam.get_role_policy, RoleName=names.base, PolicyName=name):
-            policies[str(name)] = _normal(document["PolicyDocument"])
+            found[str(name)] = _normal(document["PolicyDocument"])
     attached = _pages(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=names.base)
     tags = {tag["Key"]: tag["Value"] for tag in response["Role"].get("Tags") or []}
-    if tags.get("gimel:deployment") != names.deployment and not policies.keys() & {names.base, names.policy}:
+    if tags.get("gimel:deployment") != names.deployment and not found.keys() & {names.base, names.policy}:
         raise NameTaken(f"role {names.base} already exists and was not created by Gimel", "choose another aws.name")
     return Role(
         id=response["Role"]["RoleId"],
         trust=_normal(response["Role"].get("AssumeRolePolicyDocument")),
-        policies=policies,
+        policies=found,
         attached=tuple(sorted(item["PolicyArn"] for item in attached)),
         tags=tags,
     )
@@ -142,15 +163,25 @@ def _permissions(client: Any, name: str) -> dict[str, str]:
     return found
 
 
-def _api(client: Any, names: Names) -> Api | None:
-    named = [item for item in _pages(client, "get_rest_apis", "items") if item.get("name") == names.base]
+LONG_PAGES = {"PaginationConfig": {"PageSize": 500}}
+"""The most that API Gateway allows; by default it lists 25 at once."""
+
+
+def _own_api(client: Any, names: Names) -> dict[str, Any] | None:
+    listed = _pages(client, "get_rest_apis", "items", **LONG_PAGES)
+    named = [item for item in listed if item.get("name") == names.base]
     marked = [item for item in named if _is_marked(item, names)]
     # Gimel 1.x left no mark, but can be recognized by the path of its endpoint.
     candidates = marked or [item for item in named if "/track" in _resources(client, item["id"])]
     api = _only([item["id"] for item in candidates], lambda id: _stage(client, id), names)
-    if api is None:
+    return next((item for item in candidates if item["id"] == api), None)
+
+
+def _api(client: Any, names: Names) -> Api | None:
+    item = _own_api(client, names)
+    if item is None:
         return None
-    found = next(item for item in candidates if item["id"] == api)
+    api = item["id"]
     resources = _resources(client, api)
     methods = {
         (path, verb): _or_none(client.get_method, restApiId=api, resourceId=resource, httpMethod=verb)
@@ -161,8 +192,8 @@ def _api(client: Any, names: Names) -> Api | None:
     deployments = _pages(client, "get_deployments", "items", restApiId=api)
     return Api(
         id=api,
-        description=found.get("description") or "",
-        binary_types=tuple(found.get("binaryMediaTypes") or ()),
+        description=item.get("description") or "",
+        binary_types=tuple(item.get("binaryMediaTypes") or ()),
         resources={path: resource for path, (resource, _) in resources.items()},
         methods={key: method for key, method in methods.items() if method},
         responses={
@@ -185,18 +216,24 @@ def _only(ids: list[str], stage: Callable[[str], Any], names: Names) -> str | No
     return ids[0] if ids else None
 
 
-def _http_api(client: Any, names: Names) -> HttpApi | None:
+def _own_http_api(client: Any, names: Names) -> dict[str, Any] | None:
     found = {
         item["ApiId"]: item
         for item in _pages(client, "get_apis", "Items")
         if item.get("Name") == names.base and is_of(names.deployment, item.get("Description") or "")
     }
     api = _only(list(found), lambda id: _http_stage(client, id), names)
-    if api is None:
+    return found[api] if api else None
+
+
+def _http_api(client: Any, names: Names) -> HttpApi | None:
+    item = _own_http_api(client, names)
+    if item is None:
         return None
+    api = item["ApiId"]
     return HttpApi(
         id=api,
-        configuration=found[api],
+        configuration=item,
         integrations={item["IntegrationId"]: item for item in _pages(client, "get_integrations", "Items", ApiId=api)},
         routes={item["RouteKey"]: item for item in _pages(client, "get_routes", "Items", ApiId=api)},
         stage=_http_stage(client, api),
@@ -218,12 +255,12 @@ def _stage(client: Any, api: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _key(client: Any, names: Names, api: Api | None, notes: list[str]) -> Key | None:
+def _key(client: Any, names: Names, api: str | None, notes: list[str]) -> Key | None:
     # AWS takes nameQuery as a prefix, and some emulators ignore it.
-    listed = _pages(client, "get_api_keys", "items", nameQuery=names.base)
+    listed = _pages(client, "get_api_keys", "items", nameQuery=names.base, **LONG_PAGES)
     named = [item for item in listed if item.get("name") == names.base]
     marked = [item for item in named if _is_marked(item, names)]
-    staged = [item for item in named if api and f"{api.id}/{STAGE}" in (item.get("stageKeys") or [])]
+    staged = [item for item in named if api and f"{api}/{STAGE}" in (item.get("stageKeys") or [])]
     unmarked = [item for item in named if not (item.get("description") or "").startswith(MARK)]
     # Without an API of ours, an unmarked key of that name belongs to somebody else.
     candidates = marked or staged or (unmarked if api else [])

@@ -52,9 +52,10 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
     size = f"{len(bundle.data) / 1e6:.2f} MB, {'compiled for' if bundle.compiled else 'sources for'}"
     title = f"{deployment.names.base} in {account.region} (account {account.id}), which counts in "
     title += f"{address(deployment.config.redis)}; {size} {deployment.settings.runtime}"
-    if not _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes)) or form == "json":
+    values = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
+    if values is None or form == "json":
         return
-    live = deployment.require_live()
+    live = deployment.live(values)
     print_key = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
     out.print()
     for label, value in (
@@ -106,7 +107,7 @@ def destroy(config_file: Path | None, name: str | None, dry_run: bool, form: str
     title = f"delete {base} from {region}" if plan.steps else f"nothing of {base} to delete in {region}"
     own = deployment.settings.name
     applied = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm_name(own, name))
-    if applied and plan.steps:
+    if applied is not None and plan.steps:
         err.print("Redis keeps its data.")
 
 
@@ -149,17 +150,18 @@ def _run_preflight(deployment: Deployment, console: Console) -> bool:
 
 def _confirm_and_apply(
     deployment: Deployment, plan: Plan, title: str, dry_run: bool, form: str, confirm: Callable[[], bool]
-) -> bool:
-    """Show the plan and, unless this is a dry run, confirm and apply it. Returns whether AWS now matches it."""
+) -> Mapping[str, str] | None:
+    """Show the plan and, unless this is a dry run, confirm and apply it.
+
+    Returns the values of the plan's `Ref`s if AWS now matches it; else None.
+    """
     _show(plan, title, form)
     if dry_run:
-        return False
-    if plan.steps:
-        if not confirm():
-            err.print("Nothing was changed.")
-            return False
-        _apply(deployment, plan)
-    return True
+        return None
+    if plan.steps and not confirm():
+        err.print("Nothing was changed.")
+        return None
+    return _apply(deployment, plan) if plan.steps else plan.values
 
 
 def _show(plan: Plan, title: str, form: str) -> None:
@@ -211,8 +213,11 @@ def ask(question: Callable[[], Any], hint: str) -> Any:
         raise NotConfirmed("no answer was given, so nothing was changed", hint) from None
 
 
-def _apply(deployment: Deployment, plan: Plan) -> None:
-    """Perform every step of a plan and show the progress. Raises StepFailed and Interrupted."""
+def _apply(deployment: Deployment, plan: Plan) -> Mapping[str, str]:
+    """Perform every step of a plan and show the progress. Returns the values of its `Ref`s.
+
+    Raises StepFailed and Interrupted.
+    """
     columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
         task = progress.add_task("", total=len(plan.steps))
@@ -228,5 +233,6 @@ def _apply(deployment: Deployment, plan: Plan) -> None:
             progress.advance(task)
             return response
 
-        steps.execute(plan, perform)
+        values = steps.execute(plan, perform)
         progress.update(task, description="done")
+    return values

@@ -307,3 +307,18 @@ def test_finding_the_key_and_the_url_takes_at_most_five_requests(run, account, r
     assert 3 <= len(requests) <= 5, requests
     listed = [params for _, call, params in account.calls if call in ("GetRestApis", "GetApiKeys")]
     assert [params["limit"] for params in listed] == [500, 500]  # moto has no pages; AWS has pages of 25 otherwise
+
+
+def test_a_dry_run_can_tell_drift_by_its_exit_code(run, account, gimel_at):
+    check = ("deploy", "--dry-run", "--exit-code")
+    assert run("deploy", "--dry-run").exit_code == 0
+    assert run(*check).exit_code == 2
+    run("deploy", "--yes")
+    assert run(*check).exit_code == 0
+    account.client("lambda").update_function_configuration(FunctionName="gimel-track", Timeout=3)
+    drift = run(*check, "--format", "json")
+    assert (drift.exit_code, "update gimel-track: Timeout 3 -> 10" in drift.stdout) == (2, True)
+    gimel_at(account="210987654321")
+    assert run(*check).exit_code == 1
+    wrong = run("deploy", "--exit-code", "--yes")
+    assert (wrong.exit_code, "--exit-code needs --dry-run" in wrong.stderr) == (2, True)

@@ -11,7 +11,7 @@ import pytest
 from botocore.session import Session
 from botocore.stub import ANY, Stubber
 
-from gimel.ops.aws import policies
+from gimel.ops.aws import policies, preflight
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
@@ -45,6 +45,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     """Every call of a long life: Gimel 1.5 is upgraded, drifts, is fixed, changed, rolled back and removed."""
     gimel15.lay_out(account, times=7)
     account.calls.clear()
+    assert list(preflight.check_account(gimel_at()))
     apply(gimel_at(functions={"gimel-track": {"reserved_concurrency": 2}}))
     for drift in DRIFTS:
         drift(account)
@@ -91,6 +92,9 @@ def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, s
         return _needed_by_cloudwatch(call, params)
     if service == "logs":
         return [(f"logs:{call}", _log_group(call, params))]
+    if call == "SimulatePrincipalPolicy":
+        # moto's own user has an ARN of STS.
+        return [(f"iam:{call}", params["PolicySourceArn"].replace(":sts:", ":iam:"))]
     if service == "iam":
         return [(f"iam:{call}", f"arn:aws:iam::{ID}:role/{params['RoleName']}")]
     operation = OPERATIONS[service, call]
@@ -214,6 +218,13 @@ def test_a_session_is_simulated_as_its_role_including_the_path(iam):
     assert policies.missing(client, SESSION, PLACE, policy) == ["a:b"]
 
 
+def test_the_path_of_a_role_of_sso_may_be_looked_up(gimel_at, account):
+    policy = gimel_at().permissions
+    assert allows(policy, "iam:GetRole", SSO_ROLE)
+    assert allows(policy, "iam:SimulatePrincipalPolicy", SSO_ROLE)
+    assert not allows(policy, "iam:GetRole", f"arn:aws:iam::{ID}:role/another")
+
+
 def test_a_role_that_cannot_be_read_is_simulated_without_a_path(iam):
     client, stub = iam
     stub.add_client_error("get_role", "AccessDenied")
@@ -226,7 +237,7 @@ def test_the_simulator_is_read_to_its_last_page_and_knows_who_the_role_is_passed
     client, stub = iam
     policy = policies.policy(Names("gimel", PLACE))
     me = f"arn:aws:iam::{ID}:user/me"
-    for statement in policy["Statement"]:
+    for statement in [one for one in policy["Statement"] if one["Sid"] != "Simulate"]:
         known = {
             "PassRole": ("iam:PassedToService", "lambda.amazonaws.com"),
             "Mappings": ("lambda:FunctionArn", f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track*"),
@@ -242,7 +253,7 @@ def test_the_simulator_is_read_to_its_last_page_and_knows_who_the_role_is_passed
         name = statement["Action"][-1]
         stub.add_response("simulate_principal_policy", results(("x:y", "allowed"), more=True), asked)
         stub.add_response("simulate_principal_policy", results((name, "explicitDeny")), {**asked, "Marker": "next"})
-    last = {statement["Action"][-1] for statement in policy["Statement"]}
+    last = {statement["Action"][-1] for statement in policy["Statement"] if statement["Sid"] != "Simulate"}
     assert policies.missing(client, me, PLACE, policy) == sorted(last)
 
 

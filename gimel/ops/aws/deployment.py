@@ -11,6 +11,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from gimel.config import Config
+from gimel.errors import ConfigError
 
 from . import dead_letters, policies, settings
 from .bundle import Bundle
@@ -101,7 +102,10 @@ class Deployment:
 
     def plan_rollback(self, release: str | None = None) -> Rollback:
         """To an earlier release. Raises GimelError."""
-        configured = Source.configured(self.config.redis)
+        try:
+            configured = Source.configured(self.config.redis)
+        except ConfigError:
+            configured = None  # a file without a Redis has no password to use instead of the release's
         return undo.rollback(self.observe(), self.names, configured, self.read_code, release)
 
     def read_code(self, function: str, version: int) -> bytes:

@@ -72,7 +72,7 @@ def locate(client: Client, names: Names, http: bool) -> Located:
     """
     item = _own_api(client("apigateway"), names)
     api = str(item["id"]) if item else None
-    own_http = _own_http_api(client("apigatewayv2"), names) if http else None
+    own_http = _own_http_api(client("apigatewayv2"), names) if http and item and _is_marked(item, names) else None
     return Located(api, own_http["ApiId"] if own_http else None, _key(client("apigateway"), names, api, []))
 
 

@@ -69,6 +69,10 @@ GATEWAY = {
     "DELETE": ("/apis/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
 }
 
+SIMULATE, SIMULATE_CALL = "Simulate", "iam:SimulatePrincipalPolicy"
+SSO_ROLES = "role/aws-reserved/*"
+"""Only of these does preflight need to look up the path: it is not in a session's ARN."""
+
 VPC = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs"]
 ACCESS_LOG = [
     *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeResourcePolicies", "logs:GetLogDelivery"),
@@ -77,7 +81,7 @@ ACCESS_LOG = [
 
 
 def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) -> dict[str, Any]:
-    """Exactly what deploy, rollback and destroy need for one deployment.
+    """Exactly what preflight, deploy, rollback and destroy need for one deployment.
 
     `functions` are the functions' names. One pattern covers most of them, but not those of extra wiring.
     """
@@ -105,6 +109,11 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         _allow("Look", LIST_CALLS, ["*"]),
         _allow("PassRole", [PASS_ROLE], [names.role_arn], PASSED_TO),
         _allow("AccessLog", ACCESS_LOG, ["*"]),
+        # Who will deploy is not known here.
+        _allow(
+            SIMULATE, [SIMULATE_CALL], [names.account.arn("iam", kind, regional=False) for kind in ("user/*", "role/*")]
+        ),
+        _allow("OwnRole", ["iam:GetRole"], [names.account.arn("iam", SSO_ROLES, regional=False)]),
     ]
     for method, paths in GATEWAY.items():
         arns = [names.account.arn("apigateway", path, owned=False) for path in paths]
@@ -135,6 +144,8 @@ def missing(iam: Any, arn: str, account: Account, needed: Mapping[str, Any]) -> 
         arn = _role_behind(iam, arn.split("/")[1], account)
     denied: set[str] = set()
     for statement in needed["Statement"]:
+        if statement.get("Sid") == SIMULATE:
+            continue  # whoever gets an answer may ask
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=arn,
             ActionNames=statement["Action"],

@@ -27,6 +27,8 @@ from gimel.ops.snippet import snippet
 
 from .console import config_option, err, out
 
+DRIFT = 2  # as of `terraform plan -detailed-exitcode`
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 dry_option = click.option("--dry-run", is_flag=True, help="Show the plan without applying it.")
 FORMATS = click.Choice(["text", "json"])
@@ -38,10 +40,13 @@ format_option = click.option(
 @click.command()
 @config_option
 @dry_option
+@click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 2 if there are changes to make.")
 @format_option
 @yes_option
-def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> None:
+def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, yes: bool) -> None:
     """Create or update the deployment on AWS, to match the configuration. Safe to rerun at any time."""
+    if exit_code and not dry_run:
+        raise click.UsageError("--exit-code needs --dry-run")
     deployment = Deployment.load(config_file)
     # Without a spinner, which would erase botocore's prompt for an MFA code.
     if not _run_preflight(deployment, err):
@@ -53,6 +58,8 @@ def deploy(config_file: Path | None, dry_run: bool, form: str, yes: bool) -> Non
     title = f"{deployment.names.base} in {account.region} (account {account.id}), which counts in "
     title += f"{address(deployment.config.redis)}; {size} {deployment.settings.runtime}"
     values = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
+    if exit_code and plan.steps:
+        sys.exit(DRIFT)
     if values is None or form == "json":
         return
     live = deployment.live(values)

@@ -55,7 +55,7 @@ ReadCode = Callable[[str, int], bytes]
 
 
 def rollback(
-    existing: Existing, names: Names, configured: Source, read_code: ReadCode, release: str | None = None
+    existing: Existing, names: Names, configured: Source | None, read_code: ReadCode, release: str | None = None
 ) -> Rollback:
     """Point `live` of every function to the release that was live before, or to the named one.
 
@@ -118,9 +118,9 @@ def _source(function: Function, number: int, read_code: ReadCode) -> Source:
         raise RollbackRefused(message, "deploy an earlier state of your files instead") from None
 
 
-def _password(source: Source, now: Source, configured: Source) -> str:
+def _password(source: Source, now: Source, configured: Source | None) -> str:
     """The password that a release needs today: the present one, if it uses the same Redis."""
-    if source.address == configured.address and configured.password:
+    if configured and source.address == configured.address and configured.password:
         return configured.password
     return now.password if source.address == now.address else source.password
 

@@ -312,7 +312,7 @@ def test_missing_credentials_and_region_are_errors_with_hints(gimel_at, monkeypa
     assert (finding.level, finding.hint) == (Level.ERROR, "run `aws configure` or set AWS_PROFILE, then retry")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     finding = next(preflight.check(Deployment(found.config, found.settings, found.content, Aws())))
-    assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION, or run `aws configure`")
+    assert (finding.level, finding.hint) == (Level.ERROR, "set AWS_REGION or aws.region, or run `aws configure`")
 
 
 def test_a_deprecated_runtime_is_a_warning_with_its_date(monkeypatch):

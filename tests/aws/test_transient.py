@@ -94,6 +94,19 @@ def test_no_such_error_ends_a_run(account, gimel_at, service, code, message, onl
     assert not any(account.state().values())
 
 
+def test_reading_is_tried_again_too(account, gimel_at):
+    reads = ("GetCallerIdentity", "ListFunctions", "GetRole", "GetRestApis", "GetApiKeys", "GetUsagePlans", "GetApiKey")
+    reads += ("DescribeLogGroups", "GetQueueAttributes", "ListEventSourceMappings", "GetAccount")
+    injected = Injected(account, "*", "TooManyRequestsException", "Rate exceeded", reads)
+    injected.active = True
+    apply(gimel_at())
+    injected.calls.clear()
+    assert gimel_at().key_value(gimel_at().require_live().key)
+    assert gimel_at().plan().steps == ()
+    assert gimel_at().require_queues()
+    assert set(injected.calls) == {*reads} - {"GetCallerIdentity"}  # asked once and remembered
+
+
 @pytest.fixture
 def server(account, monkeypatch) -> list[Any]:
     """What AWS answers next, instead of what moto would: a status, a code and a message, or an exception."""

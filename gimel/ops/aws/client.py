@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -21,6 +21,8 @@ from gimel.ops.addresses import is_loopback
 from .errors import AwsError, CredentialsError, RegionError, StepFailed
 from .names import STAGE, Account
 from .plan.steps import Step
+
+T = TypeVar("T")
 
 # API Gateway allows one deployment per 5 seconds and one deletion of an API per 30.
 OPTIONS = Config(retries={"mode": "adaptive", "max_attempts": 10}, connect_timeout=10, read_timeout=70)
@@ -93,7 +95,9 @@ class Aws:
             try:
                 self._clients[service] = self.session.client(service, config=OPTIONS)
             except exceptions.NoRegionError:
-                raise RegionError("no AWS region is set", "set AWS_REGION, or run `aws configure`") from None
+                raise RegionError(
+                    "no AWS region is set", "set AWS_REGION or aws.region, or run `aws configure`"
+                ) from None
         return self._clients[service]
 
     @cached_property
@@ -101,7 +105,7 @@ class Aws:
         """The account and region of the credentials. Raises CredentialsError, RegionError and AwsError."""
         client = self.client("apigateway")
         with aws_errors("could not verify AWS credentials"):
-            identity = self.client("sts").get_caller_identity()
+            identity = self.with_retries(self.client("sts").get_caller_identity)
         sqs_url = self.client("sqs").meta.endpoint_url
         return Account(identity["Account"], client.meta.region_name, client.meta.partition, sqs_url)
 
@@ -133,7 +137,7 @@ class Aws:
                 attempts = WAIT_S.get(step.waiter, DEFAULT_WAIT_S) // DELAY_S
                 pace = {"Delay": DELAY_S, "MaxAttempts": attempts}
                 waiter = self.client(step.service).get_waiter(step.waiter)
-                self._with_retries(lambda: waiter.wait(**step.waiter_params, **version, WaiterConfig=pace))
+                self.with_retries(lambda: waiter.wait(**step.waiter_params, **version, WaiterConfig=pace))
         except (ClientError, BotoCoreError, WaiterError) as error:
             message = f"step {number} failed: {step.description}: {error}{_reason(error)}"
             hint = f"{_next(error)} rerun; it resumes where it stopped"
@@ -144,7 +148,7 @@ class Aws:
         """Make the call of a step. The response is empty if it turns out that the step was done already."""
         call = getattr(self.client(step.service), step.call)
         try:
-            response = self._with_retries(lambda: call(**params))
+            response = self.with_retries(lambda: call(**params))
         except ClientError as error:
             # botocore calls again when it gets no response, although the first call may have had its effect.
             repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts")
@@ -153,8 +157,8 @@ class Aws:
             raise
         return response if isinstance(response, Mapping) else {}
 
-    def _with_retries(self, call: Callable[[], Any]) -> Any:
-        """Call, and again while AWS gives a reason that passes. Unlike these, lost connections are left to botocore."""
+    def with_retries(self, call: Callable[[], T]) -> T:
+        """What `call` returns, called again while AWS gives a reason that passes. botocore handles lost connections."""
         for _ in range(RETRY_FOR_S // DELAY_S):
             try:
                 return call()

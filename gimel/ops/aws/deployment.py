@@ -93,8 +93,8 @@ class Deployment:
     def observe(self) -> Existing:
         """The existing state. Raises GimelError."""
         with aws_errors("could not read the current deployment"):
-            alarms = bool(self.settings.alarms_email)
-            return observe(self.aws.client, self.names, self.functions, self.settings.durable, alarms)
+            names, settings = self.names, self.settings
+            return self.aws.with_retries(lambda: observe(self.aws.client, names, self.functions, settings))
 
     def plan(self) -> Plan:
         """From the existing to the desired state. Raises GimelError."""
@@ -137,7 +137,8 @@ class Deployment:
         """Where it is reached, in a few calls. Raises NotDeployed."""
         names = self.names
         with aws_errors("could not find the API and its key"):
-            found = locate(self.aws.client, names, self.settings.track_api != "rest")
+            has_http = self.settings.track_api != "rest"
+            found = self.aws.with_retries(lambda: locate(self.aws.client, names, has_http))
         if not found.api or not found.key:
             raise NotDeployed(f"{names.base} is not deployed in {names.account.region}", "run `gimel deploy`")
         values = {gateway.API.name: found.api, api_key.KEY.name: found.key.id}
@@ -147,7 +148,7 @@ class Deployment:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""
         names = self.names
         with aws_errors("could not read the queues"):
-            found = queues(self.aws.client("sqs"), names, needed=False)
+            found = self.aws.with_retries(lambda: queues(self.aws.client("sqs"), names, needed=False))
         if len(found) < 2:
             hint = "run `gimel deploy`; in a VPC, set aws.durable to true first"
             raise NotDeployed(f"there is no queue {names.queue} in {names.account.region}", hint)
@@ -167,5 +168,6 @@ class Deployment:
     def key_value(self, key: str) -> str:
         """The API key with this id, as sent in x-api-key. Raises GimelError."""
         with aws_errors("could not read the API key"):
-            response = self.aws.client("apigateway").get_api_key(apiKey=key, includeValue=True)
+            read = self.aws.client("apigateway").get_api_key
+            response = self.aws.with_retries(lambda: read(apiKey=key, includeValue=True))
         return str(response["value"])

@@ -14,17 +14,18 @@ from .errors import AmbiguousApi, NameTaken
 from .existing import Alarm, Alias, Api, Existing, Function, HttpApi, Key, Queue, Role, Topic, UsagePlan
 from .names import HTTP_STAGE, LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
+from .settings import AwsSettings
 
 Client = Callable[[str], Any]
 
 
-def observe(client: Client, names: Names, functions: set[str], durable: bool, alarms: bool = False) -> Existing:
-    """The existing state of a deployment. `functions` are the desired ones, which may not be marked as ours yet;
-    `durable`: it needs the names of the queues; `alarms`: those of the topic and the alarms.
+def observe(client: Client, names: Names, functions: set[str], settings: AwsSettings) -> Existing:
+    """The existing state of a deployment. `functions` are the desired ones, which may not be marked as ours yet.
 
-    Raises NameTaken and AmbiguousApi.
+    Raises NameTaken for what these settings need, and AmbiguousApi.
     """
     notes: list[str] = []
+    alarms = bool(settings.alarms_email)
     gateway, logs = client("apigateway"), client("logs")
     listed = list(_pages(client("lambda"), "list_functions", "Functions"))
     own = [item for item in listed if _is_own(item, names, functions)]
@@ -34,7 +35,7 @@ def observe(client: Client, names: Names, functions: set[str], durable: bool, al
     key = _key(gateway, names, api.id if api else None, notes)
     plan, foreign = _usage_plans(gateway, names, api, key)
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
-    found_queues = queues(client("sqs"), names, durable)
+    found_queues = queues(client("sqs"), names, settings.durable)
     retentions = _log_groups(logs, groups | {names.access_log_group})
     return Existing(
         role=_role(client("iam"), names),

@@ -203,7 +203,7 @@ def _host(settings: config.RedisSettings, in_vpc: bool) -> Iterator[Finding]:
         )
         yield Finding(Level.ERROR, message, f"enter a host that functions can reach in {key}")
     elif any(one.is_private for one in addresses):
-        message = f"{host} has a private address, {found[0]}, which functions reach only in its VPC"
+        message = f"{address(settings)} has the private address {found[0]}, which functions reach only in its VPC"
         yield Finding(Level.WARNING, message, "set aws.vpc")
 
 

@@ -42,7 +42,7 @@ OPS_LAYERS = [
     {"aws.preflight", "server.local", "server.proxy", "server.demo", "server.wsgi"},
     {"aws.deployment", "server.exports", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
-    {"aws.plan.alarms", "aws.plan.api_key", "server.assets"},
+    {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
     {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
     {"aws.plan.http_api"},

@@ -15,7 +15,7 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan
 
-from .http_apis import http_apis
+from .http_apis import domains, http_apis
 
 # Shared, because loading the service models takes longer than all calls of a deployment.
 LOADER = botocore.loaders.create_loader()
@@ -53,6 +53,7 @@ class Account:
             "functions": {item["FunctionName"]: self._function(item["FunctionName"]) for item in self._functions()},
             "apis": {item["id"]: self._api(item) for item in self.client("apigateway").get_rest_apis()["items"]},
             "http_apis": http_apis(self.client("apigatewayv2")),
+            "domains": domains(self.client("apigatewayv2")),
             "keys": {item["id"]: item for item in self.client("apigateway").get_api_keys()["items"]},
             "plans": {item["id"]: self._plan(item) for item in self.client("apigateway").get_usage_plans()["items"]},
             "roles": {item["RoleName"]: self.role(item["RoleName"]) for item in self._roles()},

@@ -15,6 +15,7 @@ from gimel.ops.aws.plan.steps import Plan, Step, Target
 
 from . import gimel15
 from .account import apply
+from .test_domain import CERTIFICATE, DOMAIN
 from .test_drift import comparable
 from .test_upgrade import named
 
@@ -36,18 +37,23 @@ def apply_until(deployment, last: int) -> None:
         steps.execute(deployment.plan(), perform)
 
 
+EVERYTHING = {"track_api": "http", "domain": DOMAIN, "certificate_arn": CERTIFICATE}
+
+
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["defaults", "everything"])
 @pytest.mark.parametrize("beginning", ["nothing", "gimel 1.5"])
-def test_a_deploy_interrupted_after_any_step_resumes_with_the_next(account, gimel_at, beginning):
+def test_a_deploy_interrupted_after_any_step_resumes_with_the_next(account, gimel_at, beginning, options):
     if beginning == "gimel 1.5":
         gimel15.lay_out(account)
-    whole = calls(gimel_at().plan())
+    whole = calls(gimel_at(**options).plan())
     for done in range(len(whole)):
-        assert calls(gimel_at().plan()) == whole[done:], f"after step {done}"
-        apply_until(gimel_at(), 1)
-    assert calls(gimel_at().plan()) == []
+        assert calls(gimel_at(**options).plan()) == whole[done:], f"after step {done}"
+        apply_until(gimel_at(**options), 1)
+    assert calls(gimel_at(**options).plan()) == []
     broken = named(account.state())
-    apply(gimel_at(), gimel_at().plan_removal())
-    apply(gimel_at())
+    apply(gimel_at(**options), gimel_at(**options).plan_removal())
+    assert not any(account.state().values())
+    apply(gimel_at(**options))
     assert broken == named(account.state())
 
 

@@ -17,7 +17,7 @@ from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
 from tests.parts import ROOT
 
-from . import gimel15, test_alarms, test_drift, test_http_api
+from . import gimel15, test_alarms, test_domain, test_drift, test_http_api
 from .account import ID, Account, apply
 from .test_settings import entry
 
@@ -58,10 +58,12 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     apply(gimel_at(**watched, alarms={"email": "web@example.com"}))
     apply(gimel_at(**watched))
     apply(gimel_at(), gimel_at().plan_rollback())
-    apply(gimel_at(track_api="http"))
+    options = {"track_api": "http", "domain": test_domain.DOMAIN, "certificate_arn": test_domain.CERTIFICATE}
+    apply(gimel_at(**options))
     for drift in test_http_api.DRIFTS:
         drift(account)
-    apply(gimel_at(tags={"team": "web"}))
+    test_domain.mapped_elsewhere(account)
+    apply(gimel_at(**{**options, "tags": {"team": "web"}, "certificate_arn": f"{test_domain.CERTIFICATE}2"}))
     gimel_at().key_value(gimel_at().require_live().key)
     url = test_drift.queue_url(account, "gimel-dead-letters")
     account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")

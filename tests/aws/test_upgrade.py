@@ -50,6 +50,8 @@ def named(state: dict[str, Any]) -> dict[str, Any]:
     (key,) = state["keys"]
     (plan,) = state["plans"]
     text = json.dumps({**state, "keys": len(state["keys"])}, sort_keys=True, default=str)
+    for found in state["http_apis"]:
+        text = text.replace(found, "HTTP API")
     return json.loads(text.replace(api, "API").replace(key, "KEY").replace(plan, "PLAN"))
 
 

@@ -21,7 +21,7 @@ from .errors import AwsError, NotDeployed, WrongAccount
 from .existing import Existing, Queue
 from .names import Account, Names
 from .observe import locate, observe, queues
-from .plan import api_key, deploy, gateway, http_api, undo
+from .plan import api_key, deploy, domain, gateway, http_api, undo
 from .plan.steps import Plan
 from .plan.undo import Rollback, Source
 from .settings import AwsSettings
@@ -37,6 +37,15 @@ class Live:
     track_url: str
     reports_url: str
     key: str
+
+
+@dataclass(frozen=True)
+class DnsRecord:
+    """A CNAME from the domain to `target`; at a zone's apex, an alias to it, which needs its hosted `zone`."""
+
+    name: str
+    target: str
+    zone: str
 
 
 @dataclass
@@ -126,23 +135,44 @@ class Deployment:
         """To nothing. Raises GimelError."""
         return undo.destroy(self.observe(), self.names)
 
-    def live(self, values: Mapping[str, str]) -> Live:
-        """Where it is reached, from the ids in `values`, which executing the plan of a deploy returns."""
+    def live(self, values: Mapping[str, str], direct: bool = False) -> Live:
+        """Where it is reached, from the ids in `values`, which executing the plan of a deploy returns.
+
+        `direct`: at API Gateway's own addresses, which answer before the domain's DNS record exists.
+        """
+        key, path = values[api_key.KEY.name], self.config.track_path
+        if domain.DOMAIN.name in values and not direct:
+            base = f"https://{values[domain.DOMAIN.name]}"
+            return Live(f"{base}{path}", f"{base}/{domain.REPORTS}", key)
         rest = self.aws.api_url(values[gateway.API.name])
         http = None if self.settings.track_api == "rest" else values.get(http_api.HTTP_API.name)
         base = self.aws.http_api_url(http) if http else rest
-        return Live(f"{base}{self.config.track_path}", rest, values[api_key.KEY.name])
+        return Live(f"{base}{path}", rest, key)
 
     def require_live(self) -> Live:
         """Where it is reached, in a few calls. Raises NotDeployed."""
-        names = self.names
+        names, settings = self.names, self.settings
         with aws_errors("could not find the API and its key"):
-            has_http = self.settings.track_api != "rest"
-            found = self.aws.with_retries(lambda: locate(self.aws.client, names, has_http))
+            found = self.aws.with_retries(lambda: locate(self.aws.client, names, settings))
         if not found.api or not found.key:
             raise NotDeployed(f"{names.base} is not deployed in {names.account.region}", "run `gimel deploy`")
-        values = {gateway.API.name: found.api, api_key.KEY.name: found.key.id}
-        return self.live(values | ({http_api.HTTP_API.name: found.http_api} if found.http_api else {}))
+        ids = {
+            gateway.API.name: found.api,
+            api_key.KEY.name: found.key.id,
+            domain.DOMAIN.name: found.domain,
+            http_api.HTTP_API.name: found.http_api,
+        }
+        return self.live({name: id for name, id in ids.items() if id})
+
+    def dns_record(self) -> DnsRecord | None:
+        """The record that leads the domain to API Gateway; None without a domain. Raises GimelError."""
+        if not self.settings.domain:
+            return None
+        with aws_errors("could not read the custom domain"):
+            found = self.aws.client("apigatewayv2").get_domain_name(DomainName=self.settings.domain)
+        (configuration,) = found["DomainNameConfigurations"]
+        target, zone = configuration.get("ApiGatewayDomainName"), configuration.get("HostedZoneId")
+        return DnsRecord(self.settings.domain, str(target), str(zone))
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

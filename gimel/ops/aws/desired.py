@@ -108,6 +108,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     wired = wiring.wire(content.get("extra_wiring") or (), config.track_path)
     section, environment, files = _split(redis)
     built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
+    _require_same_region(settings, account)
     known = [function.name for function in wired.functions]
     if unknown := sorted(set(settings.functions) - set(known)):
         raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
@@ -139,6 +140,14 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
         release=release,
         notes=tuple(notes),
     )
+
+
+def _require_same_region(settings: AwsSettings, account: Account) -> None:
+    """Raises ConfigError unless a regional domain can use the certificate."""
+    region = (settings.certificate_arn or "").split(":")[3:4]
+    if region and region != [account.region]:
+        message = f"aws.certificate_arn: the certificate is in {region[0]}, and the deployment in {account.region}"
+        raise ConfigError(message, f"request one for {settings.domain} in ACM in {account.region}")
 
 
 def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dict[str, bytes]]:

@@ -114,6 +114,17 @@ class HttpApi:
 
 
 @dataclass(frozen=True)
+class Domain:
+    """A custom domain name: whether this deployment created it, its only configuration, tags, and mappings by key."""
+
+    name: str
+    is_own: bool
+    configuration: Mapping[str, Any]
+    tags: Mapping[str, str]
+    mappings: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Key:
     """The API key."""
 
@@ -182,6 +193,7 @@ class Existing:
     other_role_users: tuple[str, ...] = ()
     api: Api | None = None
     http_api: HttpApi | None = None
+    domains: Mapping[str, Domain] = field(default_factory=dict)
     key: Key | None = None
     usage_plan: UsagePlan | None = None
     foreign_plan: UsagePlan | None = None

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
-from .existing import Alarm, Alias, Api, Existing, Function, HttpApi, Key, Queue, Role, Topic, UsagePlan
+from .existing import Alarm, Alias, Api, Domain, Existing, Function, HttpApi, Key, Queue, Role, Topic, UsagePlan
 from .names import HTTP_STAGE, LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
 from .settings import AwsSettings
@@ -43,6 +43,7 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         other_role_users=tuple(sorted(role_users)),
         api=api,
         http_api=_http_api(client("apigatewayv2"), names),
+        domains={found.name: found for found in _domains(client("apigatewayv2"), names, settings.domain)},
         key=key,
         usage_plan=plan,
         foreign_plan=foreign,
@@ -59,22 +60,29 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
 
 @dataclass(frozen=True)
 class Located:
-    """The ids of the APIs, and the key, as far as they exist."""
+    """The id of the REST API and the key, and what pages send events to instead, as far as they exist."""
 
     api: str | None
-    http_api: str | None
     key: Key | None
+    domain: str | None = None
+    http_api: str | None = None
 
 
-def locate(client: Client, names: Names, http: bool) -> Located:
+def locate(client: Client, names: Names, settings: AwsSettings) -> Located:
     """Only what a URL and a key need: one call for each, and one more for a deployment of Gimel 1.x.
 
-    `http`: the HTTP API, too. Raises AmbiguousApi.
+    Raises AmbiguousApi.
     """
     item = _own_api(client("apigateway"), names)
     api = str(item["id"]) if item else None
-    own_http = _own_http_api(client("apigatewayv2"), names) if http and item and _is_marked(item, names) else None
-    return Located(api, own_http["ApiId"] if own_http else None, _key(client("apigateway"), names, api, []))
+    key = _key(client("apigateway"), names, api, [])
+    if item and _is_marked(item, names):
+        second = client("apigatewayv2")
+        if settings.domain and _or_none(second.get_domain_name, DomainName=settings.domain):
+            return Located(api, key, domain=settings.domain)
+        if settings.track_api != "rest" and (own := _own_http_api(second, names)):
+            return Located(api, key, http_api=own["ApiId"])
+    return Located(api, key)
 
 
 def _pages(client: Any, call: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -244,6 +252,25 @@ def _http_api(client: Any, names: Names) -> HttpApi | None:
 def _http_stage(client: Any, api: str) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = _or_none(client.get_stage, ApiId=api, StageName=HTTP_STAGE)
     return found
+
+
+def _domains(client: Any, names: Names, configured: str | None) -> Iterator[Domain]:
+    """All domains of ours, and the configured one even if it is not."""
+    for item in _pages(client, "get_domain_names", "Items"):
+        name, tags = item["DomainName"], item.get("Tags") or {}
+        is_own = tags.get("gimel:deployment") == names.deployment
+        if is_own or name == configured:
+            mappings = {found.get("ApiMappingKey") or "": found for found in _domain_mappings(client, name)}
+            yield Domain(name, is_own, (item.get("DomainNameConfigurations") or [{}])[0], tags, mappings)
+
+
+def _domain_mappings(client: Any, name: str) -> Iterator[dict[str, Any]]:
+    # boto3 has no paginator for these.
+    page = client.get_api_mappings(DomainName=name)
+    yield from page["Items"]
+    while page.get("NextToken"):
+        page = client.get_api_mappings(DomainName=name, NextToken=page["NextToken"])
+        yield from page["Items"]
 
 
 def _resources(client: Any, api: str) -> dict[str, tuple[str, list[str]]]:

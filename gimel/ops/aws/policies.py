@@ -51,22 +51,16 @@ PASSED_TO = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 # IAM names API Gateway's calls by HTTP method and path.
 GATEWAY = {
     "GET": (
-        *("/account", "/apikeys", "/apikeys/*", "/apis", "/apis/*", "/restapis", "/restapis/*"),
-        *("/usageplans", "/usageplans/*/keys"),
+        *("/account", "/apikeys", "/apikeys/*", "/apis", "/apis/*", "/domainnames", "/domainnames/*"),
+        *("/restapis", "/restapis/*", "/usageplans", "/usageplans/*/keys"),
     ),
     "POST": (
-        "/apis",
-        "/apis/*",
-        "/restapis",
-        "/restapis/*",
-        "/apikeys",
-        "/tags/*",
-        "/usageplans",
-        "/usageplans/*/keys",
+        *("/apikeys", "/apis", "/apis/*", "/domainnames", "/domainnames/*/apimappings", "/restapis", "/restapis/*"),
+        *("/tags/*", "/usageplans", "/usageplans/*/keys"),
     ),
     "PUT": ("/restapis/*", "/tags/*"),
-    "PATCH": ("/apis/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
-    "DELETE": ("/apis/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
+    "PATCH": ("/apis/*", "/domainnames/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
+    "DELETE": ("/apis/*", "/domainnames/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
 }
 
 SIMULATE, SIMULATE_CALL = "Simulate", "iam:SimulatePrincipalPolicy"

@@ -73,6 +73,12 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
         ("Report:", f"gimel report --url {live.reports_url} --api-key $({print_key})"),
     ):
         out.print(f"{label:<12}{escape(value)}", soft_wrap=True)
+    if record := deployment.dns_record():
+        out.print(
+            f"DNS record: {record.name} CNAME {record.target}\n"
+            f"{'':<12}(at the apex of a zone: an alias record to it, hosted zone {record.zone})",
+            soft_wrap=True,
+        )
     out.print("\nFor your page:\n")
     click.echo(snippet(live.track_url))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 
-from . import alarms, api_key, functions, gateway, http_api, queues, role
+from . import alarms, api_key, domain, functions, gateway, http_api, queues, role
 from .steps import Plan, Step
 
 
@@ -17,6 +17,8 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
 
     The deployment serves requests after every step: the stage keeps the old API until the new one is complete, and
     the new functions accept the events of an old API too. What only the old ones needed is deleted last.
+
+    Raises NameTaken.
     """
     api = list(gateway.api(desired, existing))
     steps = [
@@ -33,17 +35,21 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *gateway.release(desired, existing, bool(api)),
         *api_key.key(desired, existing),
         *alarms.alarms(desired, existing),
+        *domain.domain(desired, existing),
+        *domain.stale(desired, existing),
         *functions.prune(desired, existing),
         *_stale_functions(desired, existing),
         *queues.remove(desired, existing),
         *role.tighten(desired, existing),
     ]
-    return Plan(tuple(steps), values(existing), (*desired.notes, *_notes(desired, existing)))
+    known = values(existing, desired.settings.domain)
+    return Plan(tuple(steps), known, (*desired.notes, *_notes(desired, existing)))
 
 
-def values(existing: Existing) -> dict[str, str]:
-    """The ids that are known already, by the names of their `Ref`s."""
-    return {**gateway.values(existing), **http_api.values(existing), **api_key.values(existing)}
+def values(existing: Existing, configured: str | None = None) -> dict[str, str]:
+    """The ids that are known already, and the configured domain if it exists, by the names of their `Ref`s."""
+    known = {**gateway.values(existing), **http_api.values(existing), **api_key.values(existing)}
+    return {**known, **domain.values(configured, existing)}
 
 
 def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
@@ -56,7 +62,7 @@ def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
 
 def _notes(desired: Desired, existing: Existing) -> list[str]:
     notes = [*existing.notes, *queues.notes(desired, existing), *http_api.notes(desired, existing)]
-    notes += alarms.notes(desired, existing)
+    notes += [*alarms.notes(desired, existing), *domain.notes(desired, existing)]
     base = desired.names.base
     if desired.settings.access_log and not existing.can_log_access:
         which = "no access log of the REST API" if http_api.is_wanted(desired, existing) else "no access log"

@@ -20,7 +20,7 @@ from gimel.ops.aws.existing import Existing, Function, Role
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
-from . import alarms, functions, http_api, queues, role
+from . import alarms, domain, functions, http_api, queues, role
 from .steps import Plan, Ref, Step, Target, patch
 
 
@@ -207,7 +207,9 @@ def restore(before: Existing, now: Existing | None = None) -> Plan:
 def destroy(existing: Existing, names: Names) -> Plan:
     """Delete everything that is marked as created by this deployment, from the outside in. Redis is not touched."""
     notes = list(existing.notes)
-    steps, api = [*alarms.delete(names, existing), *_key(existing, names, notes)], existing.api
+    # No API can be deleted before it is unmapped.
+    steps = [*alarms.delete(names, existing), *domain.delete(existing, notes), *_key(existing, names, notes)]
+    api = existing.api
     if api and is_of(names.deployment, api.description):
         target = Target("apigateway", {"restApiId": api.id})
         steps.append(target.remove("delete_rest_api", f"delete API {names.base} ({api.id})"))

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from moto.apigateway import urls
 from moto.apigateway.models import apigateway_backends
 from moto.apigatewayv2.models import ApiGatewayV2Backend, ApiMapping, DomainName
 from moto.apigatewayv2.responses import ApiGatewayV2Response
@@ -34,6 +35,11 @@ def correct(monkeypatch: pytest.MonkeyPatch) -> None:
             merged = {**stage.route_settings, **value} if key == "routeSettings" else value
             setattr(stage, SETTINGS[key], merged)
         return 200, {}, json.dumps(stage.to_json())
+
+    def delete_access_log_settings(response: ApiGatewayV2Response) -> tuple[int, dict[str, str], str]:
+        *_, api, _, name, _ = response.path.split("/")
+        response.apigatewayv2_backend.get_stage(api, unquote(name)).access_log_settings = None
+        return 204, {}, ""
 
     def create_domain_name(backend: ApiGatewayV2Backend, **params: Any) -> DomainName:
         made = _create_domain_name(backend, **params)
@@ -72,6 +78,10 @@ def correct(monkeypatch: pytest.MonkeyPatch) -> None:
             thing = backend.get_stage(name, rest[1]) if rest else backend.get_domain_name(name)
             thing.tags = {**thing.tags, **tags}
 
+    # Under v1, because moto serves both versions from there.
+    path = "{0}/v2/apis/(?P<api_id>[^/]+)/stages/(?P<stage_name>[^/]+)/accesslogsettings$"
+    monkeypatch.setitem(urls.url_paths, path, ApiGatewayV2Response.dispatch)
+    monkeypatch.setattr(ApiGatewayV2Response, "delete_access_log_settings", delete_access_log_settings, raising=False)
     monkeypatch.setattr(ApiGatewayV2Response, "update_stage", update_stage, raising=False)
     monkeypatch.setattr(ApiGatewayV2Response, "update_domain_name", update_domain_name, raising=False)
     monkeypatch.setattr(ApiGatewayV2Response, "update_api_mapping", update_api_mapping, raising=False)

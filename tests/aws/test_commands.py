@@ -31,8 +31,9 @@ def test_deploy_shows_the_plan_asks_and_prints_the_url(run, account):
     assert "Nothing was changed" in refused.stderr
     assert account.writes == []
     done = run("deploy", answer="y\n")
-    api = next(iter(account.state()["apis"]))
-    assert f"https://{api}.execute-api.eu-west-1.amazonaws.com/prod/e" in done.stdout
+    http, rest = (next(iter(account.state()[kind])) for kind in ("http_apis", "apis"))
+    assert f"Track URL:  https://{http}.execute-api.eu-west-1.amazonaws.com/e\n" in done.stdout
+    assert f"Report URL: https://{rest}.execute-api.eu-west-1.amazonaws.com/prod/experiments\n" in done.stdout
     assert "new AlephBet.AlephbetAdapter" in done.stdout
     assert "get-api-key --api-key" in done.stdout
     assert "no changes" in run("deploy").stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gimel.ops.aws.errors import NotDeployed
@@ -13,8 +15,9 @@ from .account import apply
 def test_the_deployed_api_and_its_key_are_found(account, gimel_at, tmp_path):
     apply(gimel_at())
     url, track_url, key = find_deployment(tmp_path / "config.json")
-    assert url.startswith("https://")
-    assert track_url == f"{url}/e"
+    # Reports come from the REST API, and events go to the HTTP API.
+    assert re.fullmatch(r"https://\w+\.execute-api\.eu-west-1\.amazonaws\.com/prod", url)
+    assert re.fullmatch(r"https://\w+\.execute-api\.eu-west-1\.amazonaws\.com/e", track_url)
     (known,) = account.session.client("apigateway").get_api_keys(includeValues=True)["items"]
     assert key == known["value"]
 

@@ -11,6 +11,7 @@ from gimel.ops.aws.deployment import DnsRecord
 from gimel.ops.aws.errors import NameTaken
 
 from .account import ID, Account, apply, descriptions
+from .test_settings import entry
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,11 @@ def test_a_certificate_of_another_region_is_an_error(account, deployment):
     with pytest.raises(ConfigError, match="the certificate is in us-east-1, and the deployment in eu-west-1") as caught:
         deployment(certificate_arn=elsewhere).plan()
     assert caught.value.hint == f"request one for {DOMAIN} in ACM in eu-west-1"
+
+
+def test_no_path_for_events_may_be_hidden_by_the_reports(account, deployment):
+    with pytest.raises(ConfigError, match=f"on {DOMAIN}, /apis would lead to the reports"):
+        deployment({"extra_wiring": [entry(name="gimel-track", part="apis")]}).plan()
 
 
 def test_a_new_certificate_updates_it(account, deployment):

@@ -13,7 +13,7 @@ import pytest
 from tests.parts import wait_for
 
 from .ministack import Ministack
-from .test_local_aws import Person, ask, url_in
+from .test_local_aws import Person, ask, base_in, url_in
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,8 @@ class Deployed:
 
     def __init__(self, person: Person, ministack: Ministack) -> None:
         self.person = person
-        self.track = url_in(person.types("deploy.py", "--yes"))
+        output = person.types("deploy.py", "--yes")
+        self.track, self.base = url_in(output), base_in(output)
         self.sqs, self.functions = (boto3.client(name, endpoint_url=ministack.url) for name in ("sqs", "lambda"))
         self.queue, self.dead_letters = (
             self.sqs.get_queue_url(QueueName=f"gimel-{name}")["QueueUrl"] for name in ("queue", "dead-letters")
@@ -43,8 +44,7 @@ class Deployed:
 
     def counted(self) -> dict[str, int]:
         """Participants of each variant, as the API reports them."""
-        base = self.track.removesuffix("/e")
-        status, _, body = ask(f"{base}/experiments?scope=e", self.key)
+        status, _, body = ask(f"{self.base}/experiments?scope=e", self.key)
         assert status == 200, body
         return {one["label"]: one["trials"] for one in json.loads(body)[1]["participants"]}
 

@@ -53,7 +53,8 @@ def test_a_deploy_interrupted_after_any_step_resumes_with_the_next(account, gime
     broken = named(account.state())
     apply(gimel_at(**options), gimel_at(**options).plan_removal())
     assert not any(account.state().values())
-    apply(gimel_at(**options))
+    # An upgraded deployment keeps its REST API for events.
+    apply(gimel_at(**{**({"track_api": "rest"} if beginning == "gimel 1.5" else {}), **options}))
     assert broken == named(account.state())
 
 

@@ -32,6 +32,22 @@ def route_of(account: Account, key: str) -> dict[str, Any]:
     return next(item for item in items if item["RouteKey"] == key)
 
 
+def test_a_new_deployment_has_one_and_an_older_one_goes_on_without(account, gimel_at):
+    apply(gimel_at())
+    made = api_of(account)
+    assert descriptions(gimel_at().plan()) == []
+    # One that was deleted by hand is made again.
+    account.client("apigatewayv2").delete_api(ApiId=made)
+    apply(gimel_at())
+    assert api_of(account) != made
+    apply(gimel_at(), gimel_at().plan_removal())
+    apply(gimel_at(track_api="rest"))
+    assert account.state()["http_apis"] == {}
+    assert descriptions(gimel_at().plan()) == []
+    live = gimel_at().require_live()
+    assert live.track_url == f"{live.reports_url}/track"
+
+
 def test_it_takes_events_only_and_has_the_limits_of_its_own_stage(account, deployment):
     apply(deployment(throttle={"rate": 7, "burst": 9}, tags={"team": "web"}))
     made = account.only("http_apis")
@@ -63,7 +79,7 @@ def test_only_this_api_may_call_the_function_and_only_for_its_path(account, depl
 
 
 def test_the_rest_api_is_the_same_with_and_without_it(account, gimel_at, deployment):
-    apply(gimel_at())
+    apply(gimel_at(track_api="rest"))
     before = account.state()
     apply(deployment())
     after = account.state()

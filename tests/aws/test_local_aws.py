@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -76,6 +77,11 @@ def url_in(output: str, label: str = "Track URL:") -> str:
     return next(line.split()[-1] for line in output.splitlines() if line.startswith(label))
 
 
+def base_in(output: str) -> str:
+    """The base URL of the reports."""
+    return url_in(output, "Report URL:").removesuffix("/experiments")
+
+
 def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, str], str]:
     request = urllib.request.Request(url, method=method, headers={"x-api-key": key} if key else {})
     try:
@@ -88,7 +94,7 @@ def ask(url: str, key: str = "", method: str = "GET") -> tuple[int, dict[str, st
 def test_from_deploy_to_a_report_of_a_browsers_events_to_destroy(person, browser, shop, redis_server):
     output = person.types("deploy.py", "--yes")
     track = url_in(output)
-    base = track.removesuffix("/e")
+    base = base_in(output)
     assert f'new AlephBet.AlephbetAdapter("{track}"' in output
     assert person.types("snippet") in output
 
@@ -132,7 +138,7 @@ def post(url: str, body: bytes, kind: str, **headers: str) -> tuple[int, dict[st
 
 
 def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_server):
-    person.configure(name="cheap", track_api="http")
+    person.configure(name="cheap")
     output = person.types("deploy.py", "--yes")
     track = url_in(output)
     assert "/_aws/execute-api/" in track
@@ -167,7 +173,7 @@ def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_serv
 
 
 def test_the_http_api_sends_compressed_answers_as_bytes(person):
-    person.configure(name="packed", track_api="http")
+    person.configure(name="packed")
     track = url_in(person.types("deploy.py", "--yes"))
     wrong = json.dumps([{}] * MAX_EVENTS).encode()
     request = urllib.request.Request(
@@ -178,6 +184,37 @@ def test_the_http_api_sends_compressed_answers_as_bytes(person):
     assert caught.value.headers["Content-Encoding"] == "gzip"
     assert json.loads(gzip.decompress(caught.value.read()))["counted"] == 0
     person.types("destroy", "--name", "packed")
+
+
+def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministack):
+    own = {"domain": "events.example.com", "certificate_arn": "arn:aws:acm:eu-west-1:000000000000:certificate/1"}
+    event = "track?experiment=e&variant=red&event=seen&uuid="
+
+    def ask_domain(path: str, key: str = "") -> str:
+        # The emulator serves the domain by its name alone, without TLS.
+        headers = {"Host": own["domain"], "x-api-key": key}
+        with urllib.request.urlopen(urllib.request.Request(f"{ministack.url}/{path}", headers=headers)) as answer:
+            return answer.read().decode()
+
+    person.configure(name="own", **own)
+    output = person.types("deploy.py", "--yes")
+    assert url_in(output) == "https://events.example.com/track"
+    assert 'AlephbetAdapter("https://events.example.com/track"' in output
+    target = re.search(
+        r"^DNS record: events.example.com CNAME (d-\w+\.execute-api\.eu-west-1\.amazonaws\.com)$", output, re.M
+    )
+    assert target, output
+    key = person.types("api-key").strip()
+    assert ask_domain(f"{event}1") == "null"
+    person.configure(name="own", track_api="rest", **own)
+    assert "only `gimel destroy` deletes it" in person.types("deploy.py", "--yes")
+    assert ask_domain(f"{event}2") == "null"
+    assert successes(json.loads(ask_domain("api/experiments", key))[1:], "e", "red") == 2
+    assert "no changes" in person.types("deploy.py", "--yes")
+    person.types("destroy", "--name", "own")
+    for path in ("track", "api/experiments"):
+        with pytest.raises(urllib.error.HTTPError):
+            ask_domain(path)
 
 
 def reports_of(person: Person, output: str) -> Callable[[], list[dict]]:
@@ -211,7 +248,8 @@ def test_a_deploy_and_a_rollback_take_effect_over_http(person, redis_server):
 
 def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are_counted(person):
     person.configure(name="large")
-    track = url_in(person.types("deploy.py", "--yes"))
+    output = person.types("deploy.py", "--yes")
+    track = url_in(output)
     events = [
         {"experiment": "e", "uuid": str(number), "variant": f"v{number % 5}", "event": f"goal {number % 10}"}
         for number in range(100)
@@ -219,7 +257,7 @@ def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are
     posted = urllib.request.Request(track, json.dumps(events).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(posted, timeout=30) as answer:
         assert (answer.status, answer.read()) == (200, b"null")
-    base, key = track.removesuffix("/e"), person.types("api-key").strip()
+    base, key = base_in(output), person.types("api-key").strip()
     plain = ask(f"{base}/experiments", key)[2]
     # What a browser's script sends.
     headers = {"x-api-key": key, "Accept": "*/*", "Accept-Encoding": "gzip, deflate, br"}

@@ -115,6 +115,7 @@ def test_arns_and_urls_follow_the_session(account, gimel_at, region, partition, 
     loaded = gimel_at()
     deployment = Deployment(loaded.config, loaded.settings, loaded.content, Aws(Account(region).session))
     assert deployment.aws.api_url("abc") == f"https://abc.execute-api.{region}.{suffix}/prod"
+    assert deployment.aws.http_api_url("abc") == f"https://abc.execute-api.{region}.{suffix}"
     arns = [text for text in _texts(steps.dry_run(deployment.plan())) if text.startswith("arn:")]
     assert len(arns) > 15
     assert {arn.split(":")[1] for arn in arns} == {partition}

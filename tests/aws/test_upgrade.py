@@ -40,7 +40,7 @@ def test_the_result_equals_a_fresh_deployment(account, gimel_at, old):
     upgraded = named(account.state())
     apply(gimel_at(), gimel_at().plan_removal())
     assert account.state()["functions"] == account.state()["apis"] == account.state()["roles"] == {}
-    apply(gimel_at())
+    apply(gimel_at(track_api="rest"))
     assert upgraded == named(account.state())
 
 

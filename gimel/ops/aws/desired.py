@@ -14,7 +14,7 @@ from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
 from . import bundle, policies, redis_address, wiring
-from .names import Account, Names, description, marker
+from .names import TRACK, Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
@@ -108,7 +108,7 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     wired = wiring.wire(content.get("extra_wiring") or (), config.track_path)
     section, environment, files = _split(redis)
     built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
-    _require_same_region(settings, account)
+    _check_domain(settings, wired, account)
     known = [function.name for function in wired.functions]
     if unknown := sorted(set(settings.functions) - set(known)):
         raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
@@ -142,9 +142,14 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     )
 
 
-def _require_same_region(settings: AwsSettings, account: Account) -> None:
-    """Raises ConfigError unless a regional domain can use the certificate."""
+def _check_domain(settings: AwsSettings, wired: wiring.Wiring, account: Account) -> None:
+    """Raises ConfigError unless the domain can use the certificate, and leads events to the API that takes them."""
     region = (settings.certificate_arn or "").split(":")[3:4]
+    hidden = [route.path for route in wired.routes if route.function == TRACK and route.path.startswith("/api")]
+    if settings.domain and hidden:
+        raise ConfigError(
+            f"on {settings.domain}, {hidden[0]} would lead to the reports", "choose another path for events"
+        )
     if region and region != [account.region]:
         message = f"aws.certificate_arn: the certificate is in {region[0]}, and the deployment in {account.region}"
         raise ConfigError(message, f"request one for {settings.domain} in ACM in {account.region}")

@@ -27,8 +27,8 @@ INTEGRATION_DEFAULTS = {"timeoutInMillis": 29_000, "connectionType": "INTERNET",
 
 INVOCATION = {"Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"}
 
-STATEMENT, HTTP_STATEMENT = "gimel-", "gimel_http-"
-"""How the ids of policy statements begin. No path of one API makes an id of the other."""
+STATEMENT = "gimel-"
+"""How the ids of policy statements begin."""
 
 ALL_METHODS = "*/*"
 HEALTH_METHOD = f"{HEALTH.replace('/', '~1')}/GET"
@@ -136,7 +136,7 @@ def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
         own[_statement_id(STATEMENT, route.path)] = f"API Gateway may invoke {{}} for {route.path}", source
     for path, source in http_api.sources(desired, existing).items():
         allowed = f"the HTTP API may invoke {{}} for {path}"
-        sources[desired.names.function(TRACK)][_statement_id(HTTP_STATEMENT, path)] = allowed, source
+        sources[desired.names.function(TRACK)][_statement_id(http_api.STATEMENT, path)] = allowed, source
     known = {**values(existing), **http_api.values(existing)}
     for name, wanted in sorted(sources.items()):
         found = existing.functions.get(name)
@@ -150,7 +150,7 @@ def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
                 description = f"add permission: {allowed.format(name)}"
                 yield _permission(name, statement).step("add_permission", description, params)
         for statement in sorted(granted):
-            if statement.startswith((STATEMENT, HTTP_STATEMENT)) and statement not in wanted:
+            if statement.startswith((STATEMENT, http_api.STATEMENT)) and statement not in wanted:
                 yield _remove_permission(name, statement)
 
 

@@ -17,6 +17,9 @@ INTEGRATION = Ref("integration of the HTTP API")
 GATEWAY = Target("apigatewayv2")
 ON_API = Target("apigatewayv2", {"ApiId": HTTP_API})
 
+STATEMENT = "gimel_http-"
+"""How the ids of its policy statements begin. No path of the REST API makes such an id."""
+
 INTEGRATION_DEFAULTS = {"TimeoutInMillis": 30_000, "ConnectionType": "INTERNET"}
 """What API Gateway itself fills in."""
 
@@ -27,8 +30,14 @@ def values(existing: Existing) -> dict[str, str]:
 
 
 def is_wanted(desired: Desired, existing: Existing) -> bool:
-    """Whether there is to be an HTTP API. One that exists is kept, because pages may use its URL."""
-    return desired.settings.track_api == "http" or existing.http_api is not None
+    """Whether there is to be an HTTP API. One that exists is kept, because pages may use its URL.
+
+    By default, new deployments get one, and those that had one that was deleted by hand.
+    """
+    if existing.http_api or desired.settings.track_api:
+        return existing.http_api is not None or desired.settings.track_api == "http"
+    granted = (statement for function in existing.functions.values() for statement in function.permissions)
+    return existing.api is None or any(statement.startswith(STATEMENT) for statement in granted)
 
 
 def takes_events(desired: Desired, existing: Existing) -> bool:
@@ -148,13 +157,14 @@ def stage(desired: Desired, existing: Existing) -> Iterator[Step]:
     if deviating := {key: limits for key, own in single.items() if not _has({**limits, **own}, limits)}:
         changed["RouteSettings"] = deviating
     before = found.get("AccessLogSettings") or {}
-    if {**before, "DestinationArn": str(before.get("DestinationArn", "")).removesuffix(":*")} != log and (
-        before or log
-    ):
+    logged = {**before, "DestinationArn": str(before.get("DestinationArn", "")).removesuffix(":*")}
+    if log and logged != log:
         changed["AccessLogSettings"] = log
     if changed:
         description = f"configure stage {HTTP_STAGE} of the HTTP API: {', '.join(changed)}"
         yield on_stage.step("update_stage", description, changed)
+    if before and not log:
+        yield on_stage.remove("delete_access_log_settings", "turn off the access log of the HTTP API")
     yield from _tag(desired, f"/stages/{HTTP_STAGE}", found, f"stage {HTTP_STAGE} of the HTTP API")
 
 

@@ -88,7 +88,7 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
 @click.option(
     "--to",
     "release",
-    help="Release, as shown by `aws lambda get-alias --name live`; default: the one that was live before.",
+    help="Release, as listed by the description of the alias live; default: the one that was live before.",
 )
 @click.option("--to-other-redis", is_flag=True, help="Go back even to a release that counts in another Redis.")
 @dry_option

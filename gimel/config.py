@@ -65,6 +65,11 @@ OLD_REDIS_IGNORED = {
     *("retry_on_timeout", "max_connections", "socket_keepalive", "socket_keepalive_options"),
 }
 
+SELF_TEST = "gimel-selftest"
+"""The namespace of a deployment's self-test. It holds one experiment, and no more than these counters."""
+SELF_TEST_EXPERIMENT = "self-test"
+SELF_TEST_COUNTERS = {(goal, variant) for goal in (PARTICIPATE, "reached") for variant in ("a", "b")}
+
 EXPERIMENTS_WANTED = (
     'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
 )
@@ -159,6 +164,9 @@ class Config:
 
     def unlisted(self, event: Event) -> str | None:
         """Which name of this event is not in its allowlist: `namespace`, `experiment`, `variant` or `goal`."""
+        if event.namespace == SELF_TEST:
+            is_own = event.experiment == SELF_TEST_EXPERIMENT and (event.goal, event.variant) in SELF_TEST_COUNTERS
+            return None if is_own else "namespace"
         experiments = self.allowed_experiments
         if isinstance(experiments, Mapping):
             experiments = experiments.get(event.namespace)
@@ -174,6 +182,8 @@ class Config:
 
     def bounded(self, namespace: str, experiment: str) -> frozenset[str]:
         """The `limits` that are not needed for this experiment, because closed lists bound what they count."""
+        if namespace == SELF_TEST:
+            return frozenset(limit.name for limit in fields(Limits))
         experiments = self.allowed_experiments
         if isinstance(experiments, Mapping):
             experiments = experiments.get(namespace)

@@ -27,7 +27,7 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
-    {"commands.queue"},
+    {"commands.queue", "commands.status"},
     {
         "commands.backup",
         "commands.bundle",
@@ -39,7 +39,16 @@ OPS_LAYERS = [
     }
     | {"commands.openapi", "commands.snippet"},
     {"commands.console", "commands.store"},
-    {"aws.preflight", "server.local", "server.proxy", "server.demo", "server.wsgi"},
+    {
+        "aws.logs",
+        "aws.preflight",
+        "aws.selftest",
+        "aws.status",
+        "server.local",
+        "server.proxy",
+        "server.demo",
+        "server.wsgi",
+    },
     {"aws.deployment", "server.exports", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
     {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain"},

@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http.client import HTTPException, responses
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -68,25 +69,47 @@ def track_url(url: str, track_path: str) -> str:
     return f"{base}{named if named in (track_path, Config.track_path) else TRACK}"
 
 
-def request(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> bytes:
-    """The body of a 200 answer. Raises InvalidUrl, ApiUnreachable, ApiKeyRefused and ApiError."""
-    base = base_url(url)
+@dataclass(frozen=True)
+class Reply:
+    """An answer, whatever its status. The names of headers are in lowercase."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, or None if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+def send(url: str, api_key: str | None = None, method: str = "GET", headers: Mapping[str, str] | None = None) -> Reply:
+    """The answer of a URL, within TIMEOUT_S. Raises ApiUnreachable."""
     # Python encodes headers as Latin-1, which sends these bytes unchanged.
-    headers = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
-    headers |= {"Accept": "application/json", "Accept-Encoding": "gzip"}
-    asked = Request(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", headers=headers, method=method)
+    own = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
+    own |= {"Accept": "application/json", "Accept-Encoding": "gzip"}
     try:
-        with _opener.open(asked, timeout=TIMEOUT_S) as answer:
+        with _opener.open(Request(url, headers={**own, **(headers or {})}, method=method), timeout=TIMEOUT_S) as answer:
             status, body = int(answer.status), bytes(answer.read())
             if answer.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            return Reply(status, {name.lower(): value for name, value in answer.headers.items()}, body)
     except (OSError, HTTPException, UnicodeError, EOFError, zlib.error) as error:
         reason = getattr(error, "reason", error)
         cause = getattr(reason, "strerror", None) or reason
+        base = base_url(url.partition("?")[0])
         raise ApiUnreachable(f"cannot reach {base} ({cause})", "check the URL and the network") from None
-    if status != 200:
-        raise _error(base, status, body)
-    return body
+
+
+def request(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> bytes:
+    """The body of a 200 answer. Raises InvalidUrl, ApiUnreachable, ApiKeyRefused and ApiError."""
+    base = base_url(url)
+    reply = send(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", api_key, method)
+    if reply.status != 200:
+        raise _error(base, reply.status, reply.body)
+    return reply.body
 
 
 def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from .http_apis import domains, http_apis
 
 # Shared, because loading the service models takes longer than all calls of a deployment.
 LOADER = botocore.loaders.create_loader()
-READING = ("Get", "List", "Describe", "Simulate")
+READING = ("Get", "List", "Describe", "Filter", "Simulate")
 ID = "123456789012"
 INTEGRATION = ("type", "uri", "credentials", "timeoutInMillis", "requestParameters", "connectionType")
 

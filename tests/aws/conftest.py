@@ -140,6 +140,8 @@ def run(
     monkeypatch.setattr(client.boto3, "Session", lambda **options: account.session)
     # Do not resolve redis.example.com.
     monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
+    # moto has no URL to ask.
+    monkeypatch.setattr("gimel.ops.aws.selftest.check", lambda *ignored: iter(()))
 
     def run(*command: str, answer: str = "") -> Result:
         done = CliRunner().invoke(main, list(command), input=answer)

@@ -11,7 +11,7 @@ import pytest
 from botocore.session import Session
 from botocore.stub import ANY, Stubber
 
-from gimel.ops.aws import policies, preflight
+from gimel.ops.aws import logs, policies, preflight, status
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.names import Account as Place
 from gimel.ops.aws.names import Names
@@ -65,6 +65,8 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     test_domain.mapped_elsewhere(account)
     apply(gimel_at(**{**options, "tags": {"team": "web"}, "certificate_arn": f"{test_domain.CERTIFICATE}2"}))
     gimel_at().key_value(gimel_at().require_live().key)
+    status.read(gimel_at(), gimel_at().require_live())
+    logs.read(gimel_at(), ["gimel-track"], 60)
     url = test_drift.queue_url(account, "gimel-dead-letters")
     account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
     assert gimel_at().dead_letter_reasons()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,9 @@ class Deployment:
             names, settings = self.names, self.settings
             return self.aws.with_retries(lambda: observe(self.aws.client, names, self.functions, settings))
 
-    def plan(self) -> Plan:
-        """From the existing to the desired state. Raises GimelError."""
-        return deploy.deploy(self.desired, self.observe())
+    def plan(self, found: Existing | None = None) -> Plan:
+        """From the existing state, or from what was found, to the desired one. Raises GimelError."""
+        return deploy.deploy(self.desired, found or self.observe())
 
     def plan_rollback(self, release: str | None = None) -> Rollback:
         """To an earlier release. Raises GimelError."""
@@ -149,9 +149,9 @@ class Deployment:
         base = self.aws.http_api_url(http) if http else rest
         return Live(f"{base}{path}", rest, key)
 
-    def require_live(self) -> Live:
-        """Where it is reached, in a few calls. Raises NotDeployed."""
-        names, settings = self.names, self.settings
+    def require_live(self, direct: bool = False) -> Live:
+        """Where it is reached, in a few calls; `direct` as for `live`. Raises NotDeployed."""
+        names, settings = self.names, replace(self.settings, domain=None) if direct else self.settings
         with aws_errors("could not find the API and its key"):
             found = self.aws.with_retries(lambda: locate(self.aws.client, names, settings))
         if not found.api or not found.key:

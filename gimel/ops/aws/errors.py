@@ -37,6 +37,10 @@ class PreflightFailed(GimelError):
     """Preflight found an error. Nothing was changed."""
 
 
+class SelfTestFailed(GimelError):
+    """The deployed URL does not count events. Everything is deployed."""
+
+
 class NotConfirmed(GimelError):
     """A question was left unanswered, or the wrong name was given. Nothing was changed."""
 

@@ -32,7 +32,10 @@ CALLS = {
     # IAM supports no narrower resource.
     "Unsubscribe": ("sns", "Unsubscribe"),
     "Alarms": ("cloudwatch", "DeleteAlarms ListTagsForResource PutMetricAlarm TagResource"),
-    "Logs": ("logs", "CreateLogGroup DeleteLogGroup ListTagsForResource PutRetentionPolicy TagResource"),
+    "Logs": (
+        "logs",
+        "CreateLogGroup DeleteLogGroup FilterLogEvents ListTagsForResource PutRetentionPolicy TagResource",
+    ),
     "Role": (
         "iam",
         "CreateRole DeleteRole DeleteRolePolicy DetachRolePolicy GetRole GetRolePolicy ListAttachedRolePolicies "

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from gimel.errors import ConfigError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
+from gimel.ops.aws.findings import Finding
 from gimel.ops.server.wsgi import Server, Stopped, stop_on_signals
 
 out = Console(highlight=False, emoji=False)
@@ -75,6 +76,13 @@ def read_key(path: Path) -> str:
     if not lines or not lines[0].strip():
         raise ConfigError(f"{path} has no API key on its first line", "write the key there")
     return lines[0].strip()
+
+
+def show_finding(finding: Finding, console: Console) -> None:
+    """One line for a finding."""
+    # ASCII only: not every terminal's encoding has an arrow.
+    hint = f" [dim]-> {plain(finding.hint)}[/]" if finding.hint else ""
+    console.print(f"{finding.level.value} {plain(finding.message)}{hint}", soft_wrap=True)
 
 
 def plain(value: object) -> str:

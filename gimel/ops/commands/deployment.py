@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,22 +16,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 
-from gimel.ops.aws import preflight
-from gimel.ops.aws.deployment import Deployment
-from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed
+from gimel.errors import GimelError
+from gimel.ops.aws import logs, preflight, selftest
+from gimel.ops.aws.deployment import Deployment, Live
+from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed, SelfTestFailed
 from gimel.ops.aws.findings import Level
-from gimel.ops.aws.plan import steps
+from gimel.ops.aws.plan import steps, undo
 from gimel.ops.aws.plan.steps import Plan, Step
 from gimel.ops.aws.plan.undo import Rollback
 from gimel.ops.aws.redis_address import address
 from gimel.ops.snippet import snippet
 
-from .console import config_option, err, out
+from .console import config_option, err, out, plain, show_finding
 
 DRIFT = 2  # as of `terraform plan -detailed-exitcode`
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 dry_option = click.option("--dry-run", is_flag=True, help="Show the plan without applying it.")
+LOG_PERIOD_S = 300
+LOG_RECORDS = 10
+LOG_TRIES, LOG_RETRY_S = 5, 2
+"""CloudWatch shows a line some seconds after it was written."""
+
 FORMATS = click.Choice(["text", "json"])
 format_option = click.option(
     "--format", "form", type=FORMATS, default="text", show_default=True, help="Format of the plan."
@@ -52,7 +59,8 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
     if not _run_preflight(deployment, err):
         raise PreflightFailed("preflight failed, so nothing was changed", "fix the errors above and retry")
     with err.status("Reading the current deployment …"):
-        plan = deployment.plan()
+        before = deployment.observe()
+        plan = deployment.plan(before)
     account, bundle = deployment.account, deployment.desired.bundle
     size = f"{len(bundle.data) / 1e6:.2f} MB, {'compiled for' if bundle.compiled else 'sources for'}"
     title = f"{deployment.names.base} in {account.region} (account {account.id}), which counts in "
@@ -60,9 +68,20 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
     values = _confirm_and_apply(deployment, plan, title, dry_run, form, lambda: _confirm(yes))
     if exit_code and plan.steps:
         sys.exit(DRIFT)
-    if values is None or form == "json":
+    if values is None:
         return
-    live = deployment.live(values)
+    live, direct = deployment.live(values), deployment.live(values, direct=True)
+    if form == "text":
+        _show_addresses(deployment, live, config_file)
+    if not _passes(deployment, live, direct, selftest.PATIENCE_S):
+        _show_latest_records(deployment)
+        raise _offer_rollback(deployment, live, direct, undo.restore(before, deployment.observe()), yes)
+    if form == "text":
+        out.print("\nFor your page:\n")
+        click.echo(snippet(live.track_url))
+
+
+def _show_addresses(deployment: Deployment, live: Live, config_file: Path | None) -> None:
     print_key = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
     out.print()
     for label, value in (
@@ -79,8 +98,59 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
             f"{'':<12}(at the apex of a zone: an alias record to it, hosted zone {record.zone})",
             soft_wrap=True,
         )
-    out.print("\nFor your page:\n")
-    click.echo(snippet(live.track_url))
+
+
+def _passes(deployment: Deployment, live: Live, direct: Live, patience_s: float = 0) -> bool:
+    """Ask the deployed URL, show what is found, and return whether it counts events."""
+    err.print("\nSelf-test of the deployed URL:")
+    passed = True
+    for finding in selftest.check(deployment, live, direct, patience_s):
+        show_finding(finding, err)
+        passed &= finding.level is not Level.ERROR
+    return passed
+
+
+def _show_latest_records(deployment: Deployment) -> None:
+    """Show what the functions wrote about failures in these minutes."""
+    records: list[logs.Record] = []
+    try:
+        for _ in range(LOG_TRIES):
+            records = logs.read(deployment, sorted(deployment.functions), LOG_PERIOD_S)
+            if records:
+                break
+            time.sleep(LOG_RETRY_S)
+    except GimelError as error:
+        err.print(plain(error), soft_wrap=True)
+        return
+    err.print("The functions' logs:" if records else "The functions' logs say nothing about it yet: see `gimel logs`.")
+    show_records(records[-LOG_RECORDS:], err)
+
+
+def show_records(records: Sequence[logs.Record], console: Console) -> None:
+    """Show what functions wrote, with time and function."""
+    for one in records:
+        console.print(f"[dim]{one.when}[/]  {plain(one.function)}  {plain(one.text)}", soft_wrap=True)
+
+
+def _offer_rollback(deployment: Deployment, live: Live, direct: Live, way_back: Plan, yes: bool) -> SelfTestFailed:
+    """Ask whether to roll back, if there is a way, and do it. Returns the error with which deploy ends."""
+    failed, fix = "everything is deployed, but events are not counted", "fix the cause above and deploy again"
+    if not way_back.steps:
+        return SelfTestFailed(failed, fix)
+    if yes or not _wants_rollback():
+        return SelfTestFailed(failed, f"{fix}; or go back with `gimel rollback`")
+    _apply(deployment, way_back)
+    if not _passes(deployment, live, direct):
+        return SelfTestFailed("rolled back, but events are still not counted", fix)
+    return SelfTestFailed("the new release did not count events and was rolled back; the one before does", fix)
+
+
+def _wants_rollback() -> bool:
+    try:
+        return click.confirm("Roll back to the release that was live before?", err=True)
+    except click.Abort:
+        err.print()
+        return False
 
 
 @click.command()
@@ -154,9 +224,7 @@ def _run_preflight(deployment: Deployment, console: Console) -> bool:
     """Show the findings of preflight. Returns whether none of them is an error."""
     passed = True
     for finding in preflight.check(deployment):
-        # ASCII only: not every terminal's encoding has an arrow.
-        hint = f" [dim]-> {escape(finding.hint)}[/]" if finding.hint else ""
-        console.print(f"{finding.level.value} {escape(finding.message)}{hint}", soft_wrap=True)
+        show_finding(finding, console)
         passed &= finding.level is not Level.ERROR
     return passed
 

@@ -21,6 +21,7 @@ from .queue import queue
 from .report import report
 from .serve import demo, serve
 from .snippet import snippet
+from .status import logs_command, status
 
 
 class Commands(click.Group):
@@ -43,7 +44,7 @@ def main() -> None:
 
 for command in (
     *(serve, demo, report, dashboard, export, import_, snippet, openapi, configure),
-    *(*deployment.COMMANDS, bundle, queue),
+    *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):
     main.add_command(command)
 

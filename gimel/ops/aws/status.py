@@ -1,0 +1,119 @@
+"""The state of a deployment, as it is now: what runs, what waits, and what differs from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import redis
+
+from gimel import connection
+from gimel.config import RedisSettings
+from gimel.errors import GimelError
+from gimel.events import DEFAULT_NAMESPACE
+from gimel.keyspace import NAMESPACES_KEY, all_counters_key
+
+from .client import aws_errors
+from .deployment import Deployment, Live
+from .existing import Existing, Function
+from .names import TRACK, Names
+from .redis_address import address
+
+
+def read(deployment: Deployment, live: Live) -> dict[str, Any]:
+    """Everything that can be read, ready for JSON. Raises GimelError if AWS cannot be read."""
+    existing, names = deployment.observe(), deployment.names
+    own = {name: found for name, found in sorted(existing.functions.items()) if found.belongs_to(names.deployment)}
+    return {
+        "name": names.base,
+        "region": names.account.region,
+        "account": names.account.id,
+        "track_url": live.track_url,
+        "reports_url": live.reports_url,
+        "functions": [_function(found) for found in own.values()],
+        **_releases(own),
+        "redis": _redis(deployment, own.get(names.function(TRACK))),
+        "queue": _queue(existing, names),
+        "alarms": {alarm["AlarmName"]: alarm["StateValue"] for alarm in _alarms(deployment)},
+        **_drift(deployment, existing),
+    }
+
+
+def _function(found: Function) -> dict[str, Any]:
+    shown = found.versions.get(found.live or 0, found.latest)
+    keys = {"runtime": "Runtime", "memory_mb": "MemorySize", "timeout_s": "Timeout", "state": "State"}
+    return {"name": found.name, "version": found.live, **{key: shown.get(name) for key, name in keys.items()}}
+
+
+def _releases(own: Mapping[str, Function]) -> dict[str, Any]:
+    """The live release, those before it (the newest first), which one was rolled back, and the last deploy."""
+    histories = [found.history for found in own.values() if found.live]
+    live = {found.releases.get(found.live) for found in own.values() if found.live} - {None}
+    before = dict.fromkeys(release for history in histories for release in history.releases if release not in live)
+    left = {history.rolled_back_from for history in histories} - {None}
+    changed = [version.get("LastModified", "") for found in own.values() for version in found.versions.values()]
+    return {
+        "releases": {
+            "live": sorted(str(one) for one in live),
+            "before": list(before),
+            "rolled_back": sorted(str(one) for one in left),
+        },
+        "last_deploy": max(changed, default=None),
+    }
+
+
+def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
+    """The Redis of the functions, and what it tells if it can be reached from here."""
+    settings = deployment.config.redis
+    configured = address(settings)
+    version = track.versions.get(track.live or 0, track.latest) if track else {}
+    used = (version.get("Environment") or {}).get("Variables", {}).get("GIMEL_REDIS_ADDRESS", configured)
+    if used != configured:
+        return {"address": used, "problem": f"config.json names another one, {configured}"}
+    try:
+        return {"address": used, **_ask(settings)}
+    except (redis.RedisError, OSError, GimelError) as error:
+        return {"address": used, "problem": f"cannot be asked from here: {error}"}
+
+
+def _ask(settings: RedisSettings) -> dict[str, Any]:
+    client = connection.connect(settings)
+    try:
+        info: dict[str, Any] = dict(client.info())
+        named: set[Any] = client.smembers(NAMESPACES_KEY)
+        namespaces = {DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in named)}
+        with client.pipeline(transaction=False) as pipe:
+            for namespace in sorted(namespaces):
+                pipe.scard(all_counters_key(namespace))
+            counters = sum(pipe.execute())
+    finally:
+        client.close()
+    return {
+        "version": str(info.get("redis_version")),
+        "memory_bytes": info.get("used_memory"),
+        "max_memory_bytes": info.get("maxmemory") or None,
+        "counters": counters,
+        "eviction_policy": info.get("maxmemory_policy"),
+    }
+
+
+def _queue(existing: Existing, names: Names) -> dict[str, int] | None:
+    queue, dead = existing.queues.get(names.queue), existing.queues.get(names.dead_letters)
+    if not queue or not dead:
+        return None
+    return {"waiting": queue.waiting, "in_flight": queue.in_flight, "dead_letters": dead.messages}
+
+
+def _alarms(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    with aws_errors("could not read the alarms"):
+        client = deployment.aws.client("cloudwatch")
+        for page in client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{deployment.names.base}-"):
+            yield from page["MetricAlarms"]
+
+
+def _drift(deployment: Deployment, existing: Existing) -> dict[str, Any]:
+    """What a deploy would do now."""
+    try:
+        return {"drift": [step.description for step in deployment.plan(existing).steps]}
+    except GimelError as error:
+        return {"drift": None, "drift_problem": str(error)}

@@ -104,6 +104,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         _map(mapping, spec)
         mapping.function_arn = spec["FunctionName"]
 
+    # moto serves no URL that could be asked.
+    monkeypatch.setattr("gimel.ops.aws.selftest.check", lambda *ignored: iter(()))
     monkeypatch.setattr(EventSourceMapping, "__init__", map_function)
     monkeypatch.setattr(APIGatewayResponse, "create_rest_api", create_api)
     monkeypatch.setattr(RestAPI, "apply_patch_operations", patch_api)
@@ -140,8 +142,6 @@ def run(
     monkeypatch.setattr(client.boto3, "Session", lambda **options: account.session)
     # Do not resolve redis.example.com.
     monkeypatch.setattr("gimel.ops.aws.preflight.check_redis", lambda *ignored: iter(()))
-    # moto has no URL to ask.
-    monkeypatch.setattr("gimel.ops.aws.selftest.check", lambda *ignored: iter(()))
 
     def run(*command: str, answer: str = "") -> Result:
         done = CliRunner().invoke(main, list(command), input=answer)

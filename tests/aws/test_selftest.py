@@ -36,11 +36,16 @@ class Owner:
 
 
 def check(
-    url: str, key: str = "open sesame", patience_s: float = 0, direct: Live | None = None, **settings: object
+    url: str,
+    key: str = "open sesame",
+    patience_s: float = 0,
+    sleep: Callable[[float], object] = lambda seconds: None,
+    direct: Live | None = None,
+    **settings: object,
 ) -> list[Finding]:
     live = Live(f"{url}/track", url, key)
     owner: Any = Owner(**settings)
-    return list(selftest.check(owner, live, direct or live, patience_s, sleep=lambda seconds: None))
+    return list(selftest.check(owner, live, direct or live, patience_s, sleep))
 
 
 @pytest.fixture
@@ -69,6 +74,15 @@ def test_it_passes_whatever_is_listed_required_and_full_and_leaves_nothing_behin
     assert [one.level for one in found] == [Level.GOOD] * 4, found
     assert found[-1].message == "3 events were counted, read back and deleted"
     assert set(redis_server.client().scan_iter()) == before
+
+
+def test_it_passes_where_every_limit_is_reached(serve, redis_server, tmp_path):
+    limits = dict.fromkeys(("namespaces", "experiments", "counters", "variants", "goals"), 1)
+    (tmp_path / "config.json").write_text(json.dumps({"limits": limits}))
+    url = serve("--api-key", "open sesame", GIMEL_REDIS_URL=redis_server.url).url
+    assert selftest.send(f"{url}/track?{VISIT}").status == 200
+    assert "x-gimel-ignored" in selftest.send(f"{url}/track?{VISIT}&namespace=another").headers
+    assert [one.level for one in check(url)] == [Level.GOOD] * 4
 
 
 def test_its_namespace_counts_nothing_else():
@@ -139,7 +153,7 @@ def test_another_run_may_delete_its_events_once(serve, redis_server, reply):
 def test_a_redis_that_is_down_is_found_although_a_queue_takes_the_events(serve, redis_server):
     url = serve("--api-key", "open sesame", GIMEL_REDIS_URL=redis_server.url).url
     redis_server.stop()
-    last = check(url)[-1]
+    last = check(url, patience_s=30, sleep=lambda seconds: pytest.fail("the functions answered, so why wait?"))[-1]
     assert (last.level, "/health answered 503" in last.message) == (Level.ERROR, True)
 
 

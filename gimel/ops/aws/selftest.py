@@ -95,7 +95,7 @@ class _Api:
 
 def _is_of_function(reply: Reply) -> bool:
     value = reply.json()
-    return isinstance(value, dict) and "error" in value
+    return isinstance(value, dict) and "message" not in value  # API Gateway's own errors have one
 
 
 def _preflight(api: _Api) -> str:

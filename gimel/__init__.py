@@ -4,6 +4,13 @@ The functions here are the Lambda entry points: the handler strings are `gimel.t
 `gimel.delete` and `gimel.health`.
 """
 
+import os
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # before anything imports redis
+    from . import lean_redis
+
+    lean_redis.load()
+
 from .handlers import all, delete, experiment, health, track
 
 __version__ = "2.0.0.dev0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 import re
 from collections.abc import Mapping
@@ -37,6 +36,8 @@ def pack(text: str, accept_encoding: str) -> Body:
         return Body(text, {})
     vary = {"Vary": "Accept-Encoding"}
     if accepts_gzip(accept_encoding):
+        import gzip  # not at the top: `track` never needs it
+
         packed = base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
         if len(packed) > MAX_BYTES:
             raise TooLarge(f"the answer has {_megabytes(size)}, {_megabytes(len(packed))} as gzip and base64", NARROW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -39,6 +38,8 @@ class Section:
         self.prefix = prefix
         self.problems: list[str] = [] if problems is None else problems
         for key in sorted(self.raw.keys() - known):
+            import difflib  # not at the top: a cold start rarely needs it
+
             close = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {close[0]}?" if close else f"valid keys: {', '.join(sorted(known))}"
             self.problems.append(f"{prefix}{key}: unknown key; {hint}")

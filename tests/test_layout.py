@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "outage_log", "overflow"},
     {"metrics", "outages"},
     {"events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
-    {"deadline", "errors"},
+    {"deadline", "errors", "lean_redis"},
 ]
 OPS_LAYERS = [
     {"commands.main"},

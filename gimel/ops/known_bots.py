@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable
 from importlib import metadata
 
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
+
+from gimel.bots import HEAD, Rule
 
 SENDERS = "http-library"
 """The tag of curl, python-requests and so on: programs that send events on purpose."""
@@ -39,23 +40,19 @@ SPECIAL = re.compile(r"(?<!\\)[.*+?()\[\]{}|^$]|\\[a-zA-Z]")
 def files() -> dict[str, bytes]:
     """What a deployment needs to know the bots, with the license of the list."""
     license_text = metadata.distribution("crawler-user-agents").read_text("licenses/LICENSE") or ""
-    return {"gimel/bots.regex": rule().encode(), "gimel/bots.LICENSE": license_text.encode()}
+    arguments = dict(zip(("words", "pattern"), _words_and_pattern()))
+    return {"gimel/bots.json": json.dumps(arguments).encode(), "gimel/bots.LICENSE": license_text.encode()}
 
 
-def rule() -> str:
-    """A regular expression that finds each User-Agent of a known bot."""
+def rule() -> Rule:
+    """Finds each User-Agent of a known bot."""
+    return Rule(*_words_and_pattern())
+
+
+def _words_and_pattern() -> tuple[list[str], str]:
+    """The patterns of the list that are only words, and an expression for the rest."""
     patterns = [each["pattern"] for each in CRAWLER_USER_AGENTS_DATA if SENDERS not in each["tags"]]
     patterns = [NARROWED.get(pattern, pattern) for pattern in patterns if pattern not in PEOPLE]
-    words = {re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if not SPECIAL.search(pattern)}
-    return "|".join([_tree(words), *(pattern for pattern in patterns if SPECIAL.search(pattern))])
-
-
-def _tree(words: Iterable[str]) -> str:
-    """An expression for any of these words that looks at each letter once: a list of 1,400 would try each word."""
-    tails: defaultdict[str, list[str]] = defaultdict(list)
-    for word in words:
-        tails[word[:1]].append(word[1:])
-    if "" in tails:
-        return ""  # a word ends here, so any longer one matches, too
-    branches = [re.escape(letter) + _tree(rest) for letter, rest in sorted(tails.items())]
-    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+    plain = {pattern: re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns if not SPECIAL.search(pattern)}
+    words = {pattern: word for pattern, word in plain.items() if len(word) >= HEAD}
+    return sorted(words.values()), "|".join(pattern for pattern in patterns if pattern not in words)

@@ -16,6 +16,7 @@ from gimel.errors import ConfigError
 from gimel.ops.aws import bundle, desired, settings
 from gimel.ops.aws.errors import BundleError
 from gimel.ops.aws.names import Account
+from tests.calls import EVENT
 from tests.parts import ROOT
 
 pytestmark = pytest.mark.slow
@@ -113,6 +114,63 @@ def test_a_cold_start_compiles_nothing(built, tmp_path):
         timeout=60,
     )
     assert done.stdout.startswith("gimel"), done.stderr
+
+
+HEAVY = ("asyncio.", "redis.asyncio.", "opentelemetry.", "importlib.metadata.", "importlib.resources.", "email.")
+HEAVY += ("zipfile.", "statistics.", "gimel.analysis.", "boto3.", "botocore.", "difflib.", "gzip.", "subprocess.")
+
+
+def in_lambda(built, folder, program: str, **environ: str) -> str:
+    """What this program prints as a function, given what is imported in Lambda."""
+    ZipFile(io.BytesIO(built.data)).extractall(folder)
+    command = [sys.executable, "-S", "-B", "-c", f"import gimel\n{program}"]
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "gimel-track", **environ}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_cold_start_and_its_first_event_load_nothing_heavy(built, tmp_path, redis_server):
+    program = f"gimel.track({EVENT}); import sys; print(*sys.modules)"
+    loaded = in_lambda(built, tmp_path, program, GIMEL_REDIS_URL=redis_server.url).split()
+    assert redis_server.client().exists("alephbet:experiments")
+    assert "redis.client" in loaded
+    assert [name for name in loaded if f"{name}.".startswith(HEAVY)] == []
+
+
+def test_redis_has_stand_ins_for_nothing_that_a_synchronous_client_uses(built, tmp_path):
+    program = """
+import sys
+from gimel.lean_redis import Empty, StandIn
+for name, module in sorted(sys.modules.items()):
+    for own, value in vars(module).items():
+        if isinstance(value, StandIn) or (isinstance(value, type) and Empty in value.__bases__):
+            print(name, own)
+"""
+    # Parsers of the asyncio half; the lag of its streams; modules, which load the real ones when they are used.
+    assert in_lambda(built, tmp_path, program).splitlines() == [
+        "redis._parsers.base IncompleteReadError",
+        "redis._parsers.base StreamReader",
+        "redis.commands.cluster asyncio",
+        "redis.commands.core async_record_streaming_lag",
+        "redis.event asyncio",
+        "redis.utils metadata",
+    ]
+
+
+def test_whoever_needs_a_heavy_module_after_all_gets_it(built, tmp_path):
+    program = """
+import asyncio, importlib.metadata, redis.asyncio, redis.cluster, redis.utils
+asyncio.run(asyncio.sleep(0))
+print(redis.asyncio.Redis.__module__, redis.RedisCluster.__module__, importlib.metadata.PackageNotFoundError.__name__)
+redis.utils.get_lib_version()
+redis.event.EventDispatcher()
+"""
+    assert in_lambda(built, tmp_path, program).split() == [
+        "redis.asyncio.client",
+        "redis.cluster",
+        "PackageNotFoundError",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def _compiled(files: Mapping[str, bytes], python: str) -> dict[str, bytes]:
 
 
 def _run_python(python: str, folder: Path, program: str, *words: str) -> str:
-    # The hash seed is fixed because it affects the compiled files.
-    environ = {"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", "")}
+    # As on Lambda, where less is imported. The hash seed is fixed because it affects the compiled files.
+    environ = {"AWS_LAMBDA_FUNCTION_NAME": "gimel", "PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", "")}
     command = [python, "-s", "-S", "-c", program, *words]
     done = subprocess.run(command, cwd=folder, env=environ, text=True, capture_output=True, check=False)
     if done.returncode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -231,6 +232,52 @@ class GimelServer:
 def alephbet_file() -> Path:
     """alephbet.min.js of the npm package alephbet 0.27.0."""
     return npm_file("alephbet", "0.27.0", "dist/alephbet.min.js")
+
+
+def npm_package(name: str, version: str) -> Path:
+    """The folder of an npm package, fetched once into the cache."""
+    folder = CACHE / f"{name.lstrip('@').replace('/', '-')}-{version}"
+    if not folder.is_dir():
+        npm = shutil.which("npm") or missing("no npm: install the Debian package npm")
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            _fetch([npm, "pack", "--silent", f"{name}@{version}"], scratch)
+            (archive,) = Path(scratch).glob("*.tgz")
+            subprocess.run(["tar", "xzf", archive], cwd=scratch, check=True, timeout=120)
+            _keep(Path(scratch, "package"), folder)
+    return folder
+
+
+def block_lists() -> tuple[Path, list[Path]]:
+    """The public suffixes, and the lists that uBlock Origin uses by default, from its Debian package, fetched once.
+
+    It is not installed, because Debian's Chromium would load it in every test.
+    """
+    folder = CACHE / "ublock-origin"
+    if not folder.is_dir():
+        apt = shutil.which("apt-get") or missing("no apt-get, which fetches the lists of ad blockers")
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            _fetch([apt, "download", "webext-ublock-origin-chromium"], scratch)
+            (archive,) = Path(scratch).glob("*.deb")
+            subprocess.run(["dpkg-deb", "-x", archive, "."], cwd=scratch, check=True, timeout=120)
+            _keep(Path(scratch, "usr/share/chromium/extensions/ublock-origin"), folder)
+    assets = json.loads((folder / "assets" / "assets.json").read_text()).values()
+    used = [each["contentURL"] for each in assets if each["content"] == "filters" and not each.get("off")]
+    places = [folder / place for places in used for place in places]
+    suffixes = folder / "assets" / "thirdparties" / "publicsuffix.org" / "list" / "effective_tld_names.dat"
+    return suffixes, [place for place in places if place.is_file()]
+
+
+def _fetch(command: list[str], folder: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        missing(f"{' '.join(command)} failed: {done.stderr.strip()}")
+
+
+def _keep(fetched: Path, folder: Path) -> None:
+    with suppress(OSError):  # another worker was faster
+        fetched.rename(folder)
 
 
 def npm_file(name: str, version: str, path: str) -> Path:

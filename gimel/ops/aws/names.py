@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gimel
@@ -12,7 +13,7 @@ HTTP_STAGE = "$default"  # served without a name in the URL
 LIVE = "live"
 TRACK = "gimel-track"
 MARK = "Gimel deployment "
-ALARMS = ("5xx", "failed", "errors", "slow", "throttled", "traffic", "waiting", "dead-letters")
+ALARMS = ("5xx", "failed", "slow", "throttled", "traffic", "waiting", "dead-letters")
 UPLOADED = re.compile(r", ((?:compiled|sources) \S+)$")
 
 
@@ -78,10 +79,17 @@ class Names:
         """ARN of the topic."""
         return self.account.arn("sns", self.topic)
 
-    @property
-    def alarms(self) -> list[str]:
-        """The names of all alarms that a deployment may have."""
-        return [f"{self.base}-{alarm}" for alarm in ALARMS]
+    def alarm(self, kind: str) -> str:
+        """The name of an alarm."""
+        return f"{self.base}-{kind}"
+
+    def errors_of(self, function: str) -> str:
+        """The kind of the alarm on errors of a function."""
+        return f"errors-{function.removeprefix(f'{self.base}-')}"
+
+    def alarms(self, functions: Iterable[str]) -> list[str]:
+        """The names of all alarms that a deployment with these functions may have."""
+        return [self.alarm(kind) for kind in (*ALARMS, *map(self.errors_of, sorted(functions)))]
 
     def alarm_arn(self, name: str) -> str:
         """ARN of an alarm."""

@@ -52,7 +52,7 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         queues=found_queues,
         mappings=tuple(_mappings(client("lambda"), names, names.queue in found_queues)),
         topic=_topic(client("sns"), names, alarms),
-        alarms=_alarms(client("cloudwatch"), names, alarms),
+        alarms=_alarms(client("cloudwatch"), names, functions | {function.name for function in found}, alarms),
         can_log_access=bool(gateway.get_account().get("cloudwatchRoleArn")),
         notes=tuple(notes),
     )
@@ -355,9 +355,9 @@ def _topic(client: Any, names: Names, needed: bool) -> Topic | None:
     return Topic(tags, addresses)
 
 
-def _alarms(client: Any, names: Names, needed: bool) -> dict[str, Alarm]:
+def _alarms(client: Any, names: Names, functions: set[str], needed: bool) -> dict[str, Alarm]:
     found = {}
-    for item in _pages(client, "describe_alarms", "MetricAlarms", AlarmNames=names.alarms):
+    for item in _pages(client, "describe_alarms", "MetricAlarms", AlarmNames=names.alarms(functions)):
         name = item["AlarmName"]
         tags = _tags(client.list_tags_for_resource(ResourceARN=names.alarm_arn(name)))
         if tags.get("gimel:deployment") == names.deployment:

@@ -50,7 +50,7 @@ def alarms(desired: Desired, existing: Existing) -> Iterator[Step]:
         if not found:
             yield CLOUDWATCH.step("put_metric_alarm", f"create alarm {name}", {**params, "Tags": tags})
             continue
-        changed = [key for key, value in params.items() if _normal(found.configuration.get(key)) != _normal(value)]
+        changed = [key for key, value in params.items() if not _is(found.configuration.get(key), value)]
         if changed:
             yield CLOUDWATCH.step("put_metric_alarm", f"update alarm {name}: {', '.join(changed)}", params)
         if not desired.is_tagged(found.tags):
@@ -115,10 +115,6 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
             "AlarmDescription": "Events were neither counted nor kept in 3 of the last 5 minutes. Browsers send them "
             "again, but visitors who left are missing. Redis is probably down.",
         },
-        "errors": {
-            **_sum_of("AWS/Lambda", "Errors", "FunctionName", [function.name for function in desired.functions]),
-            "AlarmDescription": "A function crashed or timed out in 3 of the last 5 minutes.",
-        },
         "slow": {
             **_metric("AWS/Lambda", "Duration", track, "p99", NEAR_LIMIT * timeout_s * 1000),
             "AlarmDescription": f"In 3 of the last 5 minutes, tracking took almost as long as its timeout of "
@@ -136,6 +132,11 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
             "visitors, raise aws.throttle; if it is a flood, see docs/deploying.md.",
         },
     }
+    for function in desired.functions:
+        found[names.errors_of(function.name)] = {
+            **_metric("AWS/Lambda", "Errors", {"FunctionName": function.name}, "Sum"),
+            "AlarmDescription": f"Function {function.name} crashed or timed out in 3 of the last 5 minutes.",
+        }
     if queues.keeps_queues(desired, existing):
         found["waiting"] = {
             **_metric(
@@ -156,7 +157,7 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
             "AlarmDescription": "Events could not be counted and are kept as dead letters for 14 days. `gimel queue` "
             "says why; once that is fixed, `gimel queue redrive` has them counted.",
         }
-    return {f"{names.base}-{name}": _params(desired, f"{names.base}-{name}", own) for name, own in found.items()}
+    return {names.alarm(name): _params(desired, names.alarm(name), own) for name, own in found.items()}
 
 
 def _params(desired: Desired, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,25 +198,15 @@ def _dimensions(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Name": name, "Value": value} for name, value in values.items()]
 
 
-def _sum_of(namespace: str, name: str, dimension: str, values: list[str]) -> dict[str, Any]:
-    """The same metric of several things, added up: one e-mail, whichever of them it is."""
-    queries: list[dict[str, Any]] = []
-    for number, value in enumerate(values):
-        metric = {"Namespace": namespace, "MetricName": name, "Dimensions": _dimensions({dimension: value})}
-        stat = {"Metric": metric, "Period": OFTEN["Period"], "Stat": "Sum"}
-        queries.append({"Id": f"m{number}", "MetricStat": stat, "ReturnData": False})
-    # Without FILL, the sum has a value only where all of them have one.
-    total = "+".join(f"FILL({query['Id']},0)" for query in queries)
-    queries.append({"Id": "total", "Expression": total, "Label": name, "ReturnData": True})
-    pace = {key: value for key, value in OFTEN.items() if key != "Period"}  # which each metric has itself
-    return {"Metrics": queries, "Threshold": 0.0, **pace}
+def _is(found: Any, wanted: Any) -> bool:
+    """Whether a parameter is as wanted, in any order, and apart from what CloudWatch itself fills in."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_is(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        found, wanted = (sorted(items or (), key=_name) for items in (found, wanted))
+        return len(found) == len(wanted) and all(map(_is, found, wanted))
+    return bool(found == wanted)
 
 
-def _normal(value: Any) -> Any:
-    """A parameter as it is compared: dimensions in order, and without what CloudWatch fills in."""
-    if isinstance(value, Mapping):
-        return {key: _normal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_normal(item) for item in value]
-        return sorted(items, key=lambda item: str(item.get("Name") or item.get("Id")) if isinstance(item, dict) else "")
-    return value
+def _name(item: Any) -> str:
+    return str(item["Name"]) if isinstance(item, Mapping) else str(item)

@@ -57,7 +57,7 @@ OPS_LAYERS = [
     {"aws.plan.http_api"},
     {"aws.plan.steps", "aws.by_hand"},
     {"aws.desired"},
-    {"aws.bundle", "aws.wiring"},
+    {"aws.bundle", "aws.wiring", "aws.cost"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
     {"backup", "openapi", "snippet"},

@@ -56,6 +56,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     test_alarms.untagged_alarm_of_tags(account)
     test_alarms.untagged_topic_of_tags(account)
     apply(gimel_at(**watched, alarms={"email": "web@example.com"}))
+    assert gimel_at().costs()
     apply(gimel_at(**watched))
     apply(gimel_at(), gimel_at().plan_rollback())
     options = {"track_api": "http", "domain": test_domain.DOMAIN, "certificate_arn": test_domain.CERTIFICATE}
@@ -121,7 +122,7 @@ def _needed_by_lambda(call: str, params: dict[str, Any]) -> list[tuple[str, str]
 
 
 def _needed_by_cloudwatch(call: str, params: dict[str, Any]) -> list[tuple[str, str]]:
-    if call == "DescribeAlarms":
+    if call in ("DescribeAlarms", "GetMetricData"):
         return [(f"cloudwatch:{call}", "*")]
     alarms = params.get("AlarmNames") or [params.get("AlarmName")]
     arns = [params.get("ResourceARN") or f"arn:aws:cloudwatch:eu-west-1:{ID}:alarm:{name}" for name in alarms]
@@ -170,7 +171,8 @@ def test_only_listing_is_allowed_on_all_resources(gimel_at, account):
     assert set(everywhere) == {"Look", "AccessLog", "Mappings", "Unsubscribe"}
     assert everywhere["Unsubscribe"]["Action"] == ["sns:Unsubscribe"]
     listed = everywhere["Look"]["Action"]
-    assert all(action.partition(":")[2].startswith(("List", "Describe")) for action in listed)
+    reading = ("List", "Describe", "GetMetricData")
+    assert all(action.partition(":")[2].startswith(reading) for action in listed)
     # Mappings are named by random ids, but each belongs to a function.
     own = {"lambda:FunctionArn": f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track*"}
     assert everywhere["Mappings"]["Condition"] == {"StringLike": own}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.request import urlopen
 from gimel.config import Config
 from gimel.errors import ConfigError
 
-from . import dead_letters, policies, settings
+from . import cost, dead_letters, policies, settings
 from .bundle import Bundle
 from .client import Aws, aws_errors
 from .desired import Desired, build
@@ -173,6 +174,12 @@ class Deployment:
         (configuration,) = found["DomainNameConfigurations"]
         target, zone = configuration.get("ApiGatewayDomainName"), configuration.get("HostedZoneId")
         return DnsRecord(self.settings.domain, str(target), str(zone))
+
+    def costs(self) -> list[cost.Row]:
+        """What the last 30 days cost. Raises GimelError."""
+        existing = self.observe()
+        with aws_errors("could not read what was used"):
+            return cost.estimate(self.aws.client("cloudwatch"), self.names, existing, datetime.now(timezone.utc))
 
     def require_queues(self) -> tuple[Queue, Queue]:
         """The queue and its dead letters. Raises NotDeployed and AwsError."""

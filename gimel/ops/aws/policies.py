@@ -44,7 +44,13 @@ CALLS = {
 }
 
 LIST_CALLS = [
-    *("cloudwatch:DescribeAlarms", "lambda:ListEventSourceMappings", "lambda:ListFunctions", "logs:DescribeLogGroups")
+    *(
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "lambda:ListEventSourceMappings",
+        "lambda:ListFunctions",
+        "logs:DescribeLogGroups",
+    )
 ]
 """IAM supports no narrower resource for these."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -58,21 +59,17 @@ def test_status_shows_what_runs_and_where(deployed, account):
 
 
 def test_status_shows_a_rollback_alarms_dead_letters_and_drift_which_are_not_unhealthy(deployed, gimel_at, account):
-    gimel_at(memory_mb=512)
+    gimel_at(memory_mb=512, alarms={"email": "ops@example.com"})
     deployed("deploy", "--yes")
     deployed("rollback", "--yes")
-    alarm = {"MetricName": "Errors", "Namespace": "AWS/Lambda", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1}
-    account.client("cloudwatch").put_metric_alarm(
-        AlarmName="gimel-errors", ComparisonOperator="GreaterThanThreshold", Statistic="Sum", **alarm
-    )
-    account.client("cloudwatch").set_alarm_state(AlarmName="gimel-errors", StateValue="ALARM", StateReason="test")
+    account.client("cloudwatch").set_alarm_state(AlarmName="gimel-5xx", StateValue="ALARM", StateReason="test")
     queue = next(url for url in account.client("sqs").list_queues()["QueueUrls"] if url.endswith("dead-letters"))
     account.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
     done = deployed("status")
     assert done.exit_code == 0
     assert "(a rollback is in effect)" in done.stdout
     assert "1 dead letters" in done.stdout
-    assert "gimel-errors ALARM" in done.stdout
+    assert "gimel-5xx ALARM" in done.stdout
     assert "5 steps, which `gimel deploy` would apply" in done.stdout
     assert "point alias live of gimel-track to version 2" in done.stdout
 
@@ -88,9 +85,22 @@ def test_status_is_unhealthy_if_the_self_test_fails(deployed, monkeypatch):
     assert found["drift"] == []
 
 
+def test_status_estimates_the_cost_if_asked(deployed, account):
+    data = {"MetricName": "Invocations", "Dimensions": [{"Name": "FunctionName", "Value": "gimel-track"}]}
+    data |= {"Value": 5_000_000, "Timestamp": datetime.now(timezone.utc) - timedelta(days=1)}
+    account.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[data])
+    done = deployed("status", "--cost")
+    assert re.search(r"^runs of functions +5,000,000  \$0\.20 per million +1\.00$", done.stdout, re.MULTILINE)
+    assert re.search(r"^total, US\$ +1\.00$", done.stdout, re.MULTILINE)
+    assert "those of eu-west-1 may differ" in done.stdout
+    found = json.loads(deployed("status", "--cost", "--format", "json").stdout)["cost"]
+    assert (found["total"], [row["what"] for row in found["rows"]]) == (1, ["runs of functions"])
+    assert "cost" not in json.loads(deployed("status", "--format", "json").stdout)
+
+
 def test_status_changes_nothing(deployed, account):
     account.calls.clear()
-    deployed("status")
+    deployed("status", "--cost")
     deployed("logs")
     assert account.writes == []
 

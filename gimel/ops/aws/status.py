@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -13,7 +13,6 @@ from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key
 
-from .client import aws_errors
 from .deployment import Deployment, Live
 from .existing import Existing, Function
 from .names import TRACK, Names
@@ -34,7 +33,7 @@ def read(deployment: Deployment, live: Live) -> dict[str, Any]:
         **_releases(own),
         "redis": _redis(deployment, own.get(names.function(TRACK))),
         "queue": _queue(existing, names),
-        "alarms": {alarm["AlarmName"]: alarm["StateValue"] for alarm in _alarms(deployment)},
+        "alarms": {name: alarm.configuration["StateValue"] for name, alarm in existing.alarms.items()},
         **_drift(deployment, existing),
     }
 
@@ -102,13 +101,6 @@ def _queue(existing: Existing, names: Names) -> dict[str, int] | None:
     if not queue or not dead:
         return None
     return {"waiting": queue.waiting, "in_flight": queue.in_flight, "dead_letters": dead.messages}
-
-
-def _alarms(deployment: Deployment) -> Iterator[dict[str, Any]]:
-    with aws_errors("could not read the alarms"):
-        client = deployment.aws.client("cloudwatch")
-        for page in client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{deployment.names.base}-"):
-            yield from page["MetricAlarms"]
 
 
 def _drift(deployment: Deployment, existing: Existing) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gimel.errors import ConfigError
-from gimel.ops.aws import logs, selftest
+from gimel.ops.aws import cost, logs, selftest
 from gimel.ops.aws import status as aws_status
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.findings import Level
@@ -26,7 +26,8 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @click.command()
 @config_option
 @click.option("--format", "form", type=FORMATS, default="text", show_default=True, help="Output format.")
-def status(config_file: Path | None, form: str) -> None:
+@click.option("--cost", "with_cost", is_flag=True, help="Estimate what the last 30 days cost on AWS.")
+def status(config_file: Path | None, form: str, with_cost: bool) -> None:
     """Show how the deployment is doing, and test its URL.
 
     The exit code is 0 if events are counted, else 1.
@@ -34,10 +35,13 @@ def status(config_file: Path | None, form: str) -> None:
     deployment = Deployment.load(config_file)
     live, direct = deployment.require_live(), deployment.require_live(direct=True)
     found = aws_status.read(deployment, live)
+    costs = deployment.costs() if with_cost else []
     if form == "text":
         for label, value in _lines(found):
             out.print(f"{label:<13}{plain(value)}", soft_wrap=True)
         out.print()
+        if with_cost:
+            click.echo(f"{cost.as_text(costs, deployment.aws.account.region)}\n")
     findings = []
     for finding in selftest.check(deployment, live, direct):
         findings.append(finding)
@@ -46,7 +50,13 @@ def status(config_file: Path | None, form: str) -> None:
     healthy = all(finding.level is Level.GOOD for finding in findings)
     if form == "json":
         checks = [{"level": one.level.name.lower(), "message": one.message, "hint": one.hint} for one in findings]
-        click.echo(json.dumps({"healthy": healthy, "checks": checks, **found}, indent=2, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {"healthy": healthy, "checks": checks, **found, **({"cost": cost.as_dict(costs)} if with_cost else {})},
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
     elif not healthy:
         out.print("Events are not counted. What the functions say: `gimel logs`")
     if not healthy:

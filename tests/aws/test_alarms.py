@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 TOPIC = f"arn:aws:sns:eu-west-1:{ID}:gimel-alarms"
 OPS = {"email": "ops@example.com"}
 FUNCTIONS = [endpoint.function.removeprefix("gimel-") for endpoint in ENDPOINTS]
-NAMES = {f"gimel-{name}" for name in (*ALARMS, *(f"errors-{name}" for name in FUNCTIONS))}
+OF_HTTP = {"http-5xx", "http-traffic"}
+NAMES = {f"gimel-{name}" for name in (*ALARMS, *(f"errors-{name}" for name in FUNCTIONS)) if name not in OF_HTTP}
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_alarms_watch_what_this_deployment_has(account, gimel_at):
         **{f"errors-{name}": ("AWS/Lambda", "Errors", function(name), "Sum", 0) for name in FUNCTIONS},
         "slow": ("AWS/Lambda", "Duration", track, "p99", 16_000),
         "throttled": ("AWS/Lambda", "Throttles", track, "Sum", 0),
-        "traffic": ("AWS/ApiGateway", "Count", api, "Sum", 4_800),
+        "traffic": ("AWS/ApiGateway", "Count", api, "SampleCount", 4_800),
         "waiting": ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "gimel-shop-queue"}, "Maximum", 240),
         "dead-letters": (
             "AWS/SQS",
@@ -104,6 +105,21 @@ def test_alarms_watch_what_this_deployment_has(account, gimel_at):
         ),
     }
     assert "Failed" in EVENTS
+
+
+def test_an_http_api_is_watched_too_by_its_id(account, gimel_at):
+    wanted = {"alarms": OPS, "track_api": "http"}
+    apply(gimel_at(**wanted))
+    (api,) = account.state()["http_apis"]
+    assert set(account.state()["alarms"]) == NAMES | {f"gimel-{name}" for name in OF_HTTP}
+    for name, metric in (("http-5xx", "5xx"), ("http-traffic", "Count")):
+        found = alarm(account, name)
+        assert (found["MetricName"], found["Dimensions"]) == (metric, [{"Name": "ApiId", "Value": api}])
+    assert gimel_at(**wanted).plan().steps == ()
+    account.client("apigatewayv2").delete_api(ApiId=api)
+    apply(gimel_at(**wanted))
+    (another,) = account.state()["http_apis"]
+    assert alarm(account, "http-5xx")["Dimensions"] == [{"Name": "ApiId", "Value": another}]
 
 
 def test_one_failed_request_wakes_nobody_and_five_minutes_of_outage_do(account, gimel_at):

@@ -58,6 +58,15 @@ def test_each_item_is_what_was_used_at_its_price(account, gimel_at):
     }
 
 
+def test_requests_to_an_http_api_have_its_price(account, gimel_at):
+    deployment = gimel_at(track_api="http")
+    apply(deployment)
+    (api,) = account.state()["http_apis"]
+    used(account, "AWS/ApiGateway", "Count", {"ApiId": api}, 1, 1)
+    (row,) = rows(deployment).values()
+    assert (row.what, row.quantity, str(row.price)) == ("requests to the HTTP API", 2, "$1.00 per million")
+
+
 def test_prices_are_those_of_the_documentation():
     text = (ROOT / "docs" / "deploying.md").read_text()
     for price, words in (

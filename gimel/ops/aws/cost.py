@@ -102,6 +102,8 @@ def _elsewhere(region: str) -> str:
 
 def _metrics(names: Names, existing: Existing) -> Iterator[_Metric]:
     yield _rest(names)
+    if existing.http_api:
+        yield _http(existing.http_api.id)
     for function in existing.functions:
         yield _function(function, "Invocations")
         yield _function(function, "Duration")
@@ -114,6 +116,8 @@ def _metrics(names: Names, existing: Existing) -> Iterator[_Metric]:
 
 def _rows(names: Names, existing: Existing, used: Mapping[_Metric, float]) -> Iterator[Row]:
     yield Row("requests to the REST API", used[_rest(names)], REST_REQUESTS)
+    if existing.http_api:
+        yield Row("requests to the HTTP API", used[_http(existing.http_api.id)], HTTP_REQUESTS)
     functions = existing.functions
     yield Row("runs of functions", sum(used[_function(name, "Invocations")] for name in functions), INVOCATIONS)
     for architecture, price in GB_SECONDS.items():
@@ -143,6 +147,10 @@ def _gb(configuration: Mapping[str, Any]) -> float:
 
 def _rest(names: Names) -> _Metric:
     return _Metric("AWS/ApiGateway", "Count", (("ApiName", names.base), ("Stage", STAGE)), "SampleCount")
+
+
+def _http(api: str) -> _Metric:
+    return _Metric("AWS/ApiGateway", "Count", (("ApiId", api),), "SampleCount")
 
 
 def _function(name: str, metric: str) -> _Metric:

@@ -13,7 +13,7 @@ HTTP_STAGE = "$default"  # served without a name in the URL
 LIVE = "live"
 TRACK = "gimel-track"
 MARK = "Gimel deployment "
-ALARMS = ("5xx", "failed", "slow", "throttled", "traffic", "waiting", "dead-letters")
+ALARMS = ("5xx", "failed", "slow", "throttled", "traffic", "http-5xx", "http-traffic", "waiting", "dead-letters")
 UPLOADED = re.compile(r", ((?:compiled|sources) \S+)$")
 
 

@@ -10,8 +10,8 @@ from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import STAGE, TRACK, Names
 
-from . import queues
-from .steps import Step, Target
+from . import http_api, queues
+from .steps import Ref, Step, Target
 
 OFTEN = {"Period": 60, "EvaluationPeriods": 5, "DatapointsToAlarm": 3}
 """In three of the last five minutes: a single failed request wakes nobody."""
@@ -101,15 +101,9 @@ def _unsubscribe(names: Names, addresses: Mapping[str, str | None]) -> Iterator[
 def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
     """The parameters of each alarm, by its name."""
     names, throttle = desired.names, desired.settings.throttle
-    api = {"ApiName": names.base, "Stage": STAGE}
     track = {"FunctionName": names.function(TRACK)}
     timeout_s = next(one.configuration["Timeout"] for one in desired.functions if one.name == track["FunctionName"])
-    per_minute = NEAR_LIMIT * throttle.rate * 60
     found = {
-        "5xx": {
-            **_metric("AWS/ApiGateway", "5XXError", api, "Sum"),
-            "AlarmDescription": "The API answered requests with errors (5xx) in 3 of the last 5 minutes.",
-        },
         "failed": {
             **_metric(metrics.NAMESPACE, "Failed", {metrics.DIMENSION: desired.settings.name}, "Sum"),
             "AlarmDescription": "Events were neither counted nor kept in 3 of the last 5 minutes. Browsers send them "
@@ -125,13 +119,18 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
             "AlarmDescription": "Lambda refused requests in 3 of the last 5 minutes, because too many ran at once. "
             "Request a higher limit of concurrent executions from AWS, or raise aws.reserved_concurrency.",
         },
-        "traffic": {
-            **_metric("AWS/ApiGateway", "Count", api, "Sum", per_minute),
+    }
+    for kind, api, errors in _apis(desired, existing):
+        found[f"{kind}5xx"] = {
+            **_metric("AWS/ApiGateway", errors, api, "Sum"),
+            "AlarmDescription": "The API answered requests with errors (5xx) in 3 of the last 5 minutes.",
+        }
+        found[f"{kind}traffic"] = {
+            **_metric("AWS/ApiGateway", "Count", api, "SampleCount", NEAR_LIMIT * throttle.rate * 60),
             "AlarmDescription": f"In 3 of the last 5 minutes, the API got more than {NEAR_LIMIT:.0%} of the requests "
             f"that aws.throttle allows ({throttle.rate:g} per second). It answers the rest with 429. If these are "
             "visitors, raise aws.throttle; if it is a flood, see docs/deploying.md.",
-        },
-    }
+        }
     for function in desired.functions:
         found[names.errors_of(function.name)] = {
             **_metric("AWS/Lambda", "Errors", {"FunctionName": function.name}, "Sum"),
@@ -160,6 +159,14 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
     return {names.alarm(name): _params(desired, names.alarm(name), own) for name, own in found.items()}
 
 
+def _apis(desired: Desired, existing: Existing) -> Iterator[tuple[str, dict[str, str | Ref], str]]:
+    """For each API: what the names of its alarms begin with, its dimensions, and its metric of errors."""
+    yield "", {"ApiName": desired.names.base, "Stage": STAGE}, "5XXError"
+    if http_api.is_wanted(desired, existing):
+        known = existing.http_api
+        yield "http-", {"ApiId": known.id if known else http_api.HTTP_API}, "5xx"
+
+
 def _params(desired: Desired, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
     topic = [desired.names.topic_arn]
     return {
@@ -178,7 +185,7 @@ def _params(desired: Desired, name: str, own: Mapping[str, Any]) -> dict[str, An
 def _metric(
     namespace: str,
     name: str,
-    dimensions: Mapping[str, str],
+    dimensions: Mapping[str, str | Ref],
     statistic: str,
     threshold: float = 0,
     pace: Mapping[str, int] = OFTEN,
@@ -194,7 +201,7 @@ def _metric(
     }
 
 
-def _dimensions(values: Mapping[str, str]) -> list[dict[str, str]]:
+def _dimensions(values: Mapping[str, str | Ref]) -> list[dict[str, str | Ref]]:
     return [{"Name": name, "Value": value} for name, value in values.items()]
 
 

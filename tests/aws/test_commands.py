@@ -262,6 +262,7 @@ def test_the_plan_names_the_redis_and_never_its_password(run, gimel_at, monkeypa
     done = run("deploy", "--dry-run")
     title = f"gimel in eu-west-1 (account {ID}), which counts in rediss://me@redis.example.com:6379/2; "
     assert title in done.stdout
+    assert title in json.loads(run("deploy", "--dry-run", "--format", "json").stdout)["title"]
     monkeypatch.setenv("GIMEL_REDIS_URL", "redis://:open%20sesame@other:7000")
     done = run("deploy", "--dry-run")
     assert "which counts in redis://other:7000/0; " in done.stdout

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    ProxyConnectionError,
+    SSLError,
+    SSOTokenLoadError,
+)
 from botocore.stub import Stubber
 
 from gimel.ops.aws.client import Aws, failure
@@ -241,6 +247,8 @@ def test_a_conflict_with_something_that_exists_is_not_retried():
     [
         (SSOTokenLoadError(profile_name="me", error_msg="no token"), "sign in again with `aws sso login`"),
         (EndpointConnectionError(endpoint_url="https://sts.eu-wst.amazonaws.com"), "the name of the region"),
+        (SSLError(endpoint_url="https://sts", error="certificate verify failed"), "AWS_CA_BUNDLE"),
+        (ProxyConnectionError(proxy_url="http://proxy"), "check HTTPS_PROXY"),
     ],
 )
 def test_signing_in_and_network_failures_have_their_hints(error, hint):

@@ -285,11 +285,12 @@ class TestTheRedisThatIsMeant:
         found = self.source(tmp_path, monkeypatch, redis, GIMEL_REDIS_URL="redis://old")
         assert found == [(Level.GOOD, "Redis is redis://old:6379/0, from GIMEL_REDIS_URL in your shell")]
 
-    def test_may_have_another_password_in_the_shell(self, tmp_path, monkeypatch):
-        found = self.source(tmp_path, monkeypatch, self.IN_FILE, GIMEL_REDIS_PASSWORD="other sesame")
-        text = "GIMEL_REDIS_PASSWORD in your shell overrides redis.password in FILE"
+    @pytest.mark.parametrize("redis", [IN_FILE, {"url": "rediss://me:open%20sesame@redis.example.com/2"}])
+    def test_may_have_another_password_in_the_shell(self, tmp_path, monkeypatch, redis):
+        found = self.source(tmp_path, monkeypatch, redis, GIMEL_REDIS_PASSWORD="other sesame")
+        text = "GIMEL_REDIS_PASSWORD in your shell overrides the password in FILE"
         assert found[1:] == [(Level.WARNING, text)]
-        assert len(self.source(tmp_path, monkeypatch, self.IN_FILE, GIMEL_REDIS_PASSWORD="open sesame")) == 1
+        assert len(self.source(tmp_path, monkeypatch, redis, GIMEL_REDIS_PASSWORD="open sesame")) == 1
 
     def test_takes_its_password_from_the_url_alone(self, tmp_path, monkeypatch):
         environ = {"GIMEL_REDIS_URL": "redis://old", "GIMEL_REDIS_PASSWORD": "open sesame"}

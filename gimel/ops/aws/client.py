@@ -84,7 +84,7 @@ class Aws:
         try:
             # Like other SDKs. boto3 itself reads only AWS_DEFAULT_REGION.
             found = self._session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-            return found if found.region_name else boto3.Session(region_name=self._region)
+            return found if found.region_name or not self._region else boto3.Session(region_name=self._region)
         except exceptions.ProfileNotFound as error:
             hint = "set AWS_PROFILE to one that `aws configure list-profiles` shows"
             raise CredentialsError(str(error), hint) from None

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
+from redis.connection import parse_url
 
 from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
@@ -127,9 +128,11 @@ def check_source(loaded: config.Config, content: Mapping[str, Any]) -> Iterator[
     if password and has_url:
         hint = "put the password into GIMEL_REDIS_URL"
         yield Finding(Level.WARNING, "GIMEL_REDIS_URL replaces GIMEL_REDIS_PASSWORD, which is ignored", hint)
-    elif password and in_file and in_file.password not in (None, password):
-        message = f"GIMEL_REDIS_PASSWORD in your shell overrides redis.password in {loaded.path}"
-        yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_PASSWORD to use that of the file")
+    elif password and in_file:
+        url = parse_url(in_file.url) if in_file.url else {}  # type: ignore[no-untyped-call]
+        if url.get("password", in_file.password) not in (None, password):
+            message = f"GIMEL_REDIS_PASSWORD in your shell overrides the password in {loaded.path}"
+            yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_PASSWORD to use that of the file")
 
 
 def check_redis(

@@ -247,7 +247,7 @@ def _confirm_and_apply(
 
 def _show(plan: Plan, title: str, form: str) -> None:
     if form == "json":
-        click.echo(steps.as_json(plan))
+        click.echo(steps.as_json(plan, title))
         return
     rows = steps.dry_run(plan)
     count = f"{len(rows)} steps" if len(rows) > 1 else f"{len(rows)} step" if rows else "no changes"

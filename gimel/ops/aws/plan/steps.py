@@ -137,9 +137,10 @@ def _masked(value: Any, key: str = "") -> Any:
     return value
 
 
-def as_json(plan: Plan) -> str:
+def as_json(plan: Plan, title: str = "") -> str:
     """The plan as JSON."""
-    return json.dumps({"steps": dry_run(plan), "notes": list(plan.notes)}, indent=2, ensure_ascii=False)
+    content = {"title": title, "steps": dry_run(plan), "notes": list(plan.notes)}
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def patch(op: str, path: str, value: Any = None) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def _error(base: str, status: int, body: bytes) -> ApiError:
     if status in (401, 403):
         return ApiKeyRefused(f"{base} refused the API key", "pass the right key with --api-key or GIMEL_API_KEY")
     if status == 404 or 300 <= status < 400:
-        hint = "check the URL"
+        # An HTTP API has only the track URL.
+        hint = "check the URL; that of a deployment is in the Report URL that `gimel deploy` prints"
     else:
         try:
             answer = json.loads(body)

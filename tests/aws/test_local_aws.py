@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
+import boto3
 import pytest
 
 from gimel.events import MAX_EVENTS
@@ -229,21 +230,69 @@ def successes(report: list[dict], experiment: str, variant: str) -> int:
     return max((result["successes"] for result in found), default=0)
 
 
-def test_a_deploy_and_a_rollback_take_effect_over_http(person, redis_server):
-    person.configure(name="shop")
-    track = url_in(person.types("deploy.py", "--yes"))
-    event = f"{track}?experiment=e&uuid=1&variant=red&event=participate"
+def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
+    """From an empty account over a change and a rollback to nothing, over HTTP, with alarms, a queue and both APIs."""
+    options = {"name": "shop", "track_api": "http", "alarms": {"email": "ops@example.com"}}
+    assert marked(ministack) == set()
+    person.configure(**options)
+    first = person.tries("deploy.py", "--yes")
+    assert first.returncode == 0, first.stderr
+    assert "3 events were counted, read back and deleted" in first.stderr
+    assert {"gimel-shop", "gimel-shop-track", "gimel-shop-5xx"} <= marked(ministack)
+    event = f"{url_in(first.stdout)}?experiment=e&uuid=1&variant=red&event=participate"
     assert ask(event)[0] == 200
+    key = person.types("api-key").strip()
+    assert json.loads(ask(f"{base_in(first.stdout)}/experiments", key)[2])[1]["experiment"] == "e"
+    assert person.tries("deploy", "--dry-run", "--exit-code").returncode == 0
 
-    config = {"redis": person.redis, "allowed_experiments": ["another"], "aws": {"name": "shop"}}
+    state = json.loads(person.types("status", "--format", "json"))
+    assert (state["healthy"], state["drift"], state["redis"]["counters"]) == (True, [], 1)
+    assert state["redis"]["address"] == f"redis://127.0.0.1:{redis_server.port}/0"
+    assert state["queue"] == {"waiting": 0, "in_flight": 0, "dead_letters": 0}
+    assert all(name.startswith("gimel-shop-") for name in state["alarms"])
+
+    config = {"redis": person.redis, "allowed_experiments": ["another"], "aws": options}
     (person.folder / "config.json").write_text(json.dumps(config))
-    assert url_in(person.types("deploy.py", "--yes")) == track
-    assert "X-Gimel-Ignored" in ask(event)[1]
+    assert person.tries("deploy", "--dry-run", "--exit-code").returncode == 2
+    changed = person.tries("deploy.py", "--yes")
+    assert (url_in(changed.stdout), "3 events" in changed.stderr) == (url_in(first.stdout), True)
+    assert ask(event)[1]["X-Gimel-Ignored"] == "experiment"
 
-    person.types("rollback", "--yes")
+    assert "as the functions do now" in person.types("rollback", "--yes")
     assert "X-Gimel-Ignored" not in ask(event)[1]
+    rolled_back = json.loads(person.types("status", "--format", "json"))
+    assert rolled_back["releases"]["live"] == state["releases"]["live"]
+    assert rolled_back["releases"]["rolled_back"] != []
     assert "a rollback is in effect" in person.types("deploy.py", "--dry-run")
+    person.types("deploy.py", "--yes")
+    assert ask(event)[1]["X-Gimel-Ignored"] == "experiment"
+    assert json.loads(person.types("status", "--format", "json"))["releases"]["rolled_back"] == []
+
     person.types("destroy", "--name", "shop")
+    assert ask(event)[0] == 404
+    assert marked(ministack) == set()
+    assert redis_server.client().exists("alephbet:counters:e:participate:red")
+
+
+def marked(ministack: Ministack) -> set[str]:
+    """What there is in the account whose name is that of a deployment named shop."""
+    lists = (
+        ("lambda", "list_functions", "Functions", "FunctionName"),
+        ("lambda", "list_event_source_mappings", "EventSourceMappings", "EventSourceArn"),
+        ("apigateway", "get_rest_apis", "items", "name"),
+        ("apigateway", "get_api_keys", "items", "name"),
+        ("apigateway", "get_usage_plans", "items", "name"),
+        ("apigatewayv2", "get_apis", "Items", "Name"),
+        ("iam", "list_roles", "Roles", "RoleName"),
+        ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        ("sns", "list_topics", "Topics", "TopicArn"),
+        ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+    )
+    found = set(boto3.client("sqs", endpoint_url=ministack.url).list_queues().get("QueueUrls", []))
+    for service, call, kind, name in lists:
+        client = boto3.client(service, endpoint_url=ministack.url)
+        found |= {item[name] for item in getattr(client, call)()[kind]}
+    return {name for name in found if "gimel-shop" in name}
 
 
 def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are_counted(person):
@@ -270,8 +319,6 @@ def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are
 
 
 def test_the_password_is_read_from_the_parameter_store_at_cold_start(person, tmp_path, ministack):
-    import boto3
-
     from tests.parts import RedisServer
 
     (tmp_path / "guarded").mkdir()

@@ -100,11 +100,17 @@ def test_a_function_newer_than_the_release_stays_as_it_is(account, gimel_at):
         "api_gateway": {"pathPart": "cart", "method": {"httpMethod": "GET"}},
     }
     apply(gimel_at())
+    (release,) = releases(account)
     apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
     plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
     assert any("cart has no version of release" in note and "stays as it is" in note for note in plan.notes)
     apply(gimel_at(), plan)
     assert memories(account) == [256] * 5
+    apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
+    apply(gimel_at({"extra_wiring": [extra]}, memory_mb=600))
+    apply(gimel_at(), gimel_at().plan_rollback(release))
+    with pytest.raises(NothingToRollBack, match="earlier release"):
+        gimel_at().plan_rollback()  # not to what cart alone was before
 
 
 def test_a_release_deployed_again_is_rolled_back_to_what_was_live_in_between(account, gimel_at):

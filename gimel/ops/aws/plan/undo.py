@@ -51,7 +51,7 @@ class Rollback(Plan):
 
 
 ReadCode = Callable[[str, int], bytes]
-"""Reads the zip of a version of a function. Used only for releases that are not in the plan's own data."""
+"""Reads the zip of a version of a function: for a new version, or because only the zip says which Redis it uses."""
 
 
 def rollback(
@@ -73,27 +73,30 @@ def rollback(
     if not affected or wanted is None:
         which = f"version of release {release}" if release else "version of an earlier release that supports this API"
         raise NothingToRollBack(f"the functions have no {which}", "deploy an earlier state of your files instead")
-    first, number = affected[0]
-    source, now = _source(first, number, read_code), _source(first, first.live or number, read_code)
+    source = _source(*affected[0], read_code)
+    # After an interruption, some functions are back already.
+    leaving = next((function for function, _ in affected if function.releases.get(function.live or 0) != wanted), None)
+    now = _source(leaving, leaving.live or 0, read_code) if leaving else source
     target = replace(source, password=_password(source, now, configured))
-    published, moved, notes = [], [], [_about_redis(wanted, source, now)]
+    updates: list[Step] = []
+    publications, moves, notes = [], [], [_about_redis(wanted, source, now)]
     for function, newest in affected:
         version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password)
         if version is None:
             renewed = functions.for_role(_renewed(function.name, function.versions[newest], target), existing)
             sha256, read = function.versions[newest]["CodeSha256"], partial(read_code, function.name, newest)
             code, version = functions.Code(sha256, True, read), functions.new_version(function.name)
-            published.append(([*functions.update(renewed, function, code)], functions.publish(renewed)))
+            updates += functions.update(renewed, function, code)
+            publications.append(functions.publish(renewed))
         if version != str(function.live):
-            moved.append(_move(function, version, wanted))
-    if published:
+            moves.append(_move(function, version, wanted))
+    if publications:
         _check_password(wanted, source, target, existing.role, names)
         cause = "role has been recreated" if source == target else f"password of {source.address} has changed"
         notes.append(f"the {cause} since then, so each function gets a new version of release {wanted}")
     kept = [function.name for function in live if not _newest_version(function, wanted)]
     notes += [f"{name} has no version of release {wanted} and stays as it is" for name in kept]
-    updates = [step for steps, _ in published for step in steps]
-    steps = (*updates, *(step for _, step in published), *moved)
+    steps = (*updates, *publications, *moves)
     return Rollback(steps, notes=tuple(notes), release=wanted, redis=source.address, now=now.address)
 
 
@@ -170,13 +173,11 @@ def _move(function: Function, version: str | Ref, release: str) -> Step:
 def _release_before(live: list[Function]) -> str | None:
     """The release that was live before; after an interruption, the one that only some functions have reached."""
     histories = {function.history for function in live} - {History()}
-    ordered = sorted(histories, key=lambda history: (not history.rolled_back_from, len(history.releases)))
-    for history in ordered:
-        head = history.releases[0]
-        having = [function.history.releases for function in live if _newest_version(function, head)]
-        if any(releases[:1] != (head,) for releases in having) and all(head in releases for releases in having):
-            return head
-    longest = max((history.releases for history in histories), key=len, default=())
+    heads = {history.releases[0] for history in histories}
+    # A function that had no version of the release of the last rollback did not take part in it.
+    complete = [history for history in histories if heads <= set(history.releases)]
+    chosen = complete or [history for history in histories if history.rolled_back_from] or histories
+    longest = max((history.releases for history in chosen), key=len, default=())
     earlier = [name for name in longest[1:] if name != longest[0]]
     return next((name for name in earlier if any(_newest_version(function, name) for function in live)), None)
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 import redis
 
-from gimel import config
+from gimel import config, passwords
 from gimel.ops.aws import preflight
 from gimel.ops.aws.client import Aws
 from gimel.ops.aws.deployment import Deployment
@@ -116,6 +116,7 @@ REFERENCES = pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gi
 @REFERENCES
 @pytest.mark.parametrize("region", [None, "eu-west-1"])
 def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(account, monkeypatch, password, region):
+    monkeypatch.setattr(passwords, "LIMIT_S", 60)  # for a busy machine
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     if not region:
         monkeypatch.setenv("AWS_REGION", "eu-west-1")

@@ -45,6 +45,8 @@ class Person:
         }
 
     def configure(self, **aws: object) -> None:
+        # ministack runs functions on this Python: with another runtime, each start would compile the sources.
+        aws = {"runtime": f"python{sys.version_info.major}.{sys.version_info.minor}", **aws}
         (self.folder / "config.json").write_text(json.dumps({"redis": self.redis, "aws": aws}))
 
     def types(self, *command: str, answer: str = "") -> str:

@@ -89,13 +89,13 @@ def test_alarms_and_embedded_metrics_cost_what_the_documentation_says(account, g
         used(account, "Gimel", name, {"Deployment": "gimel"}, 0 if name == "Failed" else 7)
     used(account, "Gimel", "Accepted", {"Deployment": "another"}, 7)
     found = rows(deployment)
-    functions = len(account.state()["functions"])
-    assert found["alarms"].quantity == 7 + functions
+    alarms = len(account.state()["alarms"])
+    assert found["alarms"].quantity == alarms
     assert found["embedded metrics"].quantity == 2
     assert found["embedded metrics"].dollars == pytest.approx(0.60)
     said = re.search(r"for each of the (\d+) alarms", (ROOT / "docs" / "deploying.md").read_text())
     assert said
-    assert int(said[1]) == 7 + functions
+    assert int(said[1]) == alarms - (2 if account.state()["http_apis"] else 0)
 
 
 def test_what_is_older_or_belongs_to_others_is_left_out(account, gimel_at):

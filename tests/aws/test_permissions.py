@@ -184,6 +184,12 @@ def test_it_is_limited_to_the_names_of_one_deployment(account, gimel_at):
     assert "role/gimel-shop" in text
 
 
+def test_the_longest_names_fit_into_a_managed_policy(gimel_at, account):
+    longest = Names("a" * 24, Place("123456789012", "ap-southeast-2", "aws-us-gov", "https://sqs"))
+    document = policies.policy(longest, in_vpc=True, functions=["a-function-of-extra-wiring"])
+    assert len(policies.as_text(document)) <= 6144
+
+
 def test_functions_of_extra_wiring_are_included_by_name(account, gimel_at):
     policy = gimel_at({"extra_wiring": [entry(name="cart")]}).permissions
     assert allows(policy, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:cart")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -57,20 +58,10 @@ LIST_CALLS = [
 PASS_ROLE = "iam:PassRole"
 PASSED_TO = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
-# IAM names API Gateway's calls by HTTP method and path.
-GATEWAY = {
-    "GET": (
-        *("/account", "/apikeys", "/apikeys/*", "/apis", "/apis/*", "/domainnames", "/domainnames/*"),
-        *("/restapis", "/restapis/*", "/usageplans", "/usageplans/*/keys"),
-    ),
-    "POST": (
-        *("/apikeys", "/apis", "/apis/*", "/domainnames", "/domainnames/*/apimappings", "/restapis", "/restapis/*"),
-        *("/tags/*", "/usageplans", "/usageplans/*/keys"),
-    ),
-    "PUT": ("/restapis/*", "/tags/*"),
-    "PATCH": ("/apis/*", "/domainnames/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
-    "DELETE": ("/apis/*", "/domainnames/*", "/restapis/*", "/apikeys/*", "/usageplans/*"),
-}
+# IAM names API Gateway's calls by HTTP method and path. One statement for all, because a policy has 6,144 characters.
+GATEWAY_METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"]
+GATEWAY_PATHS = ("/apikeys*", "/apis*", "/domainnames*", "/restapis*", "/tags*", "/usageplans*")
+GATEWAY_ACCOUNT = "/account"
 
 SIMULATE, SIMULATE_CALL = "Simulate", "iam:SimulatePrincipalPolicy"
 SSO_ROLES = "role/aws-reserved/*"
@@ -118,9 +109,10 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         ),
         _allow("OwnRole", ["iam:GetRole"], [names.account.arn("iam", SSO_ROLES, regional=False)]),
     ]
-    for method, paths in GATEWAY.items():
-        arns = [names.account.arn("apigateway", path, owned=False) for path in paths]
-        statements.append(_allow(f"Gateway{method.title()}", [f"apigateway:{method}"], arns))
+    at_gateway = partial(names.account.arn, "apigateway", owned=False)
+    methods = [f"apigateway:{method}" for method in GATEWAY_METHODS]
+    statements.append(_allow("Gateway", methods, [at_gateway(path) for path in GATEWAY_PATHS]))
+    statements.append(_allow("GatewayAccount", ["apigateway:GET"], [at_gateway(GATEWAY_ACCOUNT)]))
     if in_vpc:
         statements.append(_allow("Network", VPC, ["*"]))
     return {"Version": "2012-10-17", "Statement": statements}

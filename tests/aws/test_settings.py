@@ -9,9 +9,9 @@ import pytest
 from botocore.session import Session
 from botocore.validate import ParamValidator
 
-from gimel.config import TRACK, Config
+from gimel.config import TRACK, Config, RedisSettings
 from gimel.errors import ConfigError
-from gimel.ops.aws import desired, settings, wiring
+from gimel.ops.aws import desired, redis_address, settings, wiring
 from gimel.ops.aws.names import Account, Names
 from tests.parts import ROOT
 
@@ -143,7 +143,8 @@ def test_no_two_deployments_share_a_function_name():
     ],
 )
 def test_the_password_is_removed_from_any_part_of_a_url(url, kept, password):
-    assert desired._without_password(url) == (kept, password)
+    assert desired._without_password(url) == kept
+    assert redis_address.password(RedisSettings(url=url)) == password
 
 
 def test_the_rule_for_aws_waf_in_the_documentation_is_valid():

@@ -41,7 +41,7 @@ def status(config_file: Path | None, form: str, with_cost: bool) -> None:
             out.print(f"{label:<13}{plain(value)}", soft_wrap=True)
         out.print()
         if with_cost:
-            click.echo(f"{cost.as_text(costs, deployment.aws.account.region)}\n")
+            click.echo(f"{cost.as_text(costs, deployment.account.region)}\n")
     findings = []
     for finding in selftest.check(deployment, live, direct):
         findings.append(finding)

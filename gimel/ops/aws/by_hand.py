@@ -11,7 +11,7 @@ from gimel import passwords
 from gimel.config import Config
 
 from . import desired, redis_address, settings
-from .desired import BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
+from .desired import ADDRESS, BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
 from .names import Account
 
 OPTIONAL_VARIABLES = {
@@ -69,7 +69,8 @@ def _function(function: DesiredFunction, secret: str) -> dict[str, Any]:
         "handler": configuration["Handler"],
         "memory_mb": configuration["MemorySize"],
         "timeout_s": configuration["Timeout"],
-        "variables": {name: value for name, value in variables.items() if name not in to_enter},
+        # No function reads ADDRESS: it is for rollbacks.
+        "variables": {name: value for name, value in variables.items() if name not in {*to_enter, ADDRESS}},
         "variables_to_enter": to_enter,
     }
 

@@ -95,7 +95,7 @@ def _redis(found: dict[str, Any]) -> str:
     memory = f"{found['memory_bytes'] / 1e6:,.1f} MB"
     if found["max_memory_bytes"]:
         memory += f" of {found['max_memory_bytes'] / 1e6:,.1f} MB"
-    about = f"version {found['version']}, {memory}, {found['counters']:,} counters"
+    about = f"version {found['version']}, {memory}, {found['counters']:,} counter{'s' * (found['counters'] != 1)}"
     return f"{found['address']}: {about}, eviction policy {found['eviction_policy']}"
 
 

@@ -311,6 +311,11 @@ def test_finding_the_key_and_the_url_takes_at_most_five_requests(run, account, r
     assert [params["limit"] for params in listed] == [500, 500]  # moto has no pages; AWS has pages of 25 otherwise
 
 
+def test_the_snippet_of_a_gimel_1_has_the_only_path_that_it_answers(run, account):
+    gimel15.lay_out(account)
+    assert '.amazonaws.com/prod/track"' in run("snippet").stdout
+
+
 def test_a_dry_run_can_tell_drift_by_its_exit_code(run, account, gimel_at):
     check = ("deploy", "--dry-run", "--exit-code")
     assert run("deploy", "--dry-run").exit_code == 0

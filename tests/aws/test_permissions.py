@@ -56,7 +56,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     test_alarms.untagged_alarm_of_tags(account)
     test_alarms.untagged_topic_of_tags(account)
     apply(gimel_at(**watched, alarms={"email": "web@example.com"}))
-    assert gimel_at().costs()
+    assert gimel_at().costs(gimel_at().observe())
     apply(gimel_at(**watched))
     apply(gimel_at(), gimel_at().plan_rollback())
     options = {"track_api": "http", "domain": test_domain.DOMAIN, "certificate_arn": test_domain.CERTIFICATE}
@@ -66,7 +66,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
     test_domain.mapped_elsewhere(account)
     apply(gimel_at(**{**options, "tags": {"team": "web"}, "certificate_arn": f"{test_domain.CERTIFICATE}2"}))
     gimel_at().key_value(gimel_at().require_live().key)
-    status.read(gimel_at(), gimel_at().require_live())
+    status.describe(gimel_at(), gimel_at().observe(), gimel_at().require_live())
     logs.read(gimel_at(), ["gimel-track"], 60)
     url = test_drift.queue_url(account, "gimel-dead-letters")
     account.client("sqs").send_message(QueueUrl=url, MessageBody="{}")

@@ -48,9 +48,10 @@ def test_before_a_deploy_there_is_no_status(run):
 
 def test_status_shows_what_runs_and_where(deployed, account):
     done = deployed("status")
-    api = next(iter(account.state()["apis"]))
+    (rest,), (http,) = account.state()["apis"], account.state()["http_apis"]
     assert done.exit_code == 0
-    assert f"Track URL:   https://{api}.execute-api.eu-west-1.amazonaws.com/prod/track" in done.stdout
+    assert f"Track URL:   https://{http}.execute-api.eu-west-1.amazonaws.com/e\n" in done.stdout
+    assert f"Report URL:  https://{rest}.execute-api.eu-west-1.amazonaws.com/prod/experiments\n" in done.stdout
     assert "gimel-health             version 1, python3." in done.stdout
     assert "redis://redis.example.com:6379/0: cannot be asked from here" in done.stdout
     for line in ("Before it:   none", "Queue:       0 waiting, 0 in flight, 0 dead letters", "Alarms:      none"):
@@ -67,7 +68,7 @@ def test_status_shows_a_rollback_alarms_dead_letters_and_drift_which_are_not_unh
     account.client("sqs").send_message(QueueUrl=queue, MessageBody="{}")
     done = deployed("status")
     assert done.exit_code == 0
-    assert "(a rollback is in effect)" in done.stdout
+    assert "(rolled back from " in done.stdout
     assert "1 dead letters" in done.stdout
     assert "gimel-5xx ALARM" in done.stdout
     assert "5 steps, which `gimel deploy` would apply" in done.stdout
@@ -96,6 +97,19 @@ def test_status_estimates_the_cost_if_asked(deployed, account):
     found = json.loads(deployed("status", "--cost", "--format", "json").stdout)["cost"]
     assert (found["total"], [row["what"] for row in found["rows"]]) == (1, ["runs of functions"])
     assert "cost" not in json.loads(deployed("status", "--format", "json").stdout)
+
+
+def test_status_reads_the_deployment_once(deployed, account):
+    account.calls.clear()
+    deployed("status", "--cost")
+    assert [call for _, call, _ in account.calls].count("ListFunctions") == 1
+
+
+def test_status_needs_no_redis_in_the_configuration(deployed, account, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    done = deployed("status")
+    assert done.exit_code == 0
+    assert "Redis:       redis://redis.example.com:6379/0: no Redis is configured" in done.stdout
 
 
 def test_status_changes_nothing(deployed, account):

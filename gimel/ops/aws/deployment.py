@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from gimel.config import Config
+from gimel.config import TRACK, Config
 from gimel.errors import ConfigError
 
 from . import cost, dead_letters, policies, settings
@@ -140,7 +140,11 @@ class Deployment:
         """Where it is reached, from the ids in `values`, which executing the plan of a deploy returns.
 
         `direct`: at API Gateway's own addresses, which answer before the domain's DNS record exists.
+
+        Raises NotDeployed.
         """
+        if gateway.API.name not in values or api_key.KEY.name not in values:
+            raise NotDeployed(f"{self.names.base} is not deployed in {self.account.region}", "run `gimel deploy`")
         key, path = values[api_key.KEY.name], self.config.track_path
         if domain.DOMAIN.name in values and not direct:
             base = f"https://{values[domain.DOMAIN.name]}"
@@ -150,20 +154,24 @@ class Deployment:
         base = self.aws.http_api_url(http) if http else rest
         return Live(f"{base}{path}", rest, key)
 
-    def require_live(self, direct: bool = False) -> Live:
-        """Where it is reached, in a few calls; `direct` as for `live`. Raises NotDeployed."""
-        names, settings = self.names, replace(self.settings, domain=None) if direct else self.settings
+    def live_at(self, existing: Existing, direct: bool = False) -> Live:
+        """Where it is reached, given its state; `direct` as for `live`. Raises NotDeployed."""
+        return self.live(deploy.values(existing, self.settings.domain), direct)
+
+    def require_live(self) -> Live:
+        """Where it is reached, in a few calls. Raises NotDeployed."""
+        names, settings = self.names, self.settings
         with aws_errors("could not find the API and its key"):
             found = self.aws.with_retries(lambda: locate(self.aws.client, names, settings))
-        if not found.api or not found.key:
-            raise NotDeployed(f"{names.base} is not deployed in {names.account.region}", "run `gimel deploy`")
         ids = {
             gateway.API.name: found.api,
-            api_key.KEY.name: found.key.id,
+            api_key.KEY.name: found.key and found.key.id,
             domain.DOMAIN.name: found.domain,
             http_api.HTTP_API.name: found.http_api,
         }
-        return self.live({name: id for name, id in ids.items() if id})
+        live = self.live({name: id for name, id in ids.items() if id})
+        # An API of Gimel 1.x has no other path.
+        return replace(live, track_url=f"{live.reports_url}{TRACK}") if found.is_old else live
 
     def dns_record(self) -> DnsRecord | None:
         """The record that leads the domain to API Gateway; None without a domain. Raises GimelError."""
@@ -175,9 +183,8 @@ class Deployment:
         target, zone = configuration.get("ApiGatewayDomainName"), configuration.get("HostedZoneId")
         return DnsRecord(self.settings.domain, str(target), str(zone))
 
-    def costs(self) -> list[cost.Row]:
-        """What the last 30 days cost. Raises GimelError."""
-        existing = self.observe()
+    def costs(self, existing: Existing) -> list[cost.Row]:
+        """What the last 30 days cost. Raises AwsError."""
         with aws_errors("could not read what was used"):
             return cost.estimate(self.aws.client("cloudwatch"), self.names, existing, datetime.now(timezone.utc))
 

@@ -60,10 +60,14 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
 
 @dataclass(frozen=True)
 class Located:
-    """The id of the REST API and the key, and what pages send events to instead, as far as they exist."""
+    """The id of the REST API and the key, and what pages send events to instead, as far as they exist.
+
+    `is_old`: it is still that of Gimel 1.x.
+    """
 
     api: str | None
     key: Key | None
+    is_old: bool = False
     domain: str | None = None
     http_api: str | None = None
 
@@ -82,7 +86,8 @@ def locate(client: Client, names: Names, settings: AwsSettings) -> Located:
             return Located(api, key, domain=settings.domain)
         if settings.track_api != "rest" and (own := _own_http_api(second, names)):
             return Located(api, key, http_api=own["ApiId"])
-    return Located(api, key)
+        return Located(api, key)
+    return Located(api, key, is_old=True)
 
 
 def _pages(client: Any, call: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:

@@ -14,14 +14,16 @@ from gimel.events import DEFAULT_NAMESPACE
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key
 
 from .deployment import Deployment, Live
+from .desired import ADDRESS
 from .existing import Existing, Function
 from .names import TRACK, Names
+from .plan.functions import variables_of
 from .redis_address import address
 
 
-def read(deployment: Deployment, live: Live) -> dict[str, Any]:
-    """Everything that can be read, ready for JSON. Raises GimelError if AWS cannot be read."""
-    existing, names = deployment.observe(), deployment.names
+def describe(deployment: Deployment, existing: Existing, live: Live) -> dict[str, Any]:
+    """The state that was observed, with Redis and what differs from the configuration, ready for JSON."""
+    names = deployment.names
     own = {name: found for name, found in sorted(existing.functions.items()) if found.belongs_to(names.deployment)}
     return {
         "name": names.base,
@@ -63,10 +65,14 @@ def _releases(own: Mapping[str, Function]) -> dict[str, Any]:
 
 def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
     """The Redis of the functions, and what it tells if it can be reached from here."""
-    settings = deployment.config.redis
-    configured = address(settings)
     version = track.versions.get(track.live or 0, track.latest) if track else {}
-    used = (version.get("Environment") or {}).get("Variables", {}).get("GIMEL_REDIS_ADDRESS", configured)
+    used = variables_of(version).get(ADDRESS)
+    try:
+        settings = deployment.config.redis
+    except GimelError as error:
+        return {"address": used, "problem": str(error)}
+    configured = address(settings)
+    used = used or configured
     if used != configured:
         return {"address": used, "problem": f"config.json names another one, {configured}"}
     try:

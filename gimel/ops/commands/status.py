@@ -33,9 +33,10 @@ def status(config_file: Path | None, form: str, with_cost: bool) -> None:
     The exit code is 0 if events are counted, else 1.
     """
     deployment = Deployment.load(config_file)
-    live, direct = deployment.require_live(), deployment.require_live(direct=True)
-    found = aws_status.read(deployment, live)
-    costs = deployment.costs() if with_cost else []
+    existing = deployment.observe()
+    live, direct = deployment.live_at(existing), deployment.live_at(existing, direct=True)
+    found = aws_status.describe(deployment, existing, live)
+    costs = deployment.costs(existing) if with_cost else []
     if form == "text":
         for label, value in _lines(found):
             out.print(f"{label:<13}{plain(value)}", soft_wrap=True)
@@ -57,7 +58,7 @@ def status(config_file: Path | None, form: str, with_cost: bool) -> None:
                 ensure_ascii=False,
             )
         )
-    elif not healthy:
+    elif any(one.level is Level.ERROR for one in findings):
         out.print("Events are not counted. What the functions say: `gimel logs`")
     if not healthy:
         sys.exit(1)
@@ -91,7 +92,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _redis(found: dict[str, Any]) -> str:
     if "problem" in found:
-        return f"{found['address']}: {found['problem']}"
+        return f"{found['address'] or 'unknown'}: {found['problem']}"
     memory = f"{found['memory_bytes'] / 1e6:,.1f} MB"
     if found["max_memory_bytes"]:
         memory += f" of {found['max_memory_bytes'] / 1e6:,.1f} MB"

@@ -108,6 +108,8 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
     try:
         if settings.url:
             client = redis.Redis.from_url(settings.url, **options)
+            if "password" in options:  # from_url prefers that of the URL
+                client.connection_pool.connection_kwargs["password"] = options["password"]
         else:
             options |= {"unix_socket_path": settings.unix_socket, "db": settings.db, "ssl": settings.tls}
             client = redis.Redis(settings.host, settings.port, **options)

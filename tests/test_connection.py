@@ -112,6 +112,12 @@ def test_contradictory_settings_are_refused(url, why):
         connection.connect(config.RedisSettings(url=url))
 
 
+def test_a_password_of_its_own_replaces_that_of_the_url():
+    settings = config.RedisSettings(url="redis://somebody:old@h", password="new")
+    options = connection.connect(settings).connection_pool.connection_kwargs
+    assert (options["username"], options["password"]) == ("somebody", "new")
+
+
 def test_a_url_cannot_change_how_keys_are_read(real):
     use(f"{connection.settings().redis.url}?decode_responses=true")
     gimel.track(EVENT)

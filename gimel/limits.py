@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import inf
 
+from . import metrics
 from .config import Limits
 from .events import PARTICIPATE
 from .keyspace import CounterName, Experiment
@@ -112,7 +112,4 @@ def warn(limits: Limits, refused: Mapping[CounterName, str]) -> None:
     )
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
     if function:
-        # CloudWatch makes a metric of a line in its embedded metric format.
-        metric = {"Namespace": "Gimel", "Dimensions": [["FunctionName"]], "Metrics": [{"Name": "LimitReached"}]}
-        about = {"Timestamp": int(1000 * time.time()), "CloudWatchMetrics": [metric]}
-        print(json.dumps({"_aws": about, "FunctionName": function, "LimitReached": 1}), flush=True)
+        metrics.write(metrics.embedded("FunctionName", function, {metrics.LIMIT_REACHED: 1}))

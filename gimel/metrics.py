@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import ConfigError, StoreUnavailable
@@ -18,10 +19,12 @@ from .replies import describe
 
 NAMESPACE = "Gimel"
 DIMENSION = "Deployment"
+LIMIT_REACHED = "LimitReached"
 EVENTS = ("Accepted", "Kept", "Ignored", "Refused", "Failed")
 LATENCY = "RedisLatency"
 UNITS = {**dict.fromkeys(EVENTS, "Count"), LATENCY: "Milliseconds"}
-"""All metrics. AWS charges for each combination with a dimension's value, so there are few, and one dimension."""
+"""What FunctionLog counts. AWS charges for each combination with a dimension's value, so there are few, and one
+dimension."""
 
 PERIOD_S = 10
 MAX_VALUES = 100
@@ -85,20 +88,27 @@ class FunctionLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._has_metrics:
-            line |= self._embedded()
+            values: dict[str, Any] = dict(self._events)
+            if self._latencies_ms:
+                values[LATENCY] = self._latencies_ms
+            line |= embedded(DIMENSION, str(self._deployment), values)
             self._next_line = time.time() + PERIOD_S
             self._events, self._latencies_ms = Counter(), []
-        # In one call: a line that is cut in two is no JSON.
-        print(json.dumps(line, separators=(",", ":")), flush=True)
+        write(line)
 
-    def _embedded(self) -> dict[str, Any]:
-        values: dict[str, Any] = dict(self._events)
-        if self._latencies_ms:
-            values[LATENCY] = self._latencies_ms
-        metrics = [{"Name": name, "Unit": UNITS[name]} for name in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics}
-        about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-        return {"_aws": about, DIMENSION: self._deployment, **values}
+
+def embedded(dimension: str, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of which CloudWatch makes metrics with this dimension, from a number or a list of numbers for each."""
+    metrics = [{"Name": metric, "Unit": UNITS.get(metric, "Count")} for metric in values]
+    directive = {"Namespace": NAMESPACE, "Dimensions": [[dimension]], "Metrics": metrics}
+    about = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    return {"_aws": about, dimension: name, **values}
+
+
+def write(line: Mapping[str, Any]) -> None:
+    """Write a line of JSON to the function's log."""
+    # In one call: a line that is cut in two is no JSON.
+    print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
 def reasons(error: BaseException | None) -> str:

@@ -167,8 +167,8 @@ def _queue(queue: str, metric: str) -> _Metric:
 
 def _custom(names: Names) -> list[_Metric]:
     """The metrics that functions write: the events of this deployment, and the limits that were reached."""
-    own = ((metrics.DIMENSION, names.deployment),)
-    limits = _Metric(metrics.NAMESPACE, "LimitReached", (("FunctionName", names.function(TRACK)),), "SampleCount")
+    own, track = ((metrics.DIMENSION, names.deployment),), (("FunctionName", names.function(TRACK)),)
+    limits = _Metric(metrics.NAMESPACE, metrics.LIMIT_REACHED, track, "SampleCount")
     return [*(_Metric(metrics.NAMESPACE, name, own, "SampleCount") for name in metrics.UNITS), limits]
 
 

@@ -47,7 +47,7 @@ def read(deployment: Deployment, functions: Iterable[str], since_s: float, every
 
     Raises AwsError.
     """
-    client, start_ms = deployment.aws.client("logs"), int(1000 * (time.time() - since_s))
+    client, start_ms = deployment.aws.client("logs"), max(0, int(1000 * (time.time() - since_s)))
     # Emulators do not know patterns of alternatives.
     pattern = {"filterPattern": PATTERN} if not (deployment.aws.is_local or every) else {}
     found: list[Record] = []

@@ -210,7 +210,7 @@ def test_a_redis_that_cannot_be_reached_may_be_private(in_vpc, level, resolve, m
 )
 def test_a_redis_on_this_machine_is_an_error(place, unreachable):
     (finding,) = at(**place)
-    assert (finding.level, "is this machine" in finding.message) == (Level.ERROR, True), finding
+    assert (finding.level, "is a loopback address" in finding.message) == (Level.ERROR, True), finding
     assert finding.hint == f"enter a host that functions can reach in redis.{next(iter(place))}"
     assert "word" not in finding.message
 

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
-from redis.connection import parse_url
 
 from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
@@ -22,6 +21,7 @@ from . import bundle, policies
 from .deployment import Deployment
 from .findings import Finding, Level
 from .redis_address import address
+from .redis_address import password as password_of
 from .settings import DEFAULT_RUNTIME, DEPRECATED_FROM
 
 OLDEST_REDIS = (2, 8, 9)  # the first with HyperLogLogs
@@ -80,7 +80,7 @@ def check_runtime(runtime: str) -> Iterator[Finding]:
     if bundle.find_python(runtime) is None:
         version = runtime.removeprefix("python")
         message = f"no Python {version} on this machine, so the zip has sources only, and a cold start compiles them: "
-        hint = f"install Python {version}, such as with `uv python install {version}` or `pyenv install {version}`"
+        hint = f"install Python {version}, for example with `uv python install {version}` or `pyenv install {version}`"
         yield Finding(Level.WARNING, message + bundle.COST_OF_SOURCES, hint)
 
 
@@ -128,11 +128,9 @@ def check_source(loaded: config.Config, content: Mapping[str, Any]) -> Iterator[
     if password and has_url:
         hint = "put the password into GIMEL_REDIS_URL"
         yield Finding(Level.WARNING, "GIMEL_REDIS_URL replaces GIMEL_REDIS_PASSWORD, which is ignored", hint)
-    elif password and in_file:
-        url = parse_url(in_file.url) if in_file.url else {}  # type: ignore[no-untyped-call]
-        if url.get("password", in_file.password) not in (None, password):
-            message = f"GIMEL_REDIS_PASSWORD in your shell overrides the password in {loaded.path}"
-            yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_PASSWORD to use that of the file")
+    elif password and in_file and password_of(in_file) not in (None, password):
+        message = f"GIMEL_REDIS_PASSWORD in your shell overrides the password in {loaded.path}"
+        yield Finding(Level.WARNING, message, "unset GIMEL_REDIS_PASSWORD to use that of the file")
 
 
 def check_redis(
@@ -201,9 +199,7 @@ def _host(settings: config.RedisSettings, in_vpc: bool) -> Iterator[Finding]:
     if in_vpc and not is_loopback(host):
         return  # in its VPC, the name may mean something else
     if any(one.is_loopback or one.is_unspecified for one in addresses):
-        message = (
-            f"functions cannot reach {address(settings)}: {host} is this machine, and on Lambda, the function itself"
-        )
+        message = f"functions cannot reach {address(settings)}: {host} is a loopback address, on Lambda their own"
         yield Finding(Level.ERROR, message, f"enter a host that functions can reach in {key}")
     elif any(one.is_private for one in addresses):
         message = f"{address(settings)} has the private address {found[0]}, which functions reach only in its VPC"

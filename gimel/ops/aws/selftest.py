@@ -114,7 +114,7 @@ def _health(api: _Api) -> str:
 
 def _report(api: _Api) -> str:
     _require(api.report("/experiment"), 200, "GET", f"{api.live.reports_url}/experiment")
-    return "the API key opens reports"
+    return "the API key gives access to reports"
 
 
 def _events(api: _Api) -> str:

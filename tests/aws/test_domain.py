@@ -41,8 +41,8 @@ def test_its_root_takes_events_and_api_has_the_reports(account, deployment):
     assert made["Tags"] == {"gimel:deployment": "gimel"}
     live = deployment().require_live()
     assert live == deployment().live(learnt)
-    assert (live.track_url, live.reports_url) == (f"https://{DOMAIN}/track", f"https://{DOMAIN}/api")
-    direct = deployment().live(learnt, "/e", direct=True)
+    assert (live.track_url, live.reports_url) == (f"https://{DOMAIN}/e", f"https://{DOMAIN}/api")
+    direct = deployment().live(learnt, direct=True)
     assert direct.track_url == f"https://{http[0]}.execute-api.eu-west-1.amazonaws.com/e"
     assert descriptions(deployment().plan()) == []
 
@@ -64,11 +64,11 @@ def test_without_an_http_api_its_root_is_the_rest_api(account, deployment):
 def test_the_dns_record_to_create_is_printed(account, deployment, run):
     deployment()
     output = run("deploy", "--yes").stdout
-    assert f"Track URL:  https://{DOMAIN}/track" in output
+    assert f"Track URL:  https://{DOMAIN}/e" in output
     assert f"Report URL: https://{DOMAIN}/api/experiments" in output
     assert f"DNS record: {DOMAIN} CNAME d-events.execute-api.eu-west-1.amazonaws.com" in output
     assert "hosted zone Z1" in output
-    assert f'AlephbetAdapter("https://{DOMAIN}/track"' in output
+    assert f'AlephbetAdapter("https://{DOMAIN}/e"' in output
     assert deployment().dns_record() == DnsRecord(DOMAIN, "d-events.execute-api.eu-west-1.amazonaws.com", "Z1")
 
 
@@ -202,4 +202,4 @@ def test_it_survives_a_destroy_of_the_apis_alone(account, deployment):
     client.delete_api(ApiId=old)
     apply(deployment())
     assert account.only("domains")["mappings"][""] == [api_of(account), "$default"]
-    assert deployment().require_live().track_url == f"https://{DOMAIN}/track"
+    assert deployment().require_live().track_url == f"https://{DOMAIN}/e"

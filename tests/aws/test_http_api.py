@@ -15,6 +15,8 @@ from .test_settings import entry
 pytestmark = pytest.mark.slow
 
 LIVE_TRACK = f"arn:aws:lambda:eu-west-1:{ID}:function:gimel-track:live"
+ROUTES = {f"{method} {path}" for path in ("/track", "/e") for method in ("GET", "POST", "OPTIONS")}
+STATEMENTS = {"gimel-track", "gimel-e", "gimel_http-track", "gimel_http-e"}
 
 
 @pytest.fixture
@@ -45,14 +47,14 @@ def test_a_new_deployment_has_one_and_an_older_one_goes_on_without(account, gime
     assert account.state()["http_apis"] == {}
     assert descriptions(gimel_at().plan()) == []
     live = gimel_at().require_live()
-    assert live.track_url == f"{live.reports_url}/track"
+    assert live.track_url == f"{live.reports_url}/e"
 
 
 def test_it_takes_events_only_and_has_the_limits_of_its_own_stage(account, deployment):
     apply(deployment(throttle={"rate": 7, "burst": 9}, tags={"team": "web"}))
     made = account.only("http_apis")
     integration = {"IntegrationType": "AWS_PROXY", "IntegrationUri": LIVE_TRACK, "PayloadFormatVersion": "2.0"}
-    assert set(made["routes"]) == {"GET /track", "POST /track", "OPTIONS /track"}
+    assert set(made["routes"]) == ROUTES
     for authorization, target in made["routes"].values():
         assert authorization == "NONE"
         assert integration.items() <= target.items()
@@ -70,12 +72,12 @@ def test_it_takes_events_only_and_has_the_limits_of_its_own_stage(account, deplo
     assert descriptions(deployment(throttle={"rate": 7, "burst": 9}, tags={"team": "web"}).plan()) == []
 
 
-def test_only_this_api_may_call_the_function_and_only_for_its_path(account, deployment):
+def test_only_this_api_may_call_the_function_and_only_for_its_paths(account, deployment):
     apply(deployment())
     policy = account.state()["functions"]["gimel-track"]["policy"]
     source = f"arn:aws:execute-api:eu-west-1:{ID}:{api_of(account)}/*/*/track"
     assert policy["gimel_http-track"] == {"ArnLike": {"AWS:SourceArn": source}}
-    assert set(policy) == {"gimel-track", "gimel_http-track"}
+    assert set(policy) == STATEMENTS
 
 
 def test_the_rest_api_is_the_same_with_and_without_it(account, gimel_at, deployment):
@@ -92,11 +94,12 @@ def test_events_go_to_it_and_reports_to_the_rest_api(account, gimel_at, deployme
     learnt = apply(deployment())
     live = deployment().require_live()
     assert live == deployment().live(learnt)
-    assert live.track_url == f"https://{api_of(account)}.execute-api.eu-west-1.amazonaws.com/track"
+    assert live.track_url == f"https://{api_of(account)}.execute-api.eu-west-1.amazonaws.com/e"
     assert live.reports_url.endswith(".execute-api.eu-west-1.amazonaws.com/prod")
-    assert deployment().live(learnt, "/e").track_url.endswith(".amazonaws.com/e")
+    without = deployment({"track_path": False})
+    assert without.live(learnt).track_url.endswith(".amazonaws.com/track")
     rest = gimel_at(track_api="rest").require_live()
-    assert rest.track_url == f"{rest.reports_url}/track"
+    assert rest.track_url == f"{rest.reports_url}/e"
 
 
 def test_one_that_pages_may_use_is_kept_until_destroy(account, gimel_at, deployment):
@@ -114,7 +117,7 @@ def test_paths_that_need_a_key_stay_on_the_rest_api(account, gimel_at):
     extra = entry(name="gimel-track", part="counted")
     extra["api_gateway"]["method"]["apiKeyRequired"] = True
     apply(gimel_at({"extra_wiring": [extra]}, track_api="http"))
-    assert set(account.only("http_apis")["routes"]) == {"GET /track", "POST /track", "OPTIONS /track"}
+    assert set(account.only("http_apis")["routes"]) == ROUTES
 
 
 def test_another_path_of_the_function_that_tracks_comes_and_goes(account, gimel_at, deployment):
@@ -125,7 +128,7 @@ def test_another_path_of_the_function_that_tracks_comes_and_goes(account, gimel_
     assert descriptions(gimel_at(extra, track_api="http").plan()) == []
     apply(deployment())
     assert "GET /v.2" not in account.only("http_apis")["routes"]
-    assert set(account.state()["functions"]["gimel-track"]["policy"]) == {"gimel-track", "gimel_http-track"}
+    assert set(account.state()["functions"]["gimel-track"]["policy"]) == STATEMENTS
 
 
 def test_it_needs_no_role_of_the_account_to_log(account, deployment):
@@ -144,7 +147,7 @@ def test_requests_are_served_while_an_integration_is_replaced(account, deploymen
     apply(deployment())
     impatient_integration(account)
     calls = [step.call for step in deployment().plan().steps]
-    assert calls == ["create_integration", *["update_route"] * 3, "delete_integration"]
+    assert calls == ["create_integration", *["update_route"] * len(ROUTES), "delete_integration"]
 
 
 def test_an_api_of_the_same_name_that_is_not_ours_is_left_alone(account, deployment):
@@ -265,5 +268,5 @@ def test_new_tags_reach_the_api_and_its_stage(account, deployment):
 def test_a_dry_run_shows_every_call(deployment):
     rows = steps.dry_run(deployment().plan())
     assert [row["call"] for row in rows if row["service"] == "apigatewayv2"] == [
-        *("create_api", "create_integration", "create_route", "create_route", "create_route", "create_stage")
+        *("create_api", "create_integration", *["create_route"] * len(ROUTES), "create_stage")
     ]

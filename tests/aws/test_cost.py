@@ -70,10 +70,11 @@ def test_requests_to_an_http_api_have_its_price(account, gimel_at):
 def test_prices_are_those_of_the_documentation():
     text = (ROOT / "docs" / "deploying.md").read_text()
     for price, words in (
-        (cost.REST_REQUESTS, "REST API $3.50 per"),
-        (cost.INVOCATIONS, "Lambda $0.20 per million"),
+        (cost.REST_REQUESTS, "REST API $3.50 and"),
+        (cost.HTTP_REQUESTS, "HTTP API $1.00 per million"),
+        (cost.INVOCATIONS, "(arm64): $0.20 per million"),
         (cost.GB_SECONDS["arm64"], "$0.0000133334 per GB-s"),
-        (cost.LOGS, "CloudWatch Logs $0.50"),
+        (cost.LOGS, "cloudwatch/pricing/): $0.50"),
         (cost.QUEUE_REQUESTS, "$0.40 per million"),
         (cost.ALARMS, "$0.10 for each of the"),
         (cost.CUSTOM_METRICS, "$0.30 for each of the six"),

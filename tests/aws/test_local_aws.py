@@ -170,7 +170,7 @@ def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_serv
     # Of a repeated parameter, the last one counts, as on the REST API.
     assert ask(f"{track}?variant=blue&{urlencode({**event, 'uuid': '6'})}")[0] == 200
     assert successes(report(), "e", "red") == 6
-    assert ask(track.replace("/track", "/experiments"))[0] == 404
+    assert ask(f"{track.removesuffix('/e')}/experiments")[0] == 404
     person.types("destroy", "--name", "cheap")
     assert ask(track)[0] == 404
 
@@ -191,7 +191,7 @@ def test_the_http_api_sends_compressed_answers_as_bytes(person):
 
 def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministack):
     own = {"domain": "events.example.com", "certificate_arn": "arn:aws:acm:eu-west-1:000000000000:certificate/1"}
-    event = "track?experiment=e&variant=red&event=seen&uuid="
+    event = "e?experiment=e&variant=red&event=seen&uuid="
 
     def ask_domain(path: str, key: str = "") -> str:
         # The emulator serves the domain by its name alone, without TLS.
@@ -201,8 +201,8 @@ def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministac
 
     person.configure(name="own", **own)
     output = person.types("deploy.py", "--yes")
-    assert url_in(output) == "https://events.example.com/track"
-    assert 'AlephbetAdapter("https://events.example.com/track"' in output
+    assert url_in(output) == "https://events.example.com/e"
+    assert 'AlephbetAdapter("https://events.example.com/e"' in output
     target = re.search(
         r"^DNS record: events.example.com CNAME (d-\w+\.execute-api\.eu-west-1\.amazonaws\.com)$", output, re.M
     )

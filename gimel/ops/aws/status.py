@@ -95,7 +95,7 @@ def _ask(settings: RedisSettings) -> dict[str, Any]:
         client.close()
     return {
         "version": str(info.get("redis_version")),
-        "memory_bytes": info.get("used_memory"),
+        "memory_bytes": info.get("used_memory") or 0,
         "max_memory_bytes": info.get("maxmemory") or None,
         "counters": counters,
         "eviction_policy": info.get("maxmemory_policy"),

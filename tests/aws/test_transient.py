@@ -10,7 +10,7 @@ from typing import Any
 import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.stub import Stubber
 from moto.core.botocore_stubber import BotocoreStubber
 
@@ -92,6 +92,19 @@ def test_no_such_error_ends_a_run(account, gimel_at, service, code, message, onl
     assert refused >= set(only)
     assert len(refused) >= 2
     assert not any(account.state().values())
+
+
+@pytest.mark.parametrize("code", ["ConcurrentAccess", "ConcurrentModificationException"])
+def test_changes_of_tags_wait_for_each_other(code):
+    """Of a topic and of an alarm."""
+    failures = [ClientError({"Error": {"Code": code, "Message": "Try again"}}, "TagResource")] * 2
+
+    def tag() -> str:
+        if failures:
+            raise failures.pop()
+        return "tagged"
+
+    assert Aws(sleep=lambda seconds: None).with_retries(tag) == "tagged"
 
 
 def test_reading_is_tried_again_too(account, gimel_at):

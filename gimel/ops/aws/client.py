@@ -37,7 +37,8 @@ TRANSIENT = (
     "ResourceInUseException",  # an event source mapping that is being changed
     "OperationAbortedException",  # a log group
     "ConcurrentModification",  # a role
-    "ConcurrentModificationException",
+    "ConcurrentModificationException",  # the tags of an alarm
+    "ConcurrentAccess",  # those of a topic
 )
 TRANSIENT_TEXTS = ("concurrent modification", "concurrent update operation", "throttled by ec2")
 NEW_ROLE_TEXTS = ("assume", "execution role", "kms key is invalid for creategrant")

@@ -73,7 +73,6 @@ def test_a_rollback_in_the_same_redis_uses_the_present_password(somebody, server
     assert track(url, 2) == 200
 
     shown = person.types("rollback", "--yes")
-    print(shown)
     assert f"uses redis://127.0.0.1:{server.port}/0, as the functions do now" in shown
     assert f"the password of redis://127.0.0.1:{server.port}/0 has changed since then" in shown
     assert "first" not in shown
@@ -82,7 +81,6 @@ def test_a_rollback_in_the_same_redis_uses_the_present_password(somebody, server
     assert "MemorySize 256 -> 300" in person.types("deploy.py", "--dry-run")
     person.types("deploy.py", "--yes")
     again = person.types("rollback", "--yes")
-    print(again)
     assert "publish" not in again
     assert track(url, 4) == 200
 
@@ -98,7 +96,6 @@ def test_a_rollback_to_another_redis_says_so_and_has_to_be_confirmed(somebody, s
     assert track(url, 2) == 200
 
     refused = person.tries("rollback", "--yes")
-    print(refused.stdout, refused.stderr)
     assert refused.returncode == 1
     assert f"counts in redis://127.0.0.1:{old.port}/0" in refused.stderr
     assert f"the functions now use redis://127.0.0.1:{new.port}/0; nothing was changed" in refused.stderr
@@ -106,8 +103,7 @@ def test_a_rollback_to_another_redis_says_so_and_has_to_be_confirmed(somebody, s
     assert track(url, 3) == 200
     assert (visitors(old), visitors(new)) == (1, 2)
 
-    typed = person.types("rollback", answer="127.0.0.1\n")
-    print(typed)
+    typed = person.types("rollback", answer=f"redis://127.0.0.1:{old.port}/0\n")
     assert f"ANOTHER Redis: redis://127.0.0.1:{old.port}/0" in typed
     assert track(url, 4) == 200
     assert (visitors(old), visitors(new)) == (2, 2)

@@ -6,6 +6,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import responses
 from typing import Any
@@ -19,6 +20,7 @@ from gimel.ops.api_client import ApiError, ApiUnreachable, Reply, send
 from gimel.ops.endpoints import HEALTH
 
 from .deployment import Deployment, Live
+from .errors import AwsError
 from .findings import Finding, Level
 
 PATIENCE_S = 30
@@ -50,11 +52,21 @@ def check(
         live = direct
     origin = next((one for one in deployment.config.cors_origins if one != "*"), "https://example.com")
     try:
-        api = _Api(live, deployment.key_value(live.key), origin, int(patience_s / RETRY_S), sleep)
+        retries = int(patience_s / RETRY_S)
+        api = _Api(live, _read_key(deployment, live.key, retries, sleep), origin, retries, sleep)
         for step in (_preflight, _health, _report, _events):
             yield Finding(Level.GOOD, step(api))
     except GimelError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
+
+
+def _read_key(deployment: Deployment, key: str, retries: int, sleep: Callable[[float], None]) -> str:
+    """The value of the API key, which may have been made just now. Raises GimelError."""
+    for _ in range(retries):
+        with suppress(AwsError):
+            return deployment.key_value(key)
+        sleep(RETRY_S)
+    return deployment.key_value(key)
 
 
 def _resolves(host: str) -> bool:

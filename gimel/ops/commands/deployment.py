@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -175,7 +174,12 @@ def rollback(
     def confirm() -> bool:
         return _confirm(yes) if to_other_redis or plan.redis == plan.now else _confirm_other_redis(plan, yes)
 
-    _confirm_and_apply(deployment, plan, title, dry_run, form, confirm)
+    if _confirm_and_apply(deployment, plan, title, dry_run, form, confirm) is None:
+        return
+    existing = deployment.observe()
+    if not _passes(deployment, deployment.live_at(existing), deployment.live_at(existing, direct=True)):
+        _show_latest_records(deployment)
+        raise SelfTestFailed("rolled back, but events are not counted", "fix the cause above, or deploy again")
 
 
 @click.command()
@@ -273,15 +277,14 @@ def _confirm_name(own: str, name: str | None) -> bool:
 
 
 def _confirm_other_redis(plan: Rollback, yes: bool) -> bool:
-    """Whether the host of the other Redis was typed. Raises NotConfirmed."""
+    """Whether the address of the other Redis was typed. Raises NotConfirmed."""
     hint = "add --to-other-redis if that is what you want"
     if yes:
         message = f"release {plan.release} counts in {plan.redis}, but the functions now use {plan.now}"
         raise NotConfirmed(f"{message}; nothing was changed", hint)
-    host = urlsplit(plan.redis).hostname
-    question = f"Events would be counted in another Redis. To confirm, type its host ({host})"
-    if (typed := ask(lambda: click.prompt(question, err=True), hint)) != host:
-        raise NotConfirmed(f"{typed} is not the host of that Redis, so nothing was changed", f"type {host}")
+    question = f"Events would be counted in another Redis. To confirm, type its address ({plan.redis})"
+    if (typed := ask(lambda: click.prompt(question, err=True), hint)) != plan.redis:
+        raise NotConfirmed(f"{typed} is not the address of that Redis, so nothing was changed", f"type {plan.redis}")
     return True
 
 

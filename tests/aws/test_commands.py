@@ -278,9 +278,10 @@ def test_a_list_that_lags_does_not_turn_a_finished_deploy_into_none(run, account
         account.session.events.register(f"after-call.apigateway.{call}", lag)
     done = run("deploy", "--yes")
     assert done.exit_code == 0
-    key, api = account.only("keys")["id"], next(iter(account.state()["apis"]))
+    key, api, http = (next(iter(account.state()[kind])) for kind in ("keys", "apis", "http_apis"))
     assert f"get-api-key --api-key {key} " in done.stdout
-    assert f"Track URL:  https://{api}.execute-api" in done.stdout
+    assert f"Track URL:  https://{http}.execute-api" in done.stdout
+    assert f"Report URL: https://{api}.execute-api" in done.stdout
     assert "new AlephBet.AlephbetAdapter" in done.stdout
 
 

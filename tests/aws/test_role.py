@@ -92,7 +92,7 @@ def test_a_role_that_was_deleted_is_recreated_and_every_function_published_anew(
     assert second != first
     assert live_environments(account) == [{**one, "GIMEL_ROLE_ID": second} for one in before]
     calls = [step.call for step in whole.steps]
-    assert (calls.count("update_function_configuration"), calls.count("publish_version")) == (8, 4)
+    assert (calls.count("update_function_configuration"), calls.count("publish_version")) == (10, 5)
     assert descriptions(gimel_at().plan()) == []
 
 

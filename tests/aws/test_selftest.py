@@ -197,7 +197,7 @@ def test_a_deploy_that_does_not_count_says_why_and_rolls_back_when_told_to(at_mi
     broken = at_ministack("wrong", "deploy", "--yes")
     assert broken.exit_code == 1
     assert "/health answered 503 Service Unavailable" in broken.stderr
-    assert "proved-health  Redis rejected the credentials" in broken.stderr
+    assert "Redis rejected the credentials" in broken.stderr
     assert "Roll back" not in broken.stderr
     assert "go back with `gimel rollback`" in broken.stderr
     assert "For your page" not in broken.stdout

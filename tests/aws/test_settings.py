@@ -31,6 +31,7 @@ from tests.parts import ROOT
         ({"throttle": {"rate": 0}}, "aws.throttle.rate: must be requests per second, above 0"),
         ({"log_retention_days": 31}, "aws.log_retention_days: must be one of 1, 3, 5"),
         ({"functions": {"gimel-track": {"memory": 1}}}, "aws.functions.gimel-track.memory: unknown key"),
+        ({"alarms": {}}, "aws.alarms: needs an e-mail address"),
         ({"tags": {"AWS:x": "y"}}, "aws.tags: must be an object of at most 49 tags"),
         ({"tags": {"": "y"}}, "aws.tags: must be"),
         ({"tags": {"Team": "y", "team": "x"}}, "differ from another only in case"),

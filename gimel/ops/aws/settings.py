@@ -152,6 +152,8 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
         ),
         alarms_email=alarms.take("email", "an e-mail address", matching(r"[^@\s]+@[^@\s]+\.[^@\s]+")),
     )
+    if "alarms" in section.raw and not settings.alarms_email:
+        problems.append('aws.alarms: needs an e-mail address, such as {"email": "ops@example.com"}')
     if bool(settings.domain) != bool(settings.certificate_arn):
         problems.append("aws.domain: needs both domain and certificate_arn")
     if bool(settings.subnet_ids) != bool(settings.security_group_ids):

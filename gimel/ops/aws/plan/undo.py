@@ -178,8 +178,13 @@ def _release_before(live: list[Function]) -> str | None:
     complete = [history for history in histories if heads <= set(history.releases)]
     chosen = complete or [history for history in histories if history.rolled_back_from] or histories
     longest = max((history.releases for history in chosen), key=len, default=())
-    earlier = [name for name in longest[1:] if name != longest[0]]
-    return next((name for name in earlier if any(_newest_version(function, name) for function in live)), None)
+    return next((name for name in longest[1:] if name != longest[0] and _was_live(name, live)), None)
+
+
+def _was_live(release: str, functions: list[Function]) -> bool:
+    """Whether all functions that have a version of this release ran it: an interrupted deploy moves only some."""
+    having = [function for function in functions if _newest_version(function, release)]
+    return bool(having) and all(release in function.history.releases for function in having)
 
 
 def _newest_version(function: Function, release: str | None) -> int | None:

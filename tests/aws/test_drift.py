@@ -326,6 +326,13 @@ def test_another_path_of_events_replaces_the_last_one_and_changes_no_function(ac
     assert {name for name in account.state()["functions"]["gimel-track"]["policy"] if "track" not in name} == set()
 
 
+def test_a_note_says_that_another_redis_will_count(account, gimel_at):
+    apply(gimel_at())
+    assert not any("Redis" in note for note in gimel_at(memory_mb=512).plan().notes)
+    (note,) = [one for one in gimel_at({"redis": {"host": "new.example.com"}}).plan().notes if "Redis" in one]
+    assert "in ANOTHER Redis, redis://new.example.com:6379/0; what was counted in redis://redis.example.com" in note
+
+
 def test_a_note_says_that_a_new_key_has_a_new_value(account, gimel_at):
     apply(gimel_at())
     removed_key(account)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from gimel.ops.aws.desired import Desired
+from gimel.ops.aws.desired import ADDRESS, Desired
 from gimel.ops.aws.existing import Existing
 
 from . import alarms, api_key, domain, functions, gateway, http_api, queues, role
@@ -63,6 +63,7 @@ def _stale_functions(desired: Desired, existing: Existing) -> Iterator[Step]:
 def _notes(desired: Desired, existing: Existing) -> list[str]:
     notes = [*existing.notes, *queues.notes(desired, existing), *http_api.notes(desired, existing)]
     notes += [*alarms.notes(desired, existing), *domain.notes(desired, existing)]
+    notes += _moved_redis(desired, existing)
     base = desired.names.base
     if desired.settings.access_log and not existing.can_log_access:
         which = "no access log of the REST API" if http_api.is_wanted(desired, existing) else "no access log"
@@ -89,6 +90,16 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
     if left := sorted({found.history.rolled_back_from or "" for found in existing.functions.values()} - {""}):
         notes.append(f"a rollback is in effect and ends with this deploy: it was made from release {', '.join(left)}")
     return notes
+
+
+def _moved_redis(desired: Desired, existing: Existing) -> Iterator[str]:
+    """Whether the function that tracks has counted in another Redis until now."""
+    tracking = desired.functions[0]
+    found = existing.functions.get(tracking.name)
+    before = functions.variables_of(found.versions.get(found.live or 0, {})).get(ADDRESS) if found else None
+    now = functions.variables_of(tracking.configuration)[ADDRESS]
+    if before and before != now:
+        yield f"events will be counted in ANOTHER Redis, {now}; what was counted in {before} stays there"
 
 
 def _left_vpcs(desired: Desired, existing: Existing) -> dict[str, list[str]]:

@@ -114,7 +114,7 @@ def write(line: Mapping[str, Any]) -> None:
 def reasons(error: BaseException | None) -> str:
     """The error with its cause, and the errors that it was raised in answer to, without data.
 
-    An unexpected error is told by its type and by the lines of code that it came through.
+    An unexpected error is described by its type and the lines of code that it came through.
     """
     told = []
     while error:

@@ -118,6 +118,8 @@ class RedisSettings:
     tls_ca_file: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
+    cluster: bool = False
+    replica_reads: bool = False
     connect_timeout_s: float = 1.0
     timeout_s: float = 1.0
 
@@ -435,7 +437,7 @@ REDIS_KEYS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "db": ("a whole number from 0", whole(0, 2**31)),
     "username": ("text", _text_or_empty),
     "password": ("text", _secret),
-    **dict.fromkeys(("tls", "tls_verify"), _SWITCH),
+    **dict.fromkeys(("tls", "tls_verify", "cluster", "replica_reads"), _SWITCH),
     **dict.fromkeys(TLS_FILES, ("the path of a PEM file", text)),
     **dict.fromkeys(("connect_timeout_s", "timeout_s"), _SECONDS),
 }

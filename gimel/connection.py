@@ -14,10 +14,11 @@ from .errors import ConfigError
 from .metrics import FunctionLog
 from .outage_log import OutageLog
 from .overflow import Overflow, SqsQueue
+from .round_trip import Client
 from .timed_connection import TIMED
 
 _settings: config.Config | None = None
-_client: redis.Redis | None = None
+_client: Client | None = None
 _overflow: Overflow | None = None
 _dead_letters: SqsQueue | None = None
 _outage_log = OutageLog()
@@ -32,7 +33,7 @@ def settings() -> config.Config:
     return _settings
 
 
-def client() -> redis.Redis:
+def client() -> Client:
     """The client for these settings, created on first use. Raises ConfigError."""
     global _client
     if _client is None:
@@ -68,7 +69,7 @@ def function_log() -> FunctionLog:
 
 def use(
     new_settings: config.Config | None,
-    new_client: redis.Redis | None = None,
+    new_client: Client | None = None,
     new_overflow: Overflow | None = None,
 ) -> None:
     """Make every handler use these settings, this client or one created for them, and this overflow or the default one.
@@ -80,7 +81,7 @@ def use(
     _dead_letters, _outage_log, _function_log = None, OutageLog(), FunctionLog()
 
 
-def connect(settings: config.RedisSettings) -> redis.Redis:
+def connect(settings: config.RedisSettings) -> Client:
     """A client for these settings. Nothing is sent before its first command.
 
     Raises ConfigError for settings that contradict each other.
@@ -117,6 +118,10 @@ def connect(settings: config.RedisSettings) -> redis.Redis:
         pool.connection_class = TIMED[pool.connection_class]
         pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
         pool.make_connection()
+        if settings.cluster:
+            from .cluster import Cluster  # only here: most have no cluster
+
+            return Cluster.found_by(pool)
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("invalid combination of Redis settings", str(error)) from None
     return client

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
-
-import redis
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from .config import Limits
 from .deadline import apart, limit
@@ -27,6 +27,7 @@ from .keyspace import (
 )
 from .limits import Bounded, Created, Sizes, beyond, warn
 from .outages import ask
+from .round_trip import Client, Command, rehearse, send
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -46,15 +47,19 @@ that is cut off leaves them in Redis."""
 
 IGNORED_KEPT_S = 2 * 86400
 
+KNOWN_S = 60
+"""How long a process takes for granted that a counter which it has listed is listed, as long as the experiment's own
+set lists it."""
+
 
 def record(
-    client: redis.Redis,
+    client: Client,
     events: Iterable[Event],
     precision_of: Callable[[str], Precision],
     limits: Limits | None = None,
     bounded: Bounded = lambda *_: (),
 ) -> list[Event]:
-    """Count these events, each once no matter how often it is sent, in one transaction and one network round trip.
+    """Count these events, each once no matter how often it is sent, in one network round trip.
 
     Events of counters that are new, and beyond the limits, are not counted but returned: a second round trip looks at
     the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
@@ -64,16 +69,29 @@ def record(
     for event in events:
         sent[CounterName(event.namespace, event.experiment, event.goal, event.variant)].append(event)
 
+    known = _known.setdefault(client, {})
+    members = _members(sent, precision_of)
+
     def write() -> list[Event]:
+        if _write_known(client, members, known):
+            return []
+        start_s = time.monotonic()
+        refused = write_all()
+        if not refused:
+            known.update(dict.fromkeys(members, start_s + KNOWN_S))
+        return refused
+
+    def write_all() -> list[Event]:
         if limits is None:
-            _write(client, sent, precision_of)
+            _write(client, list(sent), members)
             return []
         refused = {}
         if len(sent) > MANY:
             with apart(CHECK_TIMEOUT_S):
                 missing = _missing(client, sent)
                 refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
-        created = _write(client, {name: sent[name] for name in sent if name not in refused}, precision_of)
+        kept = {key: found for key, found in members.items() if found.name not in refused}
+        created = _write(client, [name for name in sent if name not in refused], kept)
         if created.counters:
             with apart(CHECK_TIMEOUT_S):
                 undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
@@ -87,49 +105,82 @@ def record(
     return ask(client, write)
 
 
-def _write(
-    client: redis.Redis, sent: Mapping[CounterName, Iterable[Event]], precision_of: Callable[[str], Precision]
-) -> Created:
-    """Count these events, and return what is new."""
-    sets: defaultdict[str, set[str | bytes]] = defaultdict(set)
-    uuids: defaultdict[str, set[str]] = defaultdict(set)
+class _Members(NamedTuple):
+    """What a key counts, and what to add to it."""
+
+    name: CounterName
+    command: str
+    members: set[str | bytes]
+
+
+_known: WeakKeyDictionary[Client, dict[str, float]] = WeakKeyDictionary()
+"""The counters' keys that this process has listed, and until when it takes that for granted, by its clock."""
+
+
+def _members(
+    sent: Mapping[CounterName, Iterable[Event]], precision_of: Callable[[str], Precision]
+) -> dict[str, _Members]:
+    """What to add to which key."""
+    found: dict[str, _Members] = {}
     for name, events in sent.items():
         precision = precision_of(name.experiment)
         for event in events:
             if precision == EXACT:
-                key = exact_key(*name)
-                sets[key].add(digest(event.uuid))
+                key, command = exact_key(*name), "SADD"
+                member: str | bytes = digest(event.uuid)
             else:
                 shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
-                key = counter_key(*name, shard)
-                uuids[key].add(event.uuid)
-            sets[counters_key(*name[:2])].add(key)
-    with client.pipeline(transaction=True) as pipe:
-        _ask_for_names(pipe, sent, pipe.sadd)
-        for key, members in sets.items():
-            pipe.sadd(key, *members)
-        for key, visitors in uuids.items():
-            pipe.pfadd(key, *visitors)
-        return _created(sent, iter(pipe.execute()), is_new=1)
+                key, command = counter_key(*name, shard), "PFADD"
+                member = event.uuid
+            found.setdefault(key, _Members(name, command, set())).members.add(member)
+    return found
 
 
-def _missing(client: redis.Redis, sent: Iterable[CounterName]) -> Created:
+def _add(members: Mapping[str, _Members]) -> list[Command]:
+    """Commands that count. The second ones list what the first ones count, and answer 1 if it was not listed."""
+    own: defaultdict[str, list[str]] = defaultdict(list)
+    for key, found in members.items():
+        own[counters_key(*found.name[:2])].append(key)
+    return [
+        *((found.command, key, *found.members) for key, found in members.items()),
+        *(("SADD", key, *listed) for key, listed in own.items()),
+    ]
+
+
+def _write_known(client: Client, members: Mapping[str, _Members], known: dict[str, float]) -> bool:
+    """Count these events, if their counters are known to be listed. Returns whether they were.
+
+    Somebody may have deleted an experiment. Then its own set, of which every deletion takes them out, says that these
+    counters are new in it, and they must be listed anew, and counted anew: a deletion may have come in between.
+    """
+    now = time.monotonic()
+    if any(known.get(key, 0.0) < now for key in members):
+        return False
+    replies = send(client, _add(members))
+    if any(replies[len(members) :]):
+        known.clear()
+        return False
+    return True
+
+
+def _write(client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members]) -> Created:
+    """List these counters and count these events, and return what is new."""
+    return _created(sent, iter(send(client, [*_ask_for_names(sent, "SADD"), *_add(members)], atomic=True)), is_new=1)
+
+
+def _missing(client: Client, sent: Iterable[CounterName]) -> Created:
     """What would be new."""
-    with client.pipeline(transaction=False) as pipe:
-        _ask_for_names(pipe, sent, pipe.sismember)
-        return _created(sent, iter(pipe.execute()), is_new=0)
+    return _created(sent, iter(send(client, _ask_for_names(sent, "SISMEMBER"))), is_new=0)
 
 
-def _ask_for_names(pipe: Any, sent: Iterable[CounterName], command: Callable[[str, str], object]) -> None:
-    """Send this command for each name to the set that lists it. `_created` reads the replies."""
+def _ask_for_names(sent: Iterable[CounterName], command: str) -> list[Command]:
+    """This command for each name and the set that lists it. `_created` reads the replies."""
     namespaces, experiments = _places(sent)
+    commands: list[Command] = []
     for namespace in namespaces:
-        command(NAMESPACES_KEY, namespace)
-        pipe.scard(experiments_key(namespace))
-    for namespace, experiment in experiments:
-        command(experiments_key(namespace), experiment)
-    for name in sent:
-        command(all_counters_key(name.namespace), counter_key(*name))
+        commands += [(command, NAMESPACES_KEY, namespace), ("SCARD", experiments_key(namespace))]
+    commands += [(command, experiments_key(namespace), experiment) for namespace, experiment in experiments]
+    return commands + [(command, all_counters_key(name.namespace), counter_key(*name)) for name in sent]
 
 
 def _places(names: Iterable[CounterName]) -> tuple[list[str], list[Experiment]]:
@@ -149,18 +200,16 @@ def _created(sent: Iterable[CounterName], replies: Iterator[int], is_new: int) -
     return Created(new_namespaces, list(new_experiments), new_counters)
 
 
-def _sizes(client: redis.Redis, created: Created) -> Sizes:
+def _sizes(client: Client, created: Created) -> Sizes:
     """What Redis holds of the namespaces and experiments in which something is new."""
     namespaces, experiments = _places(created.counters)
-    with client.pipeline(transaction=False) as pipe:
-        pipe.scard(NAMESPACES_KEY)
-        for namespace in namespaces:
-            pipe.scard(experiments_key(namespace))
-        for namespace in namespaces:
-            pipe.scard(all_counters_key(namespace))
-        for experiment in experiments:
-            pipe.smembers(counters_key(*experiment))
-        replies = iter(pipe.execute())
+    commands = [
+        ("SCARD", NAMESPACES_KEY),
+        *(("SCARD", experiments_key(namespace)) for namespace in namespaces),
+        *(("SCARD", all_counters_key(namespace)) for namespace in namespaces),
+        *(("SMEMBERS", counters_key(*experiment)) for experiment in experiments),
+    ]
+    replies = iter(send(client, commands))
     return Sizes(
         next(replies),
         {namespace: next(replies) for namespace in namespaces},
@@ -170,7 +219,7 @@ def _sizes(client: redis.Redis, created: Created) -> Sizes:
 
 
 def _undo(
-    client: redis.Redis, created: Created, refused: Collection[CounterName], precision_of: Callable[[str], Precision]
+    client: Client, created: Created, refused: Collection[CounterName], precision_of: Callable[[str], Precision]
 ) -> None:
     """Delete these counters, and the created experiments and namespaces that have no other.
 
@@ -180,56 +229,45 @@ def _undo(
     kept = set(created.counters).difference(refused)
     namespaces = set(created.namespaces) - {name.namespace for name in kept}
     experiments = set(created.experiments) - {name[:2] for name in kept}
-    with client.pipeline(transaction=True) as pipe:
-        for namespace in namespaces:
-            pipe.smembers(experiments_key(namespace))
-            pipe.delete(experiments_key(namespace))
-            pipe.srem(NAMESPACES_KEY, namespace)
-        found = pipe.execute()[::3] if namespaces else []
-        experiments |= {(namespace, name.decode()) for namespace, names in zip(namespaces, found) for name in names}
-        for experiment in experiments:
-            pipe.srem(experiments_key(experiment[0]), experiment[1])
-            pipe.smembers(counters_key(*experiment))
-            pipe.delete(counters_key(*experiment))
-        found = pipe.execute()[1::3] if experiments else []
-        for experiment, members in zip(experiments, found):
-            own = list(own_counters(*experiment, members))
-            if own:
-                pipe.srem(all_counters_key(experiment[0]), *(counter.listed_key for counter in own))
-                pipe.delete(*(counter.key for counter in own))
-        for name in refused:
-            if name[:2] not in experiments:
-                shards = precision_of(name.experiment)
-                keys = [exact_key(*name)] if shards == EXACT else [counter_key(*name, shard) for shard in range(shards)]
-                pipe.srem(all_counters_key(name.namespace), counter_key(*name))
-                pipe.srem(counters_key(*name[:2]), *keys)
-                pipe.delete(*keys)
-        pipe.execute()
+    commands: list[Command] = []
+    for namespace in namespaces:
+        listing = experiments_key(namespace)
+        commands += [("SMEMBERS", listing), ("DEL", listing), ("SREM", NAMESPACES_KEY, namespace)]
+    found = send(client, commands, atomic=True)[::3]
+    experiments |= {(namespace, name.decode()) for namespace, names in zip(namespaces, found) for name in names}
+    commands = []
+    for experiment in experiments:
+        own = counters_key(*experiment)
+        commands += [("SREM", experiments_key(experiment[0]), experiment[1]), ("SMEMBERS", own), ("DEL", own)]
+    found = send(client, commands, atomic=True)[1::3]
+    commands = []
+    for experiment, members in zip(experiments, found):
+        for counter in own_counters(*experiment, members):
+            commands += [("SREM", all_counters_key(experiment[0]), counter.listed_key), ("DEL", counter.key)]
+    for name in refused:
+        if name[:2] not in experiments:
+            shards = precision_of(name.experiment)
+            keys = [exact_key(*name)] if shards == EXACT else [counter_key(*name, shard) for shard in range(shards)]
+            commands += [
+                ("SREM", all_counters_key(name.namespace), counter_key(*name)),
+                ("SREM", counters_key(*name[:2]), *keys),
+                *(("DEL", key) for key in keys),
+            ]
+    send(client, commands, atomic=True)
 
 
-def check_writable(client: redis.Redis) -> None:
+def check_writable(client: Client) -> None:
     """Check that events can be counted now, and leave nothing behind.
 
     Raises StoreUnavailable, which says what is wrong.
     """
     names = (DEFAULT_NAMESPACE, "health", "health", "health")
     writes = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health"), ("PFADD", counter_key(*names), "health")]
-
-    def queue() -> None:
-        with client.pipeline(transaction=False) as pipe:
-            # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
-            for command in [("MULTI",), *writes, ("DISCARD",)]:
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-            try:
-                pipe.execute()
-            except redis.ResponseError:
-                client.connection_pool.disconnect(inuse_connections=False)  # DISCARD may not be permitted
-                raise
-
-    ask(client, queue)
+    # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
+    ask(client, lambda: rehearse(client, writes))
 
 
-def ignore(client: redis.Redis, ignored: Collection[tuple[str, str]]) -> None:
+def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
     """Count a request ignored today, once for each of these namespaces and reasons, in one round trip.
 
     A namespace without experiments, which a stranger may have invented, is counted under the name of none, in two
@@ -238,36 +276,28 @@ def ignore(client: redis.Redis, ignored: Collection[tuple[str, str]]) -> None:
     key = ignored_key()
 
     def write() -> None:
-        with client.pipeline(transaction=False) as pipe:
-            for namespace, reason in ignored:
-                pipe.hincrby(key, f"{reason} {namespace}", 1)
-            pipe.expire(key, IGNORED_KEPT_S)
-            new = [one for one, times in zip(ignored, pipe.execute()) if times == 1]
-            for namespace, _ in new:
-                pipe.exists(experiments_key(namespace))
-            invented = [one for one, is_known in zip(new, pipe.execute()) if not is_known]
-            for namespace, reason in invented:
-                pipe.hdel(key, f"{reason} {namespace}")
-                pipe.hincrby(key, f"{reason} ", 1)
-            pipe.execute()
+        counted = [("HINCRBY", key, f"{reason} {namespace}", 1) for namespace, reason in ignored]
+        replies = send(client, [*counted, ("EXPIRE", key, IGNORED_KEPT_S)])
+        new = [one for one, times in zip(ignored, replies) if times == 1]
+        known = send(client, [("EXISTS", experiments_key(namespace)) for namespace, _ in new])
+        commands: list[Command] = []
+        for (namespace, reason), is_known in zip(new, known):
+            if not is_known:
+                commands += [("HDEL", key, f"{reason} {namespace}"), ("HINCRBY", key, f"{reason} ", 1)]
+        send(client, commands)
 
     ask(client, write)
 
 
-def overview(client: redis.Redis, namespace: str) -> tuple[list[str], dict[str, int]]:
+def overview(client: Client, namespace: str) -> tuple[list[str], dict[str, int]]:
     """The names of all experiments, sorted, and how many requests were ignored today, by reason; in one round trip.
 
     Requests for names that are no namespace count for every namespace. Raises StoreUnavailable.
     """
     fields = [(reason, name) for reason in REASONS for name in (namespace, "")]
 
-    def fetch() -> list[Any]:
-        with client.pipeline(transaction=False) as pipe:
-            pipe.smembers(experiments_key(namespace))
-            pipe.hmget(ignored_key(), [" ".join(one) for one in fields])
-            return pipe.execute()
-
-    members, counted = ask(client, fetch, REPORT_TIMEOUT_S)
+    asked = [("SMEMBERS", experiments_key(namespace)), ("HMGET", ignored_key(), *(" ".join(one) for one in fields))]
+    members, counted = ask_each(client, asked)
     ignored: defaultdict[str, int] = defaultdict(int)
     for (reason, _), value in zip(fields, counted):
         if value:
@@ -275,20 +305,17 @@ def overview(client: redis.Redis, namespace: str) -> tuple[list[str], dict[str, 
     return sorted(name.decode("utf-8", "replace") for name in members), dict(ignored)
 
 
-def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
+def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
     """The counts of each of these experiments, in two round trips however many there are.
 
     Everything found for a goal and variant is added up, so that raising the precision loses no count. An experiment
     without participants has no counts. Raises StoreUnavailable.
     """
-    sets = [counters_key(namespace, name) for name in names]
     with limit(REPORT_TIMEOUT_S):
-        members: list[set[bytes]] = ask_each(client, sets, lambda pipe, key: pipe.smembers(key))
+        members = ask_each(client, [("SMEMBERS", counters_key(namespace, name)) for name in names])
         own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
-        values: list[int] = ask_each(
-            client,
-            [counter for _, counter in own],
-            lambda pipe, counter: pipe.execute_command("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key),
+        values = ask_each(
+            client, [("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key) for _, counter in own]
         )
     readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
     for (name, counter), value in zip(own, values):
@@ -301,12 +328,12 @@ def count(client: redis.Redis, namespace: str, names: Sequence[str]) -> dict[str
     return counts
 
 
-def batches(client: redis.Redis, namespace: str, names: Sequence[str]) -> Iterator[list[str]]:
+def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[list[str]]:
     """These experiments in order, in batches of KEYS_AT_ONCE counters' keys or of one experiment.
 
     This bounds the memory that `count` takes, and how long it keeps Redis busy. Raises StoreUnavailable.
     """
-    sizes = ask_each(client, [counters_key(namespace, name) for name in names], lambda pipe, key: pipe.scard(key))
+    sizes = ask_each(client, [("SCARD", counters_key(namespace, name)) for name in names])
     batch: list[str] = []
     keys = 0
     for name, size in zip(names, sizes):
@@ -319,39 +346,34 @@ def batches(client: redis.Redis, namespace: str, names: Sequence[str]) -> Iterat
         yield batch
 
 
-def forget(client: redis.Redis, namespace: str, experiment: str) -> None:
-    """Delete an experiment's counters and its name, and nothing else. Raises StoreUnavailable."""
+def forget(client: Client, namespace: str, experiment: str) -> None:
+    """Delete an experiment's counters and its name, and nothing else. Raises StoreUnavailable.
+
+    The set by which its counters are found is emptied last, so that whatever fails, the same again deletes the rest.
+    """
     own = counters_key(namespace, experiment)
 
-    def delete(pipe: Any) -> None:
-        counters = list(own_counters(namespace, experiment, pipe.smembers(own)))
-        keys = [counter.key for counter in counters]
-        if keys:
-            pipe.delete(*keys)  # at once: a full Redis refuses transactions until memory is freed
-        pipe.multi()
-        if keys:
-            listed = {counter.listed_key for counter in counters}
-            pipe.srem(all_counters_key(namespace), *listed.union(keys))
-        pipe.delete(own, *keys)
-        pipe.srem(experiments_key(namespace), experiment)
-        pipe.scard(experiments_key(namespace))
-
     def run() -> None:
-        # Watched, so that a counter created in between is not left behind unlisted.
-        *_, left = cast("list[int]", client.transaction(delete, own))
-        if not left:
-            client.srem(NAMESPACES_KEY, namespace)
+        is_left = True
+        while is_left:
+            counters = list(own_counters(namespace, experiment, send(client, [("SMEMBERS", own)])[0]))
+            keys = [counter.key for counter in counters]
+            unlist: list[Command] = [("SREM", experiments_key(namespace), experiment)]
+            if keys:
+                listed = {counter.listed_key for counter in counters}
+                unlist.append(("SREM", all_counters_key(namespace), *listed.union(keys)))
+            free: list[Command] = [("DEL", key) for key in keys]
+            # At once, and not as a transaction: a full Redis refuses those until memory is freed.
+            send(client, free + unlist)
+            take_out: list[Command] = [("SREM", own, *keys)] if keys else [("DEL", own)]
+            # Again what somebody has counted since. A counter that is new since is left in the set, and found there.
+            is_left = send(client, [*unlist, *take_out, *free, ("SCARD", own)], atomic=True)[-1] > 0
+        if not send(client, [("SCARD", experiments_key(namespace))])[0]:
+            send(client, [("SREM", NAMESPACES_KEY, namespace)])
 
     ask(client, run, REPORT_TIMEOUT_S)
 
 
-def ask_each(client: redis.Redis, items: Sequence[Any], command: Callable[[Any, Any], object]) -> list[Any]:
-    """The replies to a command for each item, in one round trip. Raises StoreUnavailable."""
-
-    def fetch() -> list[Any]:
-        with client.pipeline(transaction=False) as pipe:
-            for item in items:
-                command(pipe, item)
-            return pipe.execute()
-
-    return ask(client, fetch, REPORT_TIMEOUT_S) if items else []
+def ask_each(client: Client, commands: Sequence[Command]) -> list[Any]:
+    """The replies to these commands, in one round trip. Raises StoreUnavailable."""
+    return ask(client, lambda: send(client, commands), REPORT_TIMEOUT_S)

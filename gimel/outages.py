@@ -12,6 +12,7 @@ import redis
 
 from . import deadline, replies
 from .errors import StoreUnavailable
+from .round_trip import Client, reconnect, timeout_s
 
 T = TypeVar("T")
 
@@ -22,23 +23,23 @@ within 2 s."""
 DEFAULT_TIMEOUT_S = 1.0
 
 
-def ask(client: redis.Redis, question: Callable[[], T], limit_s: float | None = None) -> T:
+def ask(client: Client, question: Callable[[], T], limit_s: float | None = None) -> T:
     """What `question` returns, within the client's timeout or another limit in seconds.
 
     After a cut connection or a failover it is asked once more, on a new connection, so it must do no harm twice. While
     Redis is down, it is not asked at all. Raises StoreUnavailable.
     """
-    timeout_s = client.connection_pool.connection_kwargs.get("socket_timeout") or DEFAULT_TIMEOUT_S
+    try_s = timeout_s(client) or DEFAULT_TIMEOUT_S
     breaker = _breakers.get(client) or _breakers.setdefault(client, Breaker())
-    start = breaker.enter(timeout_s)
+    start = breaker.enter(try_s)
     try:
-        with deadline.limit(limit_s or timeout_s):
+        with deadline.limit(limit_s or try_s):
             try:
                 answer = question()
             except redis.RedisError as error:
                 if not replies.may_succeed_on_a_new_connection(error):
                     raise
-                client.connection_pool.disconnect(inuse_connections=False)
+                reconnect(client)
                 answer = question()
     except replies.FAILURES as error:
         failure = replies.unavailable(error)
@@ -89,4 +90,4 @@ class Breaker:
                 self._next_try = now + PAUSE_S
 
 
-_breakers: WeakKeyDictionary[redis.Redis, Breaker] = WeakKeyDictionary()
+_breakers: WeakKeyDictionary[Client, Breaker] = WeakKeyDictionary()

@@ -27,10 +27,12 @@ ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Enco
 class Broken(fakeredis.FakeRedis):
     """A Redis that fails in an unexpected way."""
 
-    def pipeline(self, **options):
-        raise ZeroDivisionError("secret")
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection_pool.get_connection = self.fail
 
-    smembers = pipeline
+    def fail(self):
+        raise ZeroDivisionError("secret")
 
 
 class TestRestApi:

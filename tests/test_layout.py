@@ -20,8 +20,9 @@ LAYERS = [
     {"analysis.distributions"},
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
-    {"config", "outage_log", "overflow"},
+    {"cluster", "config", "outage_log", "overflow"},
     {"metrics", "outages"},
+    {"round_trip"},
     {"events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors", "lean_redis"},
 ]

@@ -138,12 +138,15 @@ def test_many_new_names_are_refused_before_they_are_written(real, round_trips, m
     assert count(allowed[0]) == 2
 
 
-def test_a_list_of_many_known_names_costs_one_more_round_trip(real, round_trips):
+def test_a_list_of_many_names_that_another_process_listed_costs_one_more_round_trip_once(real, round_trips):
     many = [event(f"e{number}") for number in range(30)]
     record(*many, bounds=Limits())
-    round_trips()
-    record(*many, bounds=Limits())
-    assert round_trips() == 2
+    connection.use(connection.settings())
+    connection.client().ping()
+    for expected in 2, 1, 1:
+        round_trips()
+        record(*many, bounds=Limits())
+        assert round_trips() == expected
 
 
 def test_what_was_there_before_a_limit_goes_on_beyond_it(real):

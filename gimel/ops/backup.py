@@ -1,6 +1,6 @@
 """Exports the counts of namespaces to a file, and imports them into another Redis.
 
-Single-key commands in plain pipelines, which a cluster takes too. Memory grows with the names, not with the visitors.
+Commands of one key each, which a cluster takes too. Memory grows with the names, not with the visitors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import redis
 from redis.crc import key_slot
 
 import gimel
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import ask_each
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
+from gimel.round_trip import Client, Command
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
@@ -48,19 +48,19 @@ class Summary:
     settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def find_namespaces(client: redis.Redis) -> list[str]:
+def find_namespaces(client: Client) -> list[str]:
     """The namespaces that have experiments, sorted. Raises StoreUnavailable."""
     suffix = experiments_key("").encode()
     found: set[bytes] = set()
     cursor = None
-    while cursor != 0:
-        cursor, keys = _ask(client, "scan", cursor or 0, b"*" + suffix, 1000, "set")
+    while cursor != b"0":
+        cursor, keys = _ask(client, "SCAN", cursor or 0, "MATCH", b"*" + suffix, "COUNT", 1000, "TYPE", "set")
         found.update(key.removesuffix(suffix) for key in keys)
     return sorted(as_text(name) for name in found if b":" not in name)
 
 
 def export(
-    client: redis.Redis, namespaces: Sequence[str], path: Path, config: Config, progress: Progress = lambda *_: None
+    client: Client, namespaces: Sequence[str], path: Path, config: Config, progress: Progress = lambda *_: None
 ) -> Summary:
     """Write the counts of these namespaces to a new file. Raises BackupError and StoreUnavailable."""
     sizes = {namespace: _size(client, namespace) for namespace in namespaces}
@@ -84,7 +84,7 @@ def export(
 
 
 def load(
-    client: redis.Redis,
+    client: Client,
     path: Path,
     config: Config,
     into: str | None = None,
@@ -109,14 +109,13 @@ def load(
     return summary
 
 
-def _size(client: redis.Redis, namespace: str) -> dict[str, int]:
+def _size(client: Client, namespace: str) -> dict[str, int]:
     experiments = _members(client, experiments_key(namespace))
-    keys = [as_bytes(counters_key(namespace, as_text(name))) for name in experiments]
-    sizes = ask_each(client, keys, lambda pipe, key: pipe.scard(key))
+    sizes = ask_each(client, [("SCARD", as_bytes(counters_key(namespace, as_text(name)))) for name in experiments])
     return {"experiments": len(experiments), "counters": sum(sizes)}
 
 
-def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[Entry]:
+def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
     space = as_bytes(namespace)
     for name in _members(client, experiments_key(namespace)):
         experiment = as_text(name)
@@ -124,7 +123,7 @@ def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[En
         own = own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment)))
         for group in _batches(own):
             keys = [counter.key for counter in group if counter.kind != "exact"]
-            strings = dict(zip(keys, ask_each(client, keys, lambda pipe, key: pipe.get(key))))
+            strings = dict(zip(keys, ask_each(client, [("GET", key) for key in keys])))
             for counter in group:
                 entry = Entry(space, name, counter.key[len(space) + 1 :])
                 if counter.kind == "exact":
@@ -135,19 +134,19 @@ def _entries(client: redis.Redis, namespace: str, config: Config) -> Iterator[En
                     yield replace(entry, hyperloglog=_registers(counter.key, strings[counter.key]))
 
 
-def _exact(client: redis.Redis, entry: Entry) -> Iterator[Entry]:
+def _exact(client: Client, entry: Entry) -> Iterator[Entry]:
     cursor = None
-    while cursor != 0:
-        cursor, members = _ask(client, "sscan", entry.full_key, cursor or 0, None, MEMBERS)
+    while cursor != b"0":
+        cursor, members = _ask(client, "SSCAN", entry.full_key, cursor or 0, "COUNT", MEMBERS)
         yield replace(entry, members=tuple(members))
 
 
-def _members(client: redis.Redis, key: str) -> list[bytes]:
-    return sorted(_ask(client, "smembers", as_bytes(key)))
+def _members(client: Client, key: str) -> list[bytes]:
+    return sorted(_ask(client, "SMEMBERS", as_bytes(key)))
 
 
-def _ask(client: redis.Redis, command: str, *arguments: object) -> Any:
-    return ask_each(client, [arguments], lambda pipe, given: getattr(pipe, command)(*given))[0]
+def _ask(client: Client, *command: Any) -> Any:
+    return ask_each(client, [command])[0]
 
 
 def _registers(key: bytes, value: bytes) -> bytes:
@@ -188,33 +187,33 @@ def _read(path: Path, into: str | None, done: int, progress: Progress) -> Iterat
         yield entry
 
 
-def _write(client: redis.Redis, entries: Sequence[Entry], merge: bool) -> None:
+def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
     """Write these entries, each in such a way that doing so again changes nothing."""
     found = [entry for entry in entries if entry.hyperloglog]
-    created = ask_each(client, found, lambda pipe, each: pipe.set(each.full_key, each.hyperloglog, nx=True))
+    created = ask_each(client, [("SET", entry.full_key, entry.hyperloglog, "NX") for entry in found])
     others = _different(client, [entry for entry, is_new in zip(found, created) if not is_new])
     if others and not merge:
         raise _differs(others[0].full_key, "was counted while importing")
-    ask_each(client, others, _merge)
-    ask_each(client, entries, _add)
+    ask_each(client, [command for entry in others for command in _merge(entry)])
+    ask_each(client, [command for entry in entries for command in _add(entry)])
 
 
-def _add(pipe: Any, entry: Entry) -> None:
+def _add(entry: Entry) -> Iterator[Command]:
     namespace, experiment = as_text(entry.namespace), as_text(entry.experiment)
     if entry.members:
-        pipe.sadd(entry.full_key, *entry.members)
+        yield "SADD", entry.full_key, *entry.members
     if entry.key:
-        pipe.sadd(as_bytes(all_counters_key(namespace)), entry.listed_key)
-        pipe.sadd(as_bytes(counters_key(namespace, experiment)), entry.full_key)
-    pipe.sadd(as_bytes(experiments_key(namespace)), entry.experiment)
-    pipe.sadd(NAMESPACES_KEY, entry.namespace)
+        yield "SADD", as_bytes(all_counters_key(namespace)), entry.listed_key
+        yield "SADD", as_bytes(counters_key(namespace, experiment)), entry.full_key
+    yield "SADD", as_bytes(experiments_key(namespace)), entry.experiment
+    yield "SADD", NAMESPACES_KEY, entry.namespace
 
 
-def _merge(pipe: Any, entry: Entry) -> None:
+def _merge(entry: Entry) -> Iterator[Command]:
     beside = b"{%s}:importing" % _tag(entry.full_key)
-    pipe.set(beside, entry.hyperloglog, ex=TEMPORARY_S)
-    pipe.execute_command("PFMERGE", entry.full_key, beside)
-    pipe.delete(beside)
+    yield "SET", beside, entry.hyperloglog, "EX", TEMPORARY_S
+    yield "PFMERGE", entry.full_key, beside
+    yield "DEL", beside
 
 
 def _tag(key: bytes) -> bytes:
@@ -225,9 +224,9 @@ def _tag(key: bytes) -> bytes:
     return next(tag for tag in (b"%d" % number for number in count()) if key_slot(tag) == key_slot(key))
 
 
-def _different(client: redis.Redis, entries: Sequence[Entry]) -> list[Entry]:
+def _different(client: Client, entries: Sequence[Entry]) -> list[Entry]:
     """Those whose HyperLogLog in Redis is another."""
-    values = ask_each(client, entries, lambda pipe, entry: pipe.get(entry.full_key))
+    values = ask_each(client, [("GET", entry.full_key) for entry in entries])
     return [
         entry
         for entry, value in zip(entries, values)
@@ -243,7 +242,7 @@ def _differs(name: bytes, what: str) -> TargetDiffers:
 class _Comparison:
     """Compares all entries of a file with Redis, where only what the file has may be; with `merge`, anything may."""
 
-    def __init__(self, client: redis.Redis, merge: bool) -> None:
+    def __init__(self, client: Client, merge: bool) -> None:
         self.client = client
         self.merge = merge
         self.known: defaultdict[str, set[bytes]] = defaultdict(set)
@@ -261,7 +260,7 @@ class _Comparison:
             if entry.key:
                 self.known[counters_key(namespace, as_text(entry.experiment))].add(entry.full_key)
         exact = [entry for entry in entries if entry.members]
-        found = ask_each(self.client, exact, lambda pipe, each: pipe.smismember(each.full_key, each.members))
+        found = ask_each(self.client, [("SMISMEMBER", each.full_key, *each.members) for each in exact])
         for entry, flags in zip(exact, found):
             self.present[entry.full_key] += sum(flags)
 
@@ -271,7 +270,7 @@ class _Comparison:
             for name in _members(self.client, listing):
                 if name not in names:
                     raise _differs(name, "is not in the file")
-        sizes = ask_each(self.client, list(self.present), lambda pipe, key: pipe.scard(key))
+        sizes = ask_each(self.client, [("SCARD", key) for key in self.present])
         for key, size in zip(self.present, sizes):
             if size > self.present[key]:
                 raise _differs(key, "has another count than in the file")

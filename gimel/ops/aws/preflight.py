@@ -140,7 +140,7 @@ def check_redis(
     that functions run on this machine."""
     try:
         settings = loaded.redis
-        client = connection.connect(settings)
+        client: Any = connection.connect(settings)
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return

@@ -82,7 +82,7 @@ def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
 
 
 def _ask(settings: RedisSettings) -> dict[str, Any]:
-    client = connection.connect(settings)
+    client: Any = connection.connect(settings)
     try:
         info: dict[str, Any] = dict(client.info())
         named: set[Any] = client.smembers(NAMESPACES_KEY)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import redis
-
 from gimel import config, connection, counters
 from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, Event
+from gimel.round_trip import Client
 
 SEED = 20261123
 BATCH = 2000
@@ -96,7 +95,7 @@ def configuration(redis_url: str, folder: Path) -> config.Config:
     return config.load(path, environ={})
 
 
-def fill(client: redis.Redis, progress: Callable[[int, int], object]) -> None:
+def fill(client: Client, progress: Callable[[int, int], object]) -> None:
     """Count all events of these experiments, calling `progress` with the number of visitors done and in total."""
     precision_of = connection.settings().precision_of
     total = sum(sum(each.visitors.values()) for each in EXPERIMENTS)

@@ -48,8 +48,7 @@ that is cut off leaves them in Redis."""
 IGNORED_KEPT_S = 2 * 86400
 
 KNOWN_S = 60
-"""How long a process takes for granted that a counter which it has listed is listed, as long as the experiment's own
-set lists it."""
+"""How long a process takes for granted that a counter which it has listed is listed, as long as its key exists."""
 
 
 def record(
@@ -78,7 +77,7 @@ def record(
         start_s = time.monotonic()
         refused = write_all()
         if not refused:
-            known.update(dict.fromkeys(members, start_s + KNOWN_S))
+            known.update(dict.fromkeys(sent, start_s + KNOWN_S))
         return refused
 
     def write_all() -> list[Event]:
@@ -113,8 +112,8 @@ class _Members(NamedTuple):
     members: set[str | bytes]
 
 
-_known: WeakKeyDictionary[Client, dict[str, float]] = WeakKeyDictionary()
-"""The counters' keys that this process has listed, and until when it takes that for granted, by its clock."""
+_known: WeakKeyDictionary[Client, dict[CounterName, float]] = WeakKeyDictionary()
+"""The counters that this process has listed, and until when it takes that for granted, by its clock."""
 
 
 def _members(
@@ -136,36 +135,33 @@ def _members(
     return found
 
 
-def _add(members: Mapping[str, _Members]) -> list[Command]:
-    """Commands that count. The second ones list what the first ones count, and answer 1 if it was not listed."""
-    own: defaultdict[str, list[str]] = defaultdict(list)
-    for key, found in members.items():
-        own[counters_key(*found.name[:2])].append(key)
-    return [
-        *((found.command, key, *found.members) for key, found in members.items()),
-        *(("SADD", key, *listed) for key, listed in own.items()),
-    ]
-
-
-def _write_known(client: Client, members: Mapping[str, _Members], known: dict[str, float]) -> bool:
+def _write_known(client: Client, members: Mapping[str, _Members], known: dict[CounterName, float]) -> bool:
     """Count these events, if their counters are known to be listed. Returns whether they were.
 
-    Somebody may have deleted an experiment. Then its own set, of which every deletion takes them out, says that these
-    counters are new in it, and they must be listed anew, and counted anew: a deletion may have come in between.
+    Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
+    be listed anew. Nothing comes between the two commands of one key, which Redis reads at once; a long message it may
+    read in parts, so that is a transaction where there are some.
     """
     now = time.monotonic()
-    if any(known.get(key, 0.0) < now for key in members):
+    if any(known.get(found.name, 0.0) < now for found in members.values()):
         return False
-    replies = send(client, _add(members))
-    if any(replies[len(members) :]):
-        known.clear()
-        return False
-    return True
+    commands: list[Command] = []
+    for key, found in members.items():
+        commands += [("EXISTS", key), (found.command, key, *found.members)]
+    return all(send(client, commands, atomic=len(members) > 1)[::2])
 
 
 def _write(client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members]) -> Created:
     """List these counters and count these events, and return what is new."""
-    return _created(sent, iter(send(client, [*_ask_for_names(sent, "SADD"), *_add(members)], atomic=True)), is_new=1)
+    own: defaultdict[str, list[str]] = defaultdict(list)
+    for key, found in members.items():
+        own[counters_key(*found.name[:2])].append(key)
+    commands = [
+        *_ask_for_names(sent, "SADD"),
+        *(("SADD", key, *listed) for key, listed in own.items()),
+        *((found.command, key, *found.members) for key, found in members.items()),
+    ]
+    return _created(sent, iter(send(client, commands, atomic=True)), is_new=1)
 
 
 def _missing(client: Client, sent: Iterable[CounterName]) -> Created:

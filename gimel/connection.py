@@ -15,7 +15,7 @@ from .metrics import FunctionLog
 from .outage_log import OutageLog
 from .overflow import Overflow, SqsQueue
 from .round_trip import Client
-from .timed_connection import TIMED
+from .timed_connection import TIMED, Pool
 
 _settings: config.Config | None = None
 _client: Client | None = None
@@ -114,9 +114,9 @@ def connect(settings: config.RedisSettings) -> Client:
         else:
             options |= {"unix_socket_path": settings.unix_socket, "db": settings.db, "ssl": settings.tls}
             client = redis.Redis(settings.host, settings.port, **options)
-        pool = client.connection_pool
-        pool.connection_class = TIMED[pool.connection_class]
-        pool.connection_kwargs["decode_responses"] = False  # keys are bytes, whatever the URL says
+        # Keys are bytes, whatever the URL says.
+        options = {**client.connection_pool.connection_kwargs, "decode_responses": False}
+        pool = Pool(TIMED[client.connection_pool.connection_class], **options)
         pool.make_connection()
         if settings.cluster:
             from .cluster import Cluster  # only here: most have no cluster
@@ -124,4 +124,4 @@ def connect(settings: config.RedisSettings) -> Client:
             return Cluster.found_by(pool)
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("invalid combination of Redis settings", str(error)) from None
-    return client
+    return redis.Redis(connection_pool=pool)

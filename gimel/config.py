@@ -89,6 +89,9 @@ class ExperimentSettings:
     goals: frozenset[str] | None = None
 
 
+NO_SETTINGS = ExperimentSettings()
+
+
 @dataclass(frozen=True)
 class Limits:
     """How many names Redis holds at most: experiments and counters in each namespace, variants and goals in each
@@ -158,7 +161,7 @@ class Config:
 
     def experiment(self, name: str) -> ExperimentSettings:
         """The settings of this experiment, empty if it has none."""
-        return self.experiments.get(name, ExperimentSettings())
+        return self.experiments.get(name, NO_SETTINGS)
 
     def precision_of(self, name: str) -> Precision:
         """The precision of this experiment's counters."""
@@ -170,9 +173,11 @@ class Config:
             is_own = event.experiment == SELF_TEST_EXPERIMENT and (event.goal, event.variant) in SELF_TEST_COUNTERS
             return None if is_own else "namespace"
         experiments = self.allowed_experiments
+        own = self.experiment(event.experiment)
+        if own is NO_SETTINGS and experiments is None and self.allowed_namespaces is None:
+            return None
         if isinstance(experiments, Mapping):
             experiments = experiments.get(event.namespace)
-        own = self.experiment(event.experiment)
         goals = None if own.goals is None else own.goals | {PARTICIPATE}
         lists = {
             "namespace": (event.namespace, self.allowed_namespaces),

@@ -24,15 +24,18 @@ _here = _Thread()
 _free_threads = threading.BoundedSemaphore(MAX_THREADS)
 
 
-@contextmanager
-def limit(seconds: float) -> Iterator[None]:
+class limit:
     """What this thread does inside ends within this many seconds, or with an outer limit that ends earlier."""
-    outer = _here.end
-    _here.end = min(outer, time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _here.end = outer
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._outer = _here.end
+        _here.end = min(self._outer, time.monotonic() + self._seconds)
+
+    def __exit__(self, *error: object) -> None:
+        _here.end = self._outer
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeGuard
 
 from .errors import BadRequest
 
@@ -25,8 +26,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 HINT = f"send {', '.join(REQUIRED)} as text of 1 to {MAX_NAME_LENGTH} characters, and optionally namespace"
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A visitor (`uuid`) took part in one variant of an experiment, or reached one of its goals."""
 
     namespace: str
@@ -52,6 +52,8 @@ class Batch:
 
     def ignoring(self, events: Collection[Event], reason: str) -> Batch:
         """The same, with these accepted events ignored for this reason."""
+        if not events:
+            return self
         ignored = set(events)
         accepted = [event for event in self.accepted if event not in ignored]
         return Batch(accepted, self.ignored + [(event, reason) for event in events], self.refused)
@@ -79,7 +81,9 @@ def read_event(item: object) -> Event:
     if not isinstance(item, Mapping):
         raise BadRequest([f"an event must be an object, not {_kind(item)}"], HINT)
     problems: list[str] = []
-    names = {field: _required(item, field, problems) for field in REQUIRED}
+    names = {
+        field: value if _is_plain(value := item.get(field)) else _required(item, field, problems) for field in REQUIRED
+    }
     namespace = _namespace(item, problems)
     if problems:
         raise BadRequest(problems, HINT)
@@ -148,6 +152,11 @@ def _encoding_problems(text: str) -> list[str]:
     return ["is not valid UTF-8"] if SURROGATE.search(text) else []
 
 
+def _is_plain(value: object) -> TypeGuard[str]:
+    """Whether this is text that needs no closer look: nearly all is."""
+    return type(value) is str and 0 < len(value) <= MAX_NAME_LENGTH and value.isprintable()
+
+
 def _required(
     item: Mapping[str, object], field: str, problems: list[str], check: Callable[[str], list[str]] = _name_problems
 ) -> str:
@@ -167,6 +176,8 @@ def _required(
 
 def _namespace(item: Mapping[str, object], problems: list[str]) -> str:
     value = item.get("namespace")
+    if _is_plain(value) and ":" not in value and value != "undefined":
+        return value
     # Old builds of Alephbet send the text `undefined` if the page sets no namespace.
     if value in (None, "", "undefined"):
         return DEFAULT_NAMESPACE

@@ -165,8 +165,9 @@ def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:
     """An accepted event is answered `200` and `null`, the only answer that every Alephbet treats as final."""
-    reasons = ", ".join(sorted({reason for _, reason in batch.ignored}))
-    headers = {"X-Gimel-Ignored": reasons} if reasons else {}
+    headers = {}
+    if batch.ignored:
+        headers["X-Gimel-Ignored"] = ", ".join(sorted({reason for _, reason in batch.ignored}))
     if not batch.refused:
         return Answer(headers=headers)
     refused = [{"item": position, "problems": problems} for position, problems in batch.refused.items()]

@@ -75,9 +75,9 @@ def test_new_names_beyond_a_limit_leave_nothing_and_known_ones_go_on(real, limit
     assert refused == sent[size:]
     before = contents()
     for one in refused:
-        assert record(one, replace(one, uuid="u2"), precision=precision)
+        assert record(one, one._replace(uuid="u2"), precision=precision)
     assert contents() == before
-    assert record(*[replace(one, uuid="u3") for one in sent[:size]], precision=precision) == []
+    assert record(*[one._replace(uuid="u3") for one in sent[:size]], precision=precision) == []
     assert count(sent[0]) == 2
 
 
@@ -136,7 +136,7 @@ def test_many_new_names_are_refused_before_they_are_written(real, round_trips, m
     assert record(*invented, *refused) == invented + refused
     assert round_trips() == 2
     assert contents() == before
-    record(*[replace(one, uuid="u2") for one in (*allowed, *invented)])
+    record(*[one._replace(uuid="u2") for one in (*allowed, *invented)])
     assert contents().keys() - before.keys() <= {one for one in contents() if b":shards:" in one}
     assert count(allowed[0]) == 2
 
@@ -157,7 +157,7 @@ def test_what_was_there_before_a_limit_goes_on_beyond_it(real):
     many += [event(variant=f"v{number}") for number in range(9)]
     assert record(*many, bounds=Limits(100, 100, 100, 100, 100)) == []
     real.delete("gimel-namespaces")  # as Gimel 1.x left it
-    assert record(*[replace(one, uuid="u2") for one in many]) == []
+    assert record(*[one._replace(uuid="u2") for one in many]) == []
     assert record(event(variant="v9"))  # a tenth variant
     assert record(event("new", namespace="n0"))
 
@@ -263,7 +263,7 @@ def test_whoever_meets_a_name_before_it_is_undone_does_not_keep_it(real, monkeyp
     allowed, refused = split_at(BEYOND[limit], getattr(SMALL, limit))
     record(*allowed)
     before = contents()
-    rivals = [replace(refused[0], **RIVALS[rival][limit])]
+    rivals = [refused[0]._replace(**RIVALS[rival][limit])]
     look = counters._sizes
 
     def overtaken(*arguments):
@@ -299,7 +299,7 @@ def test_a_slow_look_at_a_full_experiment_leaves_nothing_and_is_no_outage(real, 
     connection.use(replace(settings, redis_settings=replace(settings.redis, timeout_s=0.3)))
     look = counters._sizes
     monkeypatch.setattr(counters, "_sizes", lambda *given: (time.sleep(0.4), look(*given))[1])
-    assert record(*(replace(refused[0], variant=f"new {variant}") for variant in range(number)))
+    assert record(*(refused[0]._replace(variant=f"new {variant}") for variant in range(number)))
     assert contents() == before
 
 

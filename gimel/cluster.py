@@ -3,73 +3,116 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
-from redis.cluster import ClusterNode
+from redis.cluster import ClusterNode, LoadBalancingStrategy
 from redis.connection import ConnectionPool
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, MovedError, RedisClusterException
+
+from .breaker import PAUSE_S, Breaker
+
+NOT_FOR_NODES = ("db", "host", "port", "retry", "path")
+"""What redis-py passes to a connection, but a cluster's client refuses."""
 
 
 class Cluster(redis.RedisCluster):
     """redis-py's client, which looks for the nodes when it is first used, and not when it is created."""
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
+    def __init__(self, pool: ConnectionPool, replica_reads: bool = False) -> None:
+        """`pool` has the connections to one node. Raises ValueError if there can be no cluster behind it."""
+        options = pool.connection_kwargs
+        if "path" in options or options.get("db"):
+            raise ValueError("a cluster has neither a Unix socket nor a database other than 0")
+        host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
+        self.options = {
+            **{name: value for name, value in options.items() if name not in NOT_FOR_NODES},
+            "url": f"redis://{host}:{options['port']}",
+            "connection_class": pool.connection_class,
+            "connection_pool_class": type(pool),
+            "load_balancing_strategy": LoadBalancingStrategy.RANDOM_REPLICA if replica_reads else None,
+        }
         self._start_lock = threading.RLock()
         self._is_starting = False
-
-    @classmethod
-    def found_by(cls, pool: ConnectionPool) -> Cluster:
-        """The cluster to which these connections to one of its nodes lead. Raises ValueError if they cannot."""
-        options = dict(pool.connection_kwargs)
-        if "path" in options or options.get("db"):
-            raise ValueError("a cluster has no Unix socket and no databases but 0")
-        host, port = options["host"], options["port"]
-        for name in ("db", "retry", "host", "port"):
-            options.pop(name, None)
-        url = f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}"
-        return cls(url=url, connection_class=pool.connection_class, **options)
+        self._asked: dict[str, ConnectionPool] = {}
+        self._breakers: dict[ConnectionPool, Breaker] = {}
+        self._failed: str | None = None
+        self._next_refresh = 0.0
 
     def __getattr__(self, name: str) -> Any:
         """What redis-py's client has once it has started."""
-        if name.startswith("__"):
-            raise AttributeError(name)
         with self._start_lock:
-            if self._is_starting:
+            if name.startswith("__") or self._is_starting:
                 raise AttributeError(name)
             if "commands_parser" not in vars(self):
                 self._is_starting = True
                 try:
-                    super().__init__(**self.options)
+                    with _usual_errors():
+                        super().__init__(**self.options)
                 finally:
                     self._is_starting = False
         return getattr(self, name)
 
     def close(self) -> None:
         """Close all connections."""
+        for pool in self._asked.values():
+            pool.disconnect()
         if "nodes_manager" in vars(self):
             super().close()
 
     def refresh(self) -> None:
-        """Look for the nodes anew, and use new connections."""
-        self.nodes_manager.initialize()
+        """Look for the nodes anew, on another node than the one that failed last, if there is one."""
+        self._next_refresh = time.monotonic() + PAUSE_S
+        with _usual_errors():
+            self.nodes_manager.initialize(last_failed_node_name=self._failed)
+        self._failed = None
 
-    def pool_of(self, key: str | bytes) -> ConnectionPool:
-        """Connections to the node that holds this key."""
+    def breaker_of(self, pool: ConnectionPool) -> Breaker:
+        """That of the node of these connections."""
+        return self._breakers.setdefault(pool, Breaker())
+
+    def failed(self, pool: ConnectionPool) -> None:
+        """This node failed, so another may soon take its place."""
+        self._failed = "{host}:{port}".format_map(pool.connection_kwargs)
+
+    def pool_of(self, key: str | bytes, from_replica: bool = False) -> ConnectionPool:
+        """Connections to the node that holds this key, or to one that has a copy."""
+        if self._failed and time.monotonic() > self._next_refresh:
+            self.refresh()
         slot = key_slot(key if isinstance(key, bytes) else key.encode())
-        return self._pool(self.nodes_manager.get_node_from_slot(slot))
+        strategy = self.load_balancing_strategy if from_replica else None
+        with _usual_errors():
+            return self._pool(self.nodes_manager.get_node_from_slot(slot, load_balancing_strategy=strategy))
 
     def redirected(self, error: AskError) -> ConnectionPool:
         """Connections to the node that this error names."""
         if isinstance(error, MovedError):
             self.nodes_manager.move_slot(error)
         node = self.nodes_manager.get_node(error.host, error.port)
-        if node is None:
-            node = ClusterNode(error.host, error.port)  # type: ignore[no-untyped-call]
-        return self._pool(node)
+        if node:
+            return self._pool(node)
+        # A new one, which is in no list before it has a slot.
+        name = f"{error.host}:{error.port}"
+        if name not in self._asked:
+            self._asked[name] = self._pool(ClusterNode(error.host, error.port))  # type: ignore[no-untyped-call]
+        return self._asked[name]
 
     def _pool(self, node: ClusterNode) -> ConnectionPool:
         found: ConnectionPool = self.get_redis_connection(node).connection_pool
         return found
+
+
+@contextmanager
+def _usual_errors() -> Iterator[None]:
+    """Raises what made redis-py fail instead of its own error about it, which is no redis.RedisError."""
+    try:
+        yield
+    except RedisClusterException as error:
+        cause: BaseException | None = error
+        while isinstance(cause, RedisClusterException):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or redis.ConnectionError(str(error)) from None

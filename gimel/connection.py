@@ -121,7 +121,7 @@ def connect(settings: config.RedisSettings) -> Client:
         if settings.cluster:
             from .cluster import Cluster  # only here: most have no cluster
 
-            return Cluster.found_by(pool)
+            return Cluster(pool, settings.replica_reads)
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigError("invalid combination of Redis settings", str(error)) from None
     return redis.Redis(connection_pool=pool)

@@ -45,6 +45,9 @@ CHECK_TIMEOUT_S = 4
 """For the sizes, and to undo: reading a full experiment can take longer than an event may, but an event of new names
 that is cut off leaves them in Redis."""
 
+HEALTH_KEYS = 100
+"""So many that each node of a cluster holds one, unless it has far fewer slots than others."""
+
 IGNORED_KEPT_S = 2 * 86400
 
 KNOWN_S = 60
@@ -258,7 +261,8 @@ def check_writable(client: Client) -> None:
     Raises StoreUnavailable, which says what is wrong.
     """
     names = (DEFAULT_NAMESPACE, "health", "health", "health")
-    writes = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health"), ("PFADD", counter_key(*names), "health")]
+    writes: list[Command] = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health")]
+    writes += [("PFADD", counter_key(*names, shard), "health") for shard in range(HEALTH_KEYS)]
     # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
     ask(client, lambda: rehearse(client, writes))
 
@@ -293,7 +297,7 @@ def overview(client: Client, namespace: str) -> tuple[list[str], dict[str, int]]
     fields = [(reason, name) for reason in REASONS for name in (namespace, "")]
 
     asked = [("SMEMBERS", experiments_key(namespace)), ("HMGET", ignored_key(), *(" ".join(one) for one in fields))]
-    members, counted = ask_each(client, asked)
+    members, counted = ask_each(client, asked, may_be_old=True)
     ignored: defaultdict[str, int] = defaultdict(int)
     for (reason, _), value in zip(fields, counted):
         if value:
@@ -308,10 +312,12 @@ def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Cou
     without participants has no counts. Raises StoreUnavailable.
     """
     with limit(REPORT_TIMEOUT_S):
-        members = ask_each(client, [("SMEMBERS", counters_key(namespace, name)) for name in names])
+        members = ask_each(client, [("SMEMBERS", counters_key(namespace, name)) for name in names], may_be_old=True)
         own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
         values = ask_each(
-            client, [("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key) for _, counter in own]
+            client,
+            [("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key) for _, counter in own],
+            may_be_old=True,
         )
     readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
     for (name, counter), value in zip(own, values):
@@ -329,7 +335,7 @@ def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[li
 
     This bounds the memory that `count` takes, and how long it keeps Redis busy. Raises StoreUnavailable.
     """
-    sizes = ask_each(client, [("SCARD", counters_key(namespace, name)) for name in names])
+    sizes = ask_each(client, [("SCARD", counters_key(namespace, name)) for name in names], may_be_old=True)
     batch: list[str] = []
     keys = 0
     for name, size in zip(names, sizes):
@@ -370,6 +376,9 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
     ask(client, run, REPORT_TIMEOUT_S)
 
 
-def ask_each(client: Client, commands: Sequence[Command]) -> list[Any]:
-    """The replies to these commands, in one round trip. Raises StoreUnavailable."""
-    return ask(client, lambda: send(client, commands), REPORT_TIMEOUT_S)
+def ask_each(client: Client, commands: Sequence[Command], may_be_old: bool = False) -> list[Any]:
+    """The replies to these commands, in one round trip, if they may be a moment old from replicas.
+
+    Raises StoreUnavailable.
+    """
+    return ask(client, lambda: send(client, commands, from_replicas=may_be_old), REPORT_TIMEOUT_S)

@@ -57,6 +57,11 @@ def seconds_left() -> float:
     return left
 
 
+def is_over() -> bool:
+    """Whether nothing of the limit is left."""
+    return time.monotonic() >= _here.end
+
+
 def within(seconds: float, work: Callable[[], T]) -> T:
     """What `work` returns or raises. It cannot be interrupted, so a thread that takes longer is left behind.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -11,16 +9,10 @@ from weakref import WeakKeyDictionary
 import redis
 
 from . import deadline, replies
-from .errors import StoreUnavailable
+from .breaker import Breaker
 from .round_trip import Client, reconnect, timeout_s
 
 T = TypeVar("T")
-
-PAUSE_S = 0.8
-"""How long requests fail at once after a failure, before one tries again. With a hung try of 1 s, Redis is found again
-within 2 s."""
-
-DEFAULT_TIMEOUT_S = 1.0
 
 
 def ask(client: Client, question: Callable[[], T], limit_s: float | None = None) -> T:
@@ -29,7 +21,7 @@ def ask(client: Client, question: Callable[[], T], limit_s: float | None = None)
     After a cut connection or a failover it is asked once more, on a new connection, so it must do no harm twice. While
     Redis is down, it is not asked at all. Raises StoreUnavailable.
     """
-    try_s = timeout_s(client) or DEFAULT_TIMEOUT_S
+    try_s = timeout_s(client)
     breaker = _breakers.get(client) or _breakers.setdefault(client, Breaker())
     start = breaker.enter(try_s)
     try:
@@ -50,44 +42,6 @@ def ask(client: Client, question: Callable[[], T], limit_s: float | None = None)
         raise failure from error
     breaker.answered()
     return answer
-
-
-class Breaker:
-    """Makes requests fail at once while Redis is down, except for one now and then, which tries."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failure: StoreUnavailable | None = None
-        self._next_try = 0.0
-        self._last_answer = 0.0
-
-    def enter(self, try_s: float) -> float:
-        """The time of this request. A try has `try_s` seconds for itself. Raises StoreUnavailable."""
-        now = self._clock()
-        if self._failure:
-            with self._lock:
-                if self._failure:
-                    if now < self._next_try:
-                        raise StoreUnavailable(self._failure.message, self._failure.hint)
-                    self._next_try = now + max(try_s, PAUSE_S)
-        return now
-
-    def answered(self) -> None:
-        """Redis is there."""
-        self._last_answer = self._clock()
-        if self._failure:
-            with self._lock:
-                self._failure = None
-
-    def failed(self, failure: StoreUnavailable, start: float) -> None:
-        """Redis was down for a request of this time."""
-        with self._lock:
-            now = self._clock()
-            # Others may have found it again in the meantime.
-            if self._last_answer <= (start + now) / 2:
-                self._failure = StoreUnavailable(failure.message, failure.hint)
-                self._next_try = now + PAUSE_S
 
 
 _breakers: WeakKeyDictionary[Client, Breaker] = WeakKeyDictionary()

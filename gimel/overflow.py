@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from . import deadline
+from .breaker import Breaker
 from .errors import StoreUnavailable
 from .events import MAX_EVENTS, Event
-from .outages import Breaker
 
 MAX_BYTES = 256 * 1024
 """Of one message: what every SQS queue takes. New ones take 1 MiB."""

@@ -15,7 +15,11 @@ TELLING = (redis.ConnectionError, redis.TimeoutError, StoreUnavailable, OSError)
 MOVED = {"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
 """What a server answers that is not the primary, or not any more, or not yet."""
 
+IN_CLUSTER = ("Redis is a node of a cluster", "set redis.cluster to true")
+NO_CLUSTER = ("Redis is no cluster", "set redis.cluster to false")
+
 WORDS = {
+    **dict.fromkeys(("MOVED", "ASK", "CROSSSLOT"), IN_CLUSTER),
     "READONLY": ("Redis is a read-only replica", "use the address of its primary"),
     "MASTERDOWN": ("Redis is a replica without its primary", "use the address of its primary"),
     "LOADING": ("Redis is still loading its data", "retry later"),
@@ -31,6 +35,8 @@ def unavailable(error: Exception) -> StoreUnavailable:
     """The same failure in plain words."""
     if isinstance(error, redis.AuthenticationError):
         return StoreUnavailable("Redis rejected the credentials", "check redis.username and redis.password")
+    if "cluster support disabled" in str(error):
+        return StoreUnavailable(*NO_CLUSTER)
     if code(error) in WORDS:
         return StoreUnavailable(*WORDS[code(error)])
     if is_outage(error):

@@ -10,6 +10,13 @@ import redis
 from redis.connection import ConnectionPool
 from redis.exceptions import AskError, MovedError
 
+from . import deadline
+from .breaker import Breaker
+from .errors import StoreUnavailable
+from .replies import FAILURES, is_outage, may_succeed_on_a_new_connection, unavailable
+
+DEFAULT_TIMEOUT_S = 1.0
+
 MAX_REDIRECTIONS = 5
 """How often a command is sent on: a slot that moves may move again."""
 
@@ -24,11 +31,17 @@ class Nodes(Protocol):
     def options(self) -> Mapping[str, Any]:
         """What redis-py's client is created with."""
 
-    def pool_of(self, key: str | bytes) -> ConnectionPool:
+    def pool_of(self, key: str | bytes, from_replica: bool = False) -> ConnectionPool:
         """Connections to the node that holds this key."""
 
     def redirected(self, error: AskError) -> ConnectionPool:
         """Connections to the node that this error names."""
+
+    def breaker_of(self, pool: ConnectionPool) -> Breaker:
+        """That of the node of these connections."""
+
+    def failed(self, pool: ConnectionPool) -> None:
+        """This node failed."""
 
     def refresh(self) -> None:
         """Find the nodes anew."""
@@ -37,35 +50,40 @@ class Nodes(Protocol):
 Client = redis.Redis | Nodes
 
 
-def send(client: Client, commands: Sequence[Command], atomic: bool = False) -> list[Any]:
+def send(client: Client, commands: Sequence[Command], atomic: bool = False, from_replicas: bool = False) -> list[Any]:
     """The replies to these commands, in their order, as numbers, bytes or lists of these.
 
     On one node, `atomic` commands are one transaction. A cluster has none: there, each command is for itself, and the
-    nodes run theirs at the same time. Raises redis.RedisError, for the first command that failed.
+    nodes run theirs at the same time. If the configuration allows it, `from_replicas` reads what may be a moment old.
+    Raises redis.RedisError, for the first command that failed, and StoreUnavailable if its node is down.
     """
     if not commands:
         return []
     if not isinstance(client, redis.Redis):
-        return _raise_first(_send_to_nodes(client, commands))
+        return _raise_first(_send_to_nodes(client, commands, from_replicas))
     if not atomic:
-        return _raise_first(_exchange({client.connection_pool: commands})[0])
-    replies = _exchange({client.connection_pool: [("MULTI",), *commands, ("EXEC",)]})[0]
+        return _raise_first(_exchange(client.connection_pool, commands))
+    replies = _exchange(client.connection_pool, [("MULTI",), *commands, ("EXEC",)])
     # A command that was refused while it was queued has said why; after that, EXEC says only that there was one.
     return _raise_first(_raise_first(replies)[-1])
 
 
 def rehearse(client: Client, commands: Sequence[Command]) -> None:
-    """Have these commands checked as if to execute them. Raises redis.RedisError, for the first that would fail."""
-    requests: defaultdict[ConnectionPool, list[Command]] = defaultdict(lambda: [("MULTI",)])
-    for command in commands:
-        requests[_pool(client, command)].append(command)
-    for asked in requests.values():
-        asked.append(("DISCARD",))
+    """Have these commands checked as if to execute them; on a cluster, one by each node that holds one of their keys.
+
+    Raises redis.RedisError and StoreUnavailable.
+    """
+    if isinstance(client, redis.Redis):
+        pools = [client.connection_pool]
+        found = [_exchange(client.connection_pool, [("MULTI",), *commands, ("DISCARD",)])]
+    else:
+        by_pool = {client.pool_of(command[1]): [("MULTI",), command, ("DISCARD",)] for command in commands}
+        pools, found = list(by_pool), [*map(_plain, _exchange_with_all(client, by_pool).values())]
     try:
-        for replies in _exchange(requests):
+        for replies in found:
             _raise_first(replies)
     except redis.ResponseError:
-        for pool in requests:
+        for pool in pools:
             pool.disconnect(inuse_connections=False)  # DISCARD may not be permitted
         raise
 
@@ -78,60 +96,95 @@ def reconnect(client: Client) -> None:
         client.refresh()
 
 
-def timeout_s(client: Client) -> float | None:
-    """How long to wait for Redis, in seconds; None if nothing says so."""
+def timeout_s(client: Client) -> float:
+    """How long to wait for Redis, in seconds."""
     options = client.connection_pool.connection_kwargs if isinstance(client, redis.Redis) else client.options
-    found: float | None = options.get("socket_timeout")
-    return found
+    return float(options.get("socket_timeout") or DEFAULT_TIMEOUT_S)
 
 
-def _pool(client: Client, command: Command) -> ConnectionPool:
-    return client.connection_pool if isinstance(client, redis.Redis) else client.pool_of(command[1])
+def _exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
+    """The replies of one node, error replies among them."""
+    link: Any = pool.get_connection()
+    try:
+        link.send_packed_command([_packed(commands)])
+        return [_reply(link) for _ in commands]
+    except BaseException:
+        link.disconnect()  # an answer that nobody has read would be that to the next question
+        raise
+    finally:
+        pool.release(link)
 
 
-def _send_to_nodes(client: Nodes, commands: Sequence[Command]) -> list[Any]:
-    """The replies to these commands, error replies among them. A slot that moves is followed."""
+def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bool) -> list[Any]:
+    """The replies to these commands, errors among them.
+
+    A slot that moves is followed. Whatever a node does not answer is asked once more, after a look at which node is
+    there in its place.
+    """
     replies: list[Any] = [None] * len(commands)
-    places = {position: client.pool_of(command[1]) for position, command in enumerate(commands)}
+    places = {position: client.pool_of(command[1], from_replicas) for position, command in enumerate(commands)}
+    may_refresh = True
     for _ in range(MAX_REDIRECTIONS):
         requests: defaultdict[ConnectionPool, list[Command]] = defaultdict(list)
-        order: defaultdict[ConnectionPool, list[int]] = defaultdict(list)
+        order: defaultdict[ConnectionPool, list[int | None]] = defaultdict(list)
         for position, pool in places.items():
             if isinstance(replies[position], AskError) and not isinstance(replies[position], MovedError):
                 requests[pool].append(("ASKING",))  # the slot is on its way; this lets the next command in
-                order[pool].append(-1)
+                order[pool].append(None)
             requests[pool].append(commands[position])
             order[pool].append(position)
-        for positions, found in zip(order.values(), _exchange(requests)):
-            for position, reply in zip(positions, found):
-                if position >= 0:
-                    replies[position] = reply
-        places = {
-            position: client.redirected(replies[position])
-            for position in places
-            if isinstance(replies[position], AskError)
-        }
+        for pool, found in _exchange_with_all(client, requests).items():
+            for place, reply in zip(order[pool], found):
+                if place is not None:
+                    replies[place] = reply
+        lost = [each for each in places if may_refresh and _is_lost(replies[each])]
+        places = {each: client.redirected(replies[each]) for each in places if isinstance(replies[each], AskError)}
+        if lost:
+            client.refresh()
+            may_refresh = False
+            places |= {each: client.pool_of(commands[each][1], from_replicas) for each in lost}
         if not places:
             break
-    return replies
+    return _plain(replies)
 
 
-def _exchange(requests: Mapping[ConnectionPool, Sequence[Command]]) -> list[list[Any]]:
-    """The replies to the commands for each pool, error replies among them: all are sent before any is read."""
-    links: list[Any] = []
+def _exchange_with_all(
+    client: Nodes, requests: Mapping[ConnectionPool, Sequence[Command]]
+) -> dict[ConnectionPool, list[Any]]:
+    """The replies of each node; or, if it fails, its error as each reply. All are asked before any answer is read."""
+    found: dict[ConnectionPool, list[Any]] = {}
+    links: dict[ConnectionPool, Any] = {}
+    starts: dict[ConnectionPool, float] = {}
+
+    def ask(pool: ConnectionPool) -> None:
+        starts[pool] = client.breaker_of(pool).enter(timeout_s(client))
+        links[pool] = pool.get_connection()
+        links[pool].send_packed_command([_packed(requests[pool])])
+
+    def read(pool: ConnectionPool) -> None:
+        found[pool] = [_reply(links[pool]) for _ in requests[pool]]
+        client.breaker_of(pool).answered()
+
+    failed: set[ConnectionPool] = set()
     try:
-        for pool in requests:
-            links.append(pool.get_connection())
-        for link, commands in zip(links, requests.values()):
-            link.send_packed_command([_packed(commands)])
-        return [[_reply(link) for _ in commands] for link, commands in zip(links, requests.values())]
-    except BaseException:
-        for link in links:
-            link.disconnect()  # an answer that nobody has read would be that to the next question
-        raise
+        for step in ask, read:
+            for pool in requests.keys() - failed:
+                has_time = not deadline.is_over()
+                try:
+                    step(pool)
+                except (*FAILURES, StoreUnavailable) as error:
+                    failed.add(pool)
+                    found[pool] = [error] * len(requests[pool])
+                    # Without time, this is the fault of a node before.
+                    if has_time and is_outage(error):
+                        client.breaker_of(pool).failed(unavailable(error), starts[pool])
+                        client.failed(pool)
     finally:
-        for pool, link in zip(requests, links):
+        for pool, link in links.items():
+            if pool in failed or pool not in found:
+                link.disconnect()
             pool.release(link)
+    return found
 
 
 def _packed(commands: Sequence[Command]) -> bytes:
@@ -150,6 +203,19 @@ def _reply(link: Any) -> Any:
         return link.read_response()
     except redis.ResponseError as error:
         return error
+
+
+def _is_lost(reply: object) -> bool:
+    return isinstance(reply, redis.RedisError) and may_succeed_on_a_new_connection(reply)
+
+
+def _plain(replies: list[Any]) -> list[Any]:
+    """These replies, with the failure of a node in plain words: it is none of the whole cluster."""
+    for position, reply in enumerate(replies):
+        if isinstance(reply, Exception) and is_outage(reply):
+            replies[position] = unavailable(reply)
+            replies[position].__cause__ = reply
+    return replies
 
 
 def _raise_first(replies: list[Any]) -> list[Any]:

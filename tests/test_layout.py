@@ -23,7 +23,7 @@ LAYERS = [
     {"cluster", "config", "outage_log", "overflow"},
     {"metrics", "outages"},
     {"round_trip"},
-    {"events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
+    {"breaker", "events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors", "lean_redis"},
 ]
 OPS_LAYERS = [

@@ -16,10 +16,10 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters, deadline, outages, replies
+from gimel import config, connection, counters, deadline, replies
+from gimel.breaker import PAUSE_S, Breaker
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
-from gimel.outages import Breaker
 
 from .calls import EVENT, make_rest_event, participants
 from .parts import DEADLINE_S, RedisServer, wait_for
@@ -135,7 +135,7 @@ class TestDeadline:
         silent = threading.Event()
         before = threading.active_count()
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args: silent.wait(20))
-        monkeypatch.setattr(outages, "PAUSE_S", 0)
+        monkeypatch.setattr("gimel.breaker.PAUSE_S", 0)
         use(host="redis.example.com", timeout_s=0.01)
         for _ in range(deadline.MAX_THREADS * 3):
             connection.use(connection.settings())  # a breaker that knows nothing yet
@@ -218,7 +218,7 @@ class TestBreaker:
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="does not answer: retry later"):
                 breaker.enter(1)
-        clock.now += outages.PAUSE_S
+        clock.now += PAUSE_S
         breaker.enter(1)
         with pytest.raises(StoreUnavailable):
             breaker.enter(1)
@@ -226,7 +226,7 @@ class TestBreaker:
     def test_an_answer_lets_all_through(self):
         clock = Clock()
         breaker = self.opened(clock)
-        clock.now += outages.PAUSE_S
+        clock.now += PAUSE_S
         breaker.enter(1)
         breaker.answered()
         for _ in range(3):
@@ -235,7 +235,7 @@ class TestBreaker:
     def test_a_try_that_never_ends_is_followed_by_another(self):
         clock = Clock()
         breaker = self.opened(clock)
-        clock.now += outages.PAUSE_S
+        clock.now += PAUSE_S
         breaker.enter(1)
         clock.now += 1
         breaker.enter(1)
@@ -253,7 +253,7 @@ class TestBreaker:
     def test_one_of_many_threads_tries(self):
         clock = Clock()
         breaker = self.opened(clock)
-        clock.now += outages.PAUSE_S
+        clock.now += PAUSE_S
         together = threading.Barrier(8)
 
         def may_try(_: int) -> bool:
@@ -437,7 +437,7 @@ class TestWritable:
         client.config_set("save", "")  # or it refuses to stop
 
     def test_a_user_without_permission(self, redis_server):
-        allowed = ["+multi", "+exec", "+sadd", "+scard", "+smembers", "+pfadd"]
+        allowed = ["+multi", "+exec", "+sadd", "+scard", "+smembers", "+exists", "+pfadd"]
         redis_server.client().acl_setuser("app", enabled=True, nopass=True, keys="*", commands=allowed)
         use(url=redis_server.url.replace("//", "//app:x@"))
         for _ in range(2):

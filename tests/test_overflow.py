@@ -93,7 +93,7 @@ class TestQueue:
         with closing(socket.create_server(("127.0.0.1", 0))) as silent:
             url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
             connection.use(config.Config(redis_settings=config.RedisSettings(url=url)))
-            monkeypatch.setattr("gimel.outages.PAUSE_S", 60)
+            monkeypatch.setattr("gimel.breaker.PAUSE_S", 60)
             assert gimel.track(make_rest_event(query=EVENT))["statusCode"] == 200
             start = time.monotonic()
             for number in range(9):

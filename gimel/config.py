@@ -15,7 +15,8 @@ from redis.connection import parse_url
 from .errors import ConfigError
 from .events import PARTICIPATE, Event
 from .hyperloglog import PRECISIONS, Precision
-from .validation import Section, flag, json_object, list_of, positive, read_file, text, whole
+from .passwords import IAM, MEMORYDB, NODES, SERVERLESS
+from .validation import Section, flag, json_object, list_of, matching, positive, read_file, text, whole
 
 ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
 URL_SCHEMES = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
@@ -33,6 +34,14 @@ KEYS = {
     *("redis", "cors_origins", "require_origin", "count_bots", "allowed_namespaces", "allowed_experiments", "limits"),
     *("precision", "experiments", "track_path", "extra_wiring", "aws"),
 }
+
+IAM_WANTED = 'an object such as {"user": "gimel", "cache": "counts"}'
+IAM_KEYS = {"user", "cache", "service"}
+
+IAM_HOSTS = {".serverless.": SERVERLESS, ".memorydb.": MEMORYDB, ".cache.amazonaws.com": NODES}
+"""What is in the names of AWS' endpoints, the first that fits. A certificate is for such a name, and for no other."""
+
+CLUSTERS = (SERVERLESS, MEMORYDB)
 
 TRACK = "/track"
 """The path where every Gimel takes events."""
@@ -280,7 +289,7 @@ def _redis(parent: Section, path: Path | None, environ: Mapping[str, str]) -> Re
     renamed = {OLD_REDIS_NAMES.get(key, key): value for key, value in raw.items() if key not in OLD_REDIS_IGNORED}
     if "ssl_cert_reqs" in renamed:
         renamed["tls_verify"] = renamed.pop("ssl_cert_reqs") not in (None, "none")
-    section = Section(renamed, set(RedisSettings.__dataclass_fields__), "redis.", parent.problems)
+    section = Section(renamed, {*RedisSettings.__dataclass_fields__, "iam"}, "redis.", parent.problems)
     url = section.take("url", f"a Redis URL: {URL_SCHEMES}", text, secret=True)
     if url:
         url = _url_or_problem("redis.url", url, section.problems)
@@ -291,8 +300,37 @@ def _redis(parent: Section, path: Path | None, environ: Mapping[str, str]) -> Re
     values = {key: section.take(key, *REDIS_KEYS[key], secret=key in has_password) for key in REDIS_KEYS}
     folder = path.resolve().parent if path else Path.cwd()
     values |= {key: str(folder / values[key]) for key in TLS_FILES if values[key]}
-    values |= {"url": url, "password": environ.get("GIMEL_REDIS_PASSWORD") or values["password"]}
+    values |= {"url": url, **_iam(section, values)}
+    values["password"] = environ.get("GIMEL_REDIS_PASSWORD") or values["password"]
     return RedisSettings(**{key: value for key, value in values.items() if value not in (None, "")})
+
+
+def _iam(parent: Section, redis: Mapping[str, Any]) -> dict[str, str]:
+    """The user who signs in by IAM, and the reference that takes the place of a password."""
+    raw = parent.take("iam", IAM_WANTED, json_object)
+    if raw is None:
+        return {}
+    if any(parent.raw.get(key) for key in ("url", "unix_socket")):
+        parent.problems.append("redis.iam: needs redis.host instead of a URL or a socket")
+        return {}
+    section = Section(raw, IAM_KEYS, "redis.iam.", parent.problems)
+    services, host = list(IAM_HOSTS.values()), str(redis["host"]).lower()
+    known = next((service for part, service in IAM_HOSTS.items() if part in host), None)
+    user = section.take("user", "the name of a user that signs in by IAM", matching(r"[A-Za-z0-9._-]+"))
+    cache = section.take("cache", "the name of the cache, not its address, in lowercase", matching(r"[a-z0-9-]+"))
+    service = section.take("service", f"one of {', '.join(services)}", matching("|".join(services)), known)
+    doubled = [f"redis.{key}" for key in ("username", "password") if redis[key]]
+    contradictions = {
+        "needs both user and cache": not {"user", "cache"} <= section.raw.keys(),
+        f"needs service ({', '.join(services)}), because redis.host is no endpoint of AWS": not (
+            service or "service" in section.raw
+        ),
+        'needs "tls": true, because AWS takes tokens over TLS alone': not redis["tls"],
+        f'needs "cluster": true, because {service} is a cluster': service in CLUSTERS and not redis["cluster"],
+        f"signs in without a password; remove {' and '.join(doubled)}": bool(doubled),
+    }
+    parent.problems += [f"redis.iam: {problem}" for problem, applies in contradictions.items() if applies]
+    return {"username": user, "password": f"{IAM}{service}/{cache}/{user}"}
 
 
 def _experiments(parent: Section) -> dict[str, ExperimentSettings]:

@@ -34,7 +34,8 @@ WORDS = {
 def unavailable(error: Exception) -> StoreUnavailable:
     """The same failure in plain words."""
     if isinstance(error, redis.AuthenticationError):
-        return StoreUnavailable("Redis rejected the credentials", "check redis.username and redis.password")
+        hint = "check redis.username and redis.password, or redis.iam"
+        return StoreUnavailable("Redis rejected the credentials", hint)
     if "cluster support disabled" in str(error):
         return StoreUnavailable(*NO_CLUSTER)
     if code(error) in WORDS:

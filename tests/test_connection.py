@@ -64,7 +64,7 @@ class TestUnavailable:
         assert_unavailable(call, event, "wrong-secret")
         assert "invalid username-password" in caplog.text
         assert "wrong-secret" not in caplog.text
-        hint = "check redis.username and redis.password"
+        hint = "check redis.username and redis.password, or redis.iam"
         assert caplog.messages[0].startswith(f"Redis rejected the credentials: {hint}: WRONGPASS ")
 
 

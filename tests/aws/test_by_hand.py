@@ -133,6 +133,13 @@ class TestTheOutput:
         known = gimel(redis=redis, region="eu-west-1", account="123456789012").stdout
         assert "arn:aws:ssm:eu-west-1:123456789012:parameter/gimel/redis" in known
 
+    def test_says_what_the_role_needs_to_sign_in_by_iam(self, gimel):
+        host = "clustercfg.counts.x2e9hv.euw1.cache.amazonaws.com"
+        out = gimel(redis={"host": host, "tls": True, "iam": {"user": "gimel", "cache": "counts"}}).stdout
+        arns = [f"arn:aws:elasticache:REGION:ACCOUNT:{name}" for name in ("replicationgroup:counts", "user:gimel")]
+        assert f"elasticache:Connect of {', '.join(arns)}" in out
+        assert "GIMEL_REDIS_PASSWORD=iam:elasticache/counts/gimel" in out
+
     def test_is_the_same_zip_again_and_replaces_only_a_zip(self, gimel):
         gimel()
         before = Path("gimel.zip").read_bytes()

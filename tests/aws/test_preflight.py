@@ -110,6 +110,13 @@ def test_a_user_who_may_not_call_info_is_unknown_and_no_error(look):
     assert "could not check the settings of Redis" in found[Level.UNKNOWN][0]
 
 
+def test_a_token_that_is_rejected_is_unknown_because_functions_sign_their_own(look):
+    found = look("--user", "gimel", "on", ">word", username="gimel", password="iam:elasticache/counts/gimel")
+    assert found[Level.ERROR] == []
+    (what,) = found[Level.UNKNOWN]
+    assert "Redis rejected a token of your own for its user gimel: invalid username-password pair" in what
+
+
 REFERENCES = pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gimel"])
 
 
@@ -125,8 +132,9 @@ def test_a_password_that_does_not_exist_is_an_error_even_with_a_private_redis(ac
     assert (finding.level, "create it in this account and region" in finding.hint) == (Level.ERROR, True), finding
 
 
-@REFERENCES
+@pytest.mark.parametrize("password", ["ssm:/gimel/redis", "secret:gimel", "iam:elasticache/counts/gimel"])
 def test_a_password_that_only_the_functions_may_read_is_unknown(monkeypatch, password):
+    passwords._session.cache_clear()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

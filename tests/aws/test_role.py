@@ -59,6 +59,55 @@ def test_after_an_interruption_the_next_run_removes_unneeded_permissions(account
     assert "parameter/new" not in policy_of(account)
 
 
+def by_iam(host: str, cache: str = "counts") -> dict[str, Any]:
+    return {"host": host, "tls": True, "cluster": True, "iam": {"user": "gimel", "cache": cache}}
+
+
+SERVERLESS = "counts-x2e9hv.public.serverless.euw1.cache.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "action", "resources"),
+    [
+        (SERVERLESS, "elasticache:Connect", ("serverlesscache:counts", "user:gimel")),
+        (
+            "clustercfg.counts.x2e9hv.euw1.cache.amazonaws.com",
+            "elasticache:Connect",
+            ("replicationgroup:counts", "user:gimel"),
+        ),
+        (
+            "clustercfg.counts.x2e9hv.memorydb.eu-west-1.amazonaws.com",
+            "memorydb:Connect",
+            ("cluster/counts", "user/gimel"),
+        ),
+    ],
+)
+def test_functions_may_connect_to_their_cache_as_their_user_alone(account, gimel_at, host, action, resources):
+    apply(gimel_at({"redis": by_iam(host)}))
+    statements = account.role("gimel")["policies"]["gimel-eu-west-1"]["Statement"]
+    (found,) = [each for each in statements if "Connect" in str(each)]
+    service = action.partition(":")[0]
+    arns = [f"arn:aws:{service}:eu-west-1:{ID}:{resource}" for resource in resources]
+    assert found == {"Effect": "Allow", "Action": [action], "Resource": arns}
+    variables = live_environments(account)
+    assert {each["GIMEL_REDIS_ADDRESS"] for each in variables} == {f"rediss://gimel@{host}:6379/0"}
+    assert descriptions(gimel_at({"redis": by_iam(host)}).plan()) == []
+
+
+def test_functions_may_connect_to_the_caches_of_all_versions_that_are_kept(account, gimel_at):
+    apply(gimel_at({"redis": {"host": SERVERLESS, "tls": True, "username": "gimel", "password": "open sesame"}}))
+    assert "Connect" not in policy_of(account)
+    for cache in ("counts", "more"):
+        deployment = gimel_at({"redis": by_iam(SERVERLESS, cache)})
+        calls = [step.call for step in deployment.plan().steps]
+        assert calls.index("put_role_policy") < calls.index("update_function_configuration")
+        apply(deployment)
+    policy = policy_of(account)
+    assert [policy.count(name) for name in (":serverlesscache:counts", ":serverlesscache:more", ":user:gimel")] == [
+        1
+    ] * 3
+
+
 def recreate_nothing_but_delete(account: Account) -> None:
     client = account.client("iam")
     client.delete_role_policy(RoleName="gimel", PolicyName="gimel-eu-west-1")

@@ -101,6 +101,24 @@ def test_a_changed_reference_is_replaced_by_the_present_one(account, release):
     assert passwords(account) == {"ssm:/new"}
 
 
+@pytest.mark.parametrize("first", ["a password", "by IAM"])
+def test_a_release_signs_in_the_way_that_is_configured_now(account, gimel_at, monkeypatch, first):
+    host = "clustercfg.counts.x2e9hv.euw1.cache.amazonaws.com"
+    ways = {
+        "a password": {"username": "gimel", "password": "open sesame"},
+        "by IAM": {"iam": {"user": "gimel", "cache": "counts"}},
+    }
+    for way in (first, *(ways.keys() - {first})):
+        deployment = gimel_at({"redis": {"host": host, "tls": True, **ways[way]}})
+        apply(deployment)
+    plan = deployment.plan_rollback()
+    assert plan.redis == plan.now == f"rediss://gimel@{host}:6379/0"
+    (present,) = passwords(account)
+    monkeypatch.setattr(Deployment, "read_code", lambda *ignored: zip_of({}))
+    apply(deployment, plan)
+    assert passwords(account) == {present} == {"open sesame" if way == "a password" else "iam:elasticache/counts/gimel"}
+
+
 @pytest.mark.parametrize("configured", ["second", None], ids=["the same", "none"])
 def test_if_the_password_is_that_of_the_live_functions_only_aliases_move(account, release, configured):
     for name in ("a", "b"):
@@ -138,7 +156,7 @@ def test_another_redis_keeps_the_password_of_its_release(account, release):
 def test_a_reference_that_the_role_may_not_read_is_refused(account, release):
     apply(release("a", "ssm:/old"))
     apply(release("b", "ssm:/old"))
-    with pytest.raises(RollbackRefused, match="role gimel may not read the configured password, ssm:/undeployed"):
+    with pytest.raises(RollbackRefused, match="role gimel may not use the configured password, ssm:/undeployed"):
         release("b", "ssm:/undeployed").plan_rollback()
 
 

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from gimel.ops.aws import logs
+from gimel.ops.aws import logs, status
 from gimel.ops.aws.findings import Finding, Level
+from tests.parts import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,15 @@ def write(account):
 def deployed(run):
     run("deploy", "--yes")
     return run
+
+
+def test_a_redis_that_only_functions_may_use_is_no_fault_of_theirs(gimel_at):
+    iam = {"user": "gimel", "cache": "counts", "service": "elasticache"}
+    redis = {"host": "127.0.0.1", "port": free_port(), "tls": True, "iam": iam}
+    found = status._redis(gimel_at({"redis": redis}), None)
+    assert found["address"] == f"rediss://gimel@127.0.0.1:{redis['port']}/0"
+    assert "cannot be asked from here: Error 111" in found["problem"]
+    assert found["problem"].endswith("; the functions sign in with their own role")
 
 
 def test_before_a_deploy_there_is_no_status(run):

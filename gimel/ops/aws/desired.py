@@ -229,13 +229,18 @@ def password_of(configuration: Mapping[str, Any]) -> str:
 
 
 def readable(references: Iterable[str], kms_key_arn: str | None, account: Account) -> dict[str, list[str]]:
-    """The ARNs for each action that reads these passwords, as far as they are references."""
+    """The ARNs for each action that reads these passwords, or signs in without one, as far as they are references."""
     found: dict[str, list[str]] = {}
     for reference in sorted(filter(passwords.is_reference, references)):
         kind, _, name = reference.partition(":")
         if kind == "ssm":
             arn = name if name.startswith("arn:") else account.arn("ssm", f"parameter/{name.lstrip('/')}")
             found.setdefault("ssm:GetParameter", []).append(arn)
+        elif kind == "iam":
+            service, *resources = _connected(name)
+            arns = found.setdefault(f"{service}:Connect", [])
+            # The versions that are kept may use another cache with the same user.
+            arns += sorted({account.arn(service, resource) for resource in resources} - {*arns})
         else:
             # A secret's ARN ends in six characters that its name lacks.
             arn = name if name.startswith("arn:") else account.arn("secretsmanager", f"secret:{name}-??????")
@@ -243,3 +248,12 @@ def readable(references: Iterable[str], kms_key_arn: str | None, account: Accoun
     if kms_key_arn:
         found["kms:Decrypt"] = [kms_key_arn]
     return found
+
+
+def _connected(name: str) -> tuple[str, str, str]:
+    """The service, and the cache and its user as resources there: the right to connect is needed to both."""
+    service, cache, user = name.split("/")
+    if service == passwords.MEMORYDB:
+        return service, f"cluster/{cache}", f"user/{user}"
+    kind = "serverlesscache" if service == passwords.SERVERLESS else "replicationgroup"
+    return passwords.NODES, f"{kind}:{cache}", f"user:{user}"

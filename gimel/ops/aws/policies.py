@@ -179,10 +179,10 @@ NETWORK_ACTIONS: tuple[str, ...] = (
 def role_policy(
     log_groups: Iterable[str], readable: Mapping[str, list[str]], in_vpc: Sequence[str] = (), queues: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the functions need: to write logs, to read a password, to be in a VPC, and to use queues.
+    """What the functions need: to write logs, to read a password or do without, to be in a VPC, and to use queues.
 
-    `readable` has the ARNs for each action that reads; `in_vpc` are ARNs of functions; `queues` are those of the queue
-    and its dead letters.
+    `readable` has the ARNs for each action that reads or connects; `in_vpc` are ARNs of functions; `queues` are those
+    of the queue and its dead letters.
     """
     allowed: dict[tuple[str, ...], list[str]] = {
         ("logs:CreateLogStream", "logs:PutLogEvents"): [f"{group}:*" for group in log_groups],

@@ -161,8 +161,7 @@ def check_redis(
     try:
         info: dict[str, Any] = dict(client.info())
     except redis.AuthenticationError as error:
-        hint = "check redis.username and redis.password"
-        yield Finding(Level.ERROR, f"Redis rejected the credentials: {error}", hint)
+        yield _rejected(settings, error)
         return
     except redis.ResponseError as error:
         yield _info_failed(client, error)
@@ -210,7 +209,17 @@ def _password_lookup(error: passwords.PasswordLookupError) -> Finding:
     cause = error.__cause__
     if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in NOT_FOUND:
         return Finding(Level.ERROR, str(error), "create it in this account and region, or correct redis.password")
-    return Finding(Level.UNKNOWN, str(error), "the functions read it with their own role, so you do not need access")
+    return Finding(Level.UNKNOWN, str(error), "the functions do so with their own role, so you do not need access")
+
+
+def _rejected(settings: config.RedisSettings, error: redis.AuthenticationError) -> Finding:
+    if not (settings.password or "").startswith(passwords.IAM):
+        hint = "check redis.username and redis.password"
+        return Finding(Level.ERROR, f"Redis rejected the credentials: {error}", hint)
+    # AWS has one answer for everything that can be wrong.
+    message = f"Redis rejected a token of your own for its user {settings.username}: {error}"
+    hint = "the functions sign theirs with their role; make sure that the user signs in by IAM and may use this cache"
+    return Finding(Level.UNKNOWN, message, hint)
 
 
 def _info_failed(client: Any, error: redis.ResponseError) -> Finding:

@@ -12,6 +12,7 @@ from gimel.config import RedisSettings
 from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key
+from gimel.passwords import IAM
 
 from .deployment import Deployment, Live
 from .desired import ADDRESS
@@ -78,7 +79,9 @@ def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
     try:
         return {"address": used, **_ask(settings)}
     except (redis.RedisError, OSError, GimelError) as error:
-        return {"address": used, "problem": f"cannot be asked from here: {error}"}
+        own = (settings.password or "").startswith(IAM)
+        note = "; the functions sign in with their own role" if own else ""
+        return {"address": used, "problem": f"cannot be asked from here: {error}{note}"}
 
 
 def _ask(settings: RedisSettings) -> dict[str, Any]:

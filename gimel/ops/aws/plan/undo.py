@@ -136,7 +136,7 @@ def _check_password(release: str, source: Source, target: Source, role: Role, na
         raise RollbackRefused(message, f"set redis.password to the present one; if there is none any more, {hint}")
     needed = [arn for arns in readable({target.password}, None, names.account).values() for arn in arns]
     if not all(any(arn in policy for policy in role.policies.values()) for arn in needed):
-        message = f"role {names.base} may not read the configured password, {target.password}"
+        message = f"role {names.base} may not use the configured password, {target.password}"
         raise RollbackRefused(message, f"set redis.password to what was deployed last, or {hint}")
 
 

@@ -23,7 +23,7 @@ from gimel import config, connection, passwords
 from gimel.errors import ConfigError
 
 from .calls import EVENT, make_rest_event, participants
-from .parts import ROOT, RedisServer
+from .parts import ROOT, RedisServer, free_port
 
 SERVERLESS = "counts-x2e9hv.public.serverless.use1.cache.amazonaws.com"
 NODES = "clustercfg.counts.x2e9hv.use1.cache.amazonaws.com"
@@ -156,6 +156,17 @@ class TestSigningIn:
         hint = "check redis.username and redis.password, or redis.iam"
         assert f"Redis rejected the credentials: {hint}: WRONGPASS " in caplog.text
         assert "X-Amz-Signature" not in caplog.text
+
+    def test_is_said_to_have_failed_by_a_cluster_too(self, tmp_path, caplog):
+        server = RedisServer(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
+        try:
+            place = {"host": "127.0.0.1", "port": server.port, "cluster": True}
+            settings = config.RedisSettings(**place, password="iam:serverless/my-cache/user123")
+            connection.use(config.Config(settings))
+            assert gimel.track(make_rest_event(query=EVENT))["statusCode"] == 503
+        finally:
+            server.stop()
+        assert "Redis rejected the credentials" in caplog.text
 
     def test_takes_a_token_over_tls_and_a_new_one_for_each_connection(self, server, clock):
         self.let_in(server)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from hypothesis import settings
 from gimel import config, connection
 
 from .pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
-from .parts import DEADLINE_S, GimelServer, Process, RedisServer, free_port, kill_processes, missing
+from .parts import GimelServer, Process, RedisServer, encrypted_redis, kill_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -93,19 +91,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def tls_redis(tmp_path: Path) -> Iterator[tuple[RedisServer, Path]]:
     """A running Redis that also speaks TLS as `localhost`, and the certificate of its authority."""
-    certificate, key = tmp_path / "redis.crt", tmp_path / "redis.key"
-    openssl = shutil.which("openssl") or missing("no openssl: install the Debian package openssl")
-    wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True, timeout=DEADLINE_S)
-    port = free_port()
-    options = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
-    server = RedisServer(tmp_path, *options, "--tls-auth-clients", "no")
-    if b"tls-auth-clients" not in Path(server.binary).read_bytes():
-        missing("this redis-server was built without TLS")
-    server.tls_port = port
-    yield server.start(), certificate
+    server, authority = encrypted_redis(tmp_path)
+    yield server.start(), authority
     server.stop()
 
 

@@ -204,6 +204,23 @@ class RedisServer:
             self.process = None
 
 
+def encrypted_redis(folder: Path, *options: str) -> tuple[RedisServer, Path]:
+    """A Redis, to be started, that also speaks TLS as `localhost` and 127.0.0.1, and its authority's certificate."""
+    certificate, key = folder / "redis.crt", folder / "redis.key"
+    openssl = shutil.which("openssl") or missing("no openssl: install the Debian package openssl")
+    wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True, timeout=DEADLINE_S)
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    server = RedisServer(folder, *tls, "--tls-auth-clients", "no", *options)
+    if b"tls-auth-clients" not in Path(server.binary).read_bytes():
+        missing("this redis-server was built without TLS")
+    server.tls_port = port
+    return server, certificate
+
+
 def start_gimel(*words: str, home: Path, **environ: str) -> Process:
     """Start a `gimel` command as a user does who has no configuration but this one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}

@@ -115,4 +115,5 @@ def _usual_errors() -> Iterator[None]:
         cause: BaseException | None = error
         while isinstance(cause, RedisClusterException):
             cause = cause.__cause__ or cause.__context__
+        error.__cause__ = error.__context__ = None  # or the cause would be its own cause
         raise cause or redis.ConnectionError(str(error)) from None

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, ClassVar, NoReturn, cast
 
@@ -46,11 +46,18 @@ def wait_for(condition: Callable[[], object], what: str, deadline_s: float = DEA
         pause.wait(0.02)
 
 
+def free_ports(number: int) -> list[int]:
+    """So many different TCP ports of 127.0.0.1 that nobody listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @contextmanager
@@ -162,27 +169,34 @@ def kill_processes(spared: Iterable[Process] = ()) -> None:
 class RedisServer:
     """A redis-server of the test's own on 127.0.0.1, which can be stopped and started again with its data."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, port: int | None = None, binary: str | None = None) -> None:
         from gimel.ops.server.redis_process import find_server
 
         self.binary = (
-            shutil.which("redis-server")
+            binary
+            or shutil.which("redis-server")
             or find_server()
             or missing("no redis-server: install the Debian package redis-server")
         )
         self.folder = folder
         self.options = options
-        self.port = free_port()
+        self.port = port or free_port()
         self.tls_port: int | None = None
         self.url = f"redis://127.0.0.1:{self.port}"
         self.process: Process | None = None
 
     def start(self) -> RedisServer:
+        self.launch()
+        self.wait()
+        return self
+
+    def launch(self) -> None:
         base = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
         keep = ["--save", "", "--appendonly", "yes", "--logfile", str(self.folder / "redis.log")]
         self.process = Process(self.binary, *base, *keep, *self.options)
+
+    def wait(self) -> None:
         wait_for(self._answers, "redis-server")
-        return self
 
     def _answers(self) -> bool:
         assert self.process
@@ -197,6 +211,9 @@ class RedisServer:
 
     def client(self, **options: object) -> redis.Redis:
         return redis.Redis(port=self.port, decode_responses=True, **options)
+
+    def flush(self) -> None:
+        self.client().flushall()
 
     def stop(self) -> None:
         if self.process:

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import fakeredis
 import pytest
@@ -11,12 +12,17 @@ import redis
 from hypothesis import settings
 
 from gimel import config, connection
+from gimel.ops.server.redis_process import find_server
 
+from .clusters import Cluster
 from .pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
 from .parts import GimelServer, Process, RedisServer, encrypted_redis, kill_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+PATIENT = "--cluster-node-timeout", "15000"
+"""Where no node is killed, a busy machine is to make none look dead."""
 
 
 def pytest_configure() -> None:
@@ -63,19 +69,49 @@ def fake() -> redis.Redis:
 
 
 @pytest.fixture(scope="session")
-def _session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def _node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), *PATIENT, is_replicated=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def _virtual_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Like ElastiCache Serverless: one node that has all slots, but takes no commands across them. It is a Valkey."""
+    folder = tmp_path_factory.mktemp("virtual-node")
+    with Cluster(folder, *PATIENT, masters=1, is_replicated=False, binary=find_server()) as cluster:
+        yield cluster
+
+
+def _use(store: RedisServer | Cluster) -> Any:
+    store.flush()
+    settings = config.RedisSettings(url=store.url, cluster=isinstance(store, Cluster))
+    connection.use(config.Config(redis_settings=settings))
+    return store.client()
+
+
 @pytest.fixture
-def real(_session_redis: RedisServer) -> redis.Redis:
-    """The handlers on a real, empty Redis; this client sees what they wrote."""
-    client = _session_redis.client()
-    client.flushall()
-    connection.use(config.Config(redis_settings=config.RedisSettings(url=_session_redis.url)))
-    return client
+def single(_node: RedisServer) -> redis.Redis:
+    """The handlers on a real, empty Redis of one node; this client sees what they wrote."""
+    return cast("redis.Redis", _use(_node))
+
+
+# Not of one test, or it would be killed after the first that needs it.
+@pytest.fixture(scope="module", params=["_node", "_cluster", "_virtual_node"], ids=["node", "cluster", "virtual-node"])
+def _store(request: pytest.FixtureRequest) -> RedisServer | Cluster:
+    return cast("RedisServer | Cluster", request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def real(_store: RedisServer | Cluster) -> redis.Redis | redis.RedisCluster:
+    """The handlers on a real, empty Redis of each kind; this client sees what they wrote."""
+    return cast("redis.Redis | redis.RedisCluster", _use(_store))
 
 
 @pytest.fixture

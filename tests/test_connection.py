@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+from dataclasses import replace
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ from gimel import config, connection
 from gimel.errors import ConfigError, StoreUnavailable
 
 from .calls import EVENT, make_rest_event, participants, read
+from .clusters import nodes_of
 from .parts import RedisServer, free_port, wait_for
 
 CALLS = [
@@ -119,7 +121,8 @@ def test_a_password_of_its_own_replaces_that_of_the_url():
 
 
 def test_a_url_cannot_change_how_keys_are_read(real):
-    use(f"{connection.settings().redis.url}?decode_responses=true")
+    settings = connection.settings().redis
+    connection.use(config.Config(redis_settings=replace(settings, url=f"{settings.url}?decode_responses=true")))
     gimel.track(EVENT)
     assert gimel.all({})[1]["participants"][0]["trials"] == 1
 
@@ -130,16 +133,20 @@ def test_an_invalid_host_name_is_an_outage():
 
 
 def test_the_connection_stays_open_between_events(real):
+    def opened() -> list[int]:
+        return [node.info("stats")["total_connections_received"] for node in nodes_of(real)]
+
     gimel.track(EVENT)
-    opened = real.info("stats")["total_connections_received"]
+    before = opened()
     for number in range(5):
         gimel.track({**EVENT, "uuid": str(number)})
-    assert real.info("stats")["total_connections_received"] == opened
+    assert opened() == before
 
 
 def test_a_dropped_connection_is_opened_again_at_once(real):
     gimel.track(EVENT)
-    real.client_kill_filter(_type="normal", skipme=True)
+    for node in nodes_of(real):
+        node.client_kill_filter(_type="normal", skipme=True)
     assert gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["body"] == "null"
     assert participants(real) == 2
 
@@ -216,7 +223,7 @@ def test_nothing_configured_says_what_to_do(tmp_path, monkeypatch):
     assert str(caught.value) == "no Redis is configured: set GIMEL_REDIS_URL, or redis.host in config.json"
 
 
-def test_a_new_connection_asks_nothing_but_what_it_must(real, round_trips):
+def test_a_new_connection_asks_nothing_but_what_it_must(single, round_trips):
     gimel.track(EVENT)
     connection.use(connection.settings())
     round_trips()

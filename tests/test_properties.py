@@ -3,7 +3,7 @@
 import json
 
 import fakeredis
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gimel
@@ -11,9 +11,10 @@ from gimel import config, connection
 from gimel.keyspace import escape, unescape
 
 from .calls import make_http_event, make_rest_event, taking_part
+from .clusters import nodes_of
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)
-tricky = st.text("%3A25:ab", min_size=1, max_size=20) | st.sampled_from(["counter_keys", "counter%5Fkeys"])
+tricky = st.text("%3A25:ab{}", min_size=1, max_size=20) | st.sampled_from(["counter_keys", "counter%5Fkeys"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 fields = st.sampled_from(["experiment", "uuid", "variant", "event", "namespace", "scope"])
@@ -28,9 +29,11 @@ def fresh() -> None:
     connection.use(config.Config(), fakeredis.FakeRedis())
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(experiment=names | tricky, goal=names | tricky, variant=names | tricky, uuid=names)
-def test_any_valid_names_survive_the_round_trip(experiment, goal, variant, uuid):
-    fresh()
+def test_any_valid_names_survive_the_round_trip(real, experiment, goal, variant, uuid):
+    for node in nodes_of(real):
+        node.flushall()
     query = {"experiment": experiment, "event": goal, "variant": variant, "uuid": uuid}
     assert gimel.track(make_http_event(query=query))["body"] == "null"
     (item,) = gimel.all({})[1:]

@@ -162,7 +162,7 @@ def test_no_page_of_the_server_has_the_key_or_an_id(serve, redis_server):
     assert PLANTED not in server.output
 
 
-def test_an_export_has_no_id(real, tmp_path, monkeypatch, redis_server):
+def test_an_export_has_no_id(single, tmp_path, monkeypatch, redis_server):
     monkeypatch.setenv("GIMEL_REDIS_URL", connection.settings().redis.url)
     for precision in (1, 16, "exact"):
         url = config.RedisSettings(url=connection.settings().redis.url)

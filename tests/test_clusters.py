@@ -1,0 +1,168 @@
+"""Clusters that fail and change while events arrive: nothing answered 200 is lost, and nothing counts twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import pytest
+import redis
+
+import gimel
+from gimel import config, connection, keyspace
+from gimel.events import Event
+
+from .calls import make_rest_event, taking_part
+from .clusters import SLOTS, Cluster, Node, slot_of
+from .faults.trial import compare
+from .parts import DEADLINE_S, wait_for
+
+pytestmark = pytest.mark.slow
+
+THREADS = 8
+EVENTS = 4_000
+"""At least. `make faults` sends 20,000, from processes, with faults of all kinds."""
+
+LEAD = 0.25
+"""The share of the events that are answered before anything happens."""
+
+PAUSE_S = 0.05
+"""Before an event is sent again."""
+
+NAMES = [(experiment, goal, "red") for experiment in "abcdef" for goal in ("participate", "buy")]
+KEYS = [keyspace.exact_key("alephbet", *names) for names in NAMES]
+
+LAST_S = 0.5
+"""What a master answered so shortly before it died may be lost: it answers first, and then tells its replica."""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """The handlers on three masters with a replica each."""
+    with Cluster(tmp_path / "cluster") as started:
+        settings = config.RedisSettings(url=started.url, cluster=True)
+        connection.use(config.Config(redis_settings=settings, precision="exact"))
+        yield started
+
+
+class Visitors:
+    """Threads that send events, and each again until it is answered 200."""
+
+    def __init__(self) -> None:
+        self.answered: dict[Event, float] = {}
+        self._numbers = count()
+        self._is_over = threading.Event()
+        self._pause = threading.Event()
+
+    def send_while(self, happens: Callable[[], object]) -> None:
+        """Send events until this has happened, which begins after some of them."""
+        with ThreadPoolExecutor(THREADS) as threads:
+            sending = [threads.submit(self._send) for _ in range(THREADS)]
+            try:
+                wait_for(lambda: len(self.answered) > LEAD * EVENTS, "the first answers")
+                happens()
+            finally:
+                self._is_over.set()
+            for each in sending:
+                each.result(2 * DEADLINE_S)
+
+    def _send(self) -> None:
+        for number in self._numbers:
+            if number >= EVENTS and self._is_over.is_set():
+                return
+            event = Event("alephbet", *NAMES[number % len(NAMES)], f"u{number}")
+            give_up_s = time.monotonic() + DEADLINE_S
+            while (answer := gimel.track(make_rest_event(query=event.as_item())))["statusCode"] != 200:
+                assert (answer["statusCode"], time.monotonic() < give_up_s) == (503, True), answer
+                self._pause.wait(PAUSE_S)
+            self.answered[event] = time.monotonic()
+
+    def lost(self, cluster: Cluster) -> dict[str, float]:
+        """What was answered 200 and is not counted, and when it was answered. Nothing is doubled, and all is listed."""
+        with redis.RedisCluster.from_url(cluster.url, protocol=2) as client:
+            missing, doubled = compare(client, "alephbet", self.answered)
+        reported = {item["experiment"]: item for item in gimel.all({})[1:]}
+        found = Counter({name: sum(taking_part(item).values()) for name, item in reported.items()})
+        found.update({name: item["goals"][0]["results"][0]["successes"] for name, item in reported.items()})
+        assert (doubled, found.total()) == (0, len(self.answered) - len(missing))
+        return {event.uuid: at for event, at in self.answered.items() if event.uuid in missing}
+
+
+def run(cluster: Cluster, happens: Callable[[], object]) -> dict[str, float]:
+    """What is lost while this happens."""
+    visitors = Visitors()
+    visitors.send_while(happens)
+    return visitors.lost(cluster)
+
+
+def test_nothing_is_lost_when_a_master_dies_whose_replica_has_all(cluster):
+    master = cluster.master_of(slot_of(KEYS[0]))
+    replica = cluster.replica_of(master)
+
+    def happens() -> None:
+        master.ask("CLIENT", "PAUSE", 1000 * DEADLINE_S, "WRITE")
+        sent = master.ask("INFO", "replication")["master_repl_offset"]
+        wait_for(lambda: replica.ask("INFO", "replication")["slave_repl_offset"] >= sent, "the replica to catch up")
+        cluster.kill(master)
+        cluster.wait_without(master)
+
+    assert run(cluster, happens) == {}
+
+
+@pytest.mark.parametrize("way", ["is killed", "hangs"])
+def test_a_master_that_fails_at_once_loses_at_most_what_it_answered_last(cluster, way):
+    master = cluster.master_of(slot_of(KEYS[0]))
+    failed_s = 0.0
+
+    def happens() -> None:
+        nonlocal failed_s
+        failed_s = time.monotonic()
+        (cluster.kill if way == "is killed" else cluster.freeze)(master)
+        cluster.wait_without(master)
+        (cluster.restart if way == "is killed" else cluster.thaw)(master)
+
+    lost = run(cluster, happens)
+    assert [uuid for uuid, at in lost.items() if not failed_s - LAST_S < at < failed_s + LAST_S] == []
+
+
+def test_nothing_is_lost_when_a_replica_takes_over_on_request(cluster):
+    master = cluster.master_of(slot_of(KEYS[0]))
+
+    def happens() -> None:
+        cluster.replica_of(master).ask("CLUSTER", "FAILOVER")
+        cluster.wait_without(master)
+
+    assert run(cluster, happens) == {}
+
+
+def asked(node: Node) -> int:
+    """How often clients came to this node because another one had sent them with ASK."""
+    return int(node.ask("INFO", "commandstats").get("cmdstat_asking", {"calls": 0})["calls"])
+
+
+def test_nothing_is_lost_when_slots_move_to_another_master(cluster):
+    def happens() -> None:
+        masters = cluster.masters()
+        for key in KEYS:
+            source = cluster.master_of(slot_of(key))
+            target = next(master for master in masters if master is not source)
+            cluster.start_move(slot_of(key), target)
+            before = asked(target)
+            wait_for(lambda target=target, before=before: asked(target) > before, "a client that was sent on")
+            cluster.end_move(slot_of(key), target)
+
+    assert run(cluster, happens) == {}
+
+
+def test_nothing_is_lost_when_the_cluster_grows(cluster):
+    def happens() -> None:
+        added = cluster.add_master()
+        cluster.move({*map(slot_of, KEYS), *range(0, SLOTS, 500)}, added)
+
+    assert run(cluster, happens) == {}
+    assert {cluster.master_of(slot_of(key)) for key in KEYS} == {cluster.nodes[-1]}

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.crc import key_slot
+
+from tests.clusters import SLOTS, Node
 from tests.parts import wait_for
 
 from .world import PARAMETER, PASSWORD, SERVE, World
@@ -113,6 +116,67 @@ def failover_by_demotion(world: World) -> Steps:
     wait_for(lambda: world.client().info("replication")["role"] == "master", "the failover")
     yield
     world.proxy.switch(replica.port)
+
+
+def _busiest(world: World) -> Node:
+    """The master of a cluster that has the most keys."""
+    return max(world.cluster.masters(), key=lambda master: master.ask("DBSIZE"))
+
+
+@fault(lasts_s=1, redis_loses_s=1, is_cluster=True)
+def cluster_master_killed(world: World) -> Steps:
+    """A master of a cluster is killed (`kill -9`); its replica takes over by itself."""
+    yield
+    master = _busiest(world)
+    world.cluster.kill(master)
+    yield
+    world.cluster.wait_without(master)
+
+
+@fault(lasts_s=1, redis_loses_s=1, is_cluster=True)
+def cluster_master_stopped(world: World) -> Steps:
+    """A master of a cluster hangs (SIGSTOP), and goes on when its replica has taken over."""
+    yield
+    master = _busiest(world)
+    world.cluster.freeze(master)
+    yield
+    world.cluster.wait_without(master)
+    world.cluster.thaw(master)
+
+
+@fault(is_outage=False, is_cluster=True)
+def cluster_failover(world: World) -> Steps:
+    """In a cluster, a replica takes over on request (`CLUSTER FAILOVER`)."""
+    yield
+    master = _busiest(world)
+    world.cluster.replica_of(master).ask("CLUSTER", "FAILOVER")
+    world.cluster.wait_without(master)
+    yield
+
+
+@fault(is_outage=False, is_cluster=True)
+def cluster_slots_moved(world: World) -> Steps:
+    """In a cluster, the slots of all keys move to other masters: first the keys (`ASK`), then the slots (`MOVED`)."""
+    yield
+    masters = world.cluster.masters()
+    after = dict(zip(masters, [*masters[1:], masters[0]]))
+    slots = {key_slot(key) for key in world.client().scan_iter()}
+    targets = {slot: after[world.cluster.master_of(slot)] for slot in slots}
+    for slot, target in targets.items():
+        world.cluster.start_move(slot, target)
+    yield
+    for slot, target in targets.items():
+        world.cluster.end_move(slot, target)
+
+
+@fault(is_outage=False, is_cluster=True)
+def cluster_grown(world: World) -> Steps:
+    """A cluster gets another master, and that a part of each other's slots, and those of all keys."""
+    yield
+    added = world.cluster.add_master()
+    world.cluster.move(range(0, SLOTS, 500), added)
+    yield
+    world.cluster.move({key_slot(key) for key in world.client().scan_iter()}, added)
 
 
 def _set_password(world: World, password: str) -> None:

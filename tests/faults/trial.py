@@ -163,7 +163,7 @@ def _keys(target: str) -> list[str]:
     return [keyspace.exact_key(target, EXPERIMENT, goal, variant) for goal in GOALS for variant in VARIANTS]
 
 
-def _sizes(client: redis.Redis, names: Iterable[str]) -> dict[str, int]:
+def _sizes(client: redis.Redis | redis.RedisCluster, names: Iterable[str]) -> dict[str, int]:
     keys = {name: _keys(name) for name in names}
     with client.pipeline(transaction=False) as pipe:
         for key in (key for each in keys.values() for key in each):
@@ -178,7 +178,7 @@ def _recoveries(world: World) -> dict[str, float]:
     def answer() -> dict[str, int] | None:
         try:
             return _sizes(world.client(), world.targets)
-        except redis.RedisError:
+        except (redis.RedisError, redis.exceptions.RedisClusterException):
             return None
 
     before = wait_for(answer, "Redis to answer again")
@@ -241,7 +241,7 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
     )
 
 
-def compare(client: redis.Redis, target: str, events: Iterable[Event]) -> tuple[set[str], int]:
+def compare(client: redis.Redis | redis.RedisCluster, target: str, events: Iterable[Event]) -> tuple[set[str], int]:
     """The ids of this target's events that are not counted, and how often anything is that was not sent as such."""
     wanted: defaultdict[bytes, dict[bytes, str]] = defaultdict(dict)
     for event in (event for event in events if event.namespace == target):

@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from gimel.ops.server.redis_process import socket_of
 from tests.aws.ministack import Ministack
+from tests.clusters import Cluster
 from tests.parts import RedisServer, missing, wait_for
 
 from . import targets
@@ -33,7 +34,7 @@ SERVE, LAMBDA, QUEUED = "serve", "lambda", "lambda-queue"
 
 
 class World:
-    """Everything that one fault needs; a context manager. Without a proxy, `gimel serve` has a Redis of its own."""
+    """Everything that one fault needs; a context manager. Embedded, `gimel serve` has a Redis of its own."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class World:
         redis_options: Sequence[str] = (),
         password: str | None = None,
         is_embedded: bool = False,
+        is_cluster: bool = False,
         by_name: bool = False,
         disk_mb: int = 0,
         containers: int = CONTAINERS,
@@ -51,6 +53,7 @@ class World:
         self.redis_options = redis_options
         self.password = password
         self.is_embedded = is_embedded
+        self.is_cluster = is_cluster
         self.by_name = by_name
         self.disk_mb = disk_mb
         self.containers = containers
@@ -82,21 +85,18 @@ class World:
             config = self._configure({"precision": "exact"})
             self.targets = {SERVE: targets.serve(config, self.data)}
             self._stack.callback(self.kill_embedded)
+        elif self.is_cluster:
+            self.cluster = self._stack.enter_context(Cluster(self.folder / "cluster"))
+            self._judge = self._stack.enter_context(redis.RedisCluster.from_url(self.cluster.url, socket_timeout=5))
+            self._share({"url": self.cluster.url, "cluster": True})
         else:
             self.redis = self.start_redis("redis")
             self.truth = self.redis
             self.proxy = Proxy(self.redis.port)
             self._stack.callback(self.proxy.close)
             wrapper = self._resolver() if self.by_name else ()
-            store = {"host": "redis.test" if self.by_name else LOOPBACK, "port": self.proxy.port}
-            config = self._configure({"redis": {**store, "password": self.password}, "precision": "exact"})
-            self.queue = targets.Queue(self.ministack, self.folder.name)
-            aws = {"AWS_ENDPOINT_URL": self.ministack.url, **targets.AWS}
-            self.targets = {
-                SERVE: targets.serve(config, self.data, wrapper, **aws),
-                LAMBDA: targets.containers(config, self.containers, wrapper, **aws),
-                QUEUED: targets.containers(config, self.containers, wrapper, **aws, GIMEL_QUEUE_URL=self.queue.url),
-            }
+            host = "redis.test" if self.by_name else LOOPBACK
+            self._share({"host": host, "port": self.proxy.port, "password": self.password}, wrapper)
         for target in self.targets.values():
             self._stack.callback(target.stop)
             target.launch()
@@ -106,8 +106,21 @@ class World:
             self.queue.start(self.targets[QUEUED].port)
             self._stack.callback(self.queue.stop)
 
-    def client(self) -> redis.Redis:
+    def _share(self, store: dict[str, object], wrapper: Sequence[str] = ()) -> None:
+        """Let all targets have this Redis."""
+        config = self._configure({"redis": store, "precision": "exact"})
+        self.queue = targets.Queue(self.ministack, self.folder.name)
+        aws = {"AWS_ENDPOINT_URL": self.ministack.url, **targets.AWS}
+        self.targets = {
+            SERVE: targets.serve(config, self.data, wrapper, **aws),
+            LAMBDA: targets.containers(config, self.containers, wrapper, **aws),
+            QUEUED: targets.containers(config, self.containers, wrapper, **aws, GIMEL_QUEUE_URL=self.queue.url),
+        }
+
+    def client(self) -> redis.Redis | redis.RedisCluster:
         """A client of the Redis that has the counts."""
+        if self.is_cluster:
+            return self._judge
         options = {"socket_timeout": 5, "retry": Retry(NoBackoff(), 0)}
         if self.is_embedded:
             return redis.Redis(unix_socket_path=str(socket_of(self.data)), **options)

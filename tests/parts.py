@@ -282,6 +282,18 @@ def npm_package(name: str, version: str) -> Path:
     return folder
 
 
+def pypi_package(name: str, version: str) -> Path:
+    """The folder of a PyPI package without what it depends on, fetched once into the cache."""
+    folder = CACHE / f"{name}-{version}"
+    if not folder.is_dir():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{scratch}/package"]
+            _fetch([*pip, f"{name}=={version}"], scratch)
+            _keep(Path(scratch, "package"), folder)
+    return folder
+
+
 def block_lists() -> tuple[Path, list[Path]]:
     """The public suffixes, and the lists that uBlock Origin uses by default, from its Debian package, fetched once.
 

@@ -70,8 +70,11 @@ class Cluster(redis.RedisCluster):
             super().close()
 
     def refresh(self) -> None:
-        """Look for the nodes anew, on another node than the one that failed last, if there is one."""
+        """Look for the nodes anew, on new connections, and by the node that failed last only if there is no other."""
         self._next_refresh = time.monotonic() + PAUSE_S
+        for node in self.nodes_manager.startup_nodes.values():
+            if node.redis_connection:
+                node.redis_connection.connection_pool.disconnect(inuse_connections=False)
         with _usual_errors():
             self.nodes_manager.initialize(last_failed_node_name=self._failed)
         self._failed = None

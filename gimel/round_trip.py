@@ -133,7 +133,7 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bo
                 order[pool].append(None)
             requests[pool].append(commands[position])
             order[pool].append(position)
-        for pool, found in _exchange_with_all(client, requests).items():
+        for pool, found in _exchange_with_all(client, requests, may_refresh).items():
             for place, reply in zip(order[pool], found):
                 if place is not None:
                     replies[place] = reply
@@ -149,7 +149,7 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bo
 
 
 def _exchange_with_all(
-    client: Nodes, requests: Mapping[ConnectionPool, Sequence[Command]]
+    client: Nodes, requests: Mapping[ConnectionPool, Sequence[Command]], is_asked_again: bool = False
 ) -> dict[ConnectionPool, list[Any]]:
     """The replies of each node; or, if it fails, its error as each reply. All are asked before any answer is read."""
     found: dict[ConnectionPool, list[Any]] = {}
@@ -177,8 +177,9 @@ def _exchange_with_all(
                     found[pool] = [error] * len(requests[pool])
                     # Without time, this is the fault of a node before.
                     if has_time and is_outage(error):
-                        client.breaker_of(pool).failed(unavailable(error), starts[pool])
                         client.failed(pool)
+                        if not (is_asked_again and _is_lost(error)):
+                            client.breaker_of(pool).failed(unavailable(error), starts[pool])
     finally:
         for pool, link in links.items():
             if pool in failed or pool not in found:

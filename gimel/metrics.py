@@ -127,5 +127,6 @@ def reasons(error: BaseException | None) -> str:
             lines = traceback.walk_tb(error.__traceback__)
             path = " > ".join(f"{os.path.basename(frame.f_code.co_filename)}:{line}" for frame, line in lines)
             told.append(f"{describe(error)} at {path}")
-        error = error.__cause__ or error.__context__
+        # Not what `from None` leaves out, which may lead back to this error, and so never end.
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "; ".join(told)

@@ -14,7 +14,7 @@ import pytest
 import gimel
 from gimel import config, connection
 from gimel.errors import StoreUnavailable
-from gimel.metrics import MAX_VALUES, PERIOD_S
+from gimel.metrics import MAX_VALUES, PERIOD_S, reasons
 
 from .calls import EVENT, make_queue_event, make_rest_event, post
 from .parts import free_port
@@ -279,3 +279,17 @@ def test_without_the_variable_no_metrics_are_written(on_lambda, fake, capsys):
     connection.use(config.Config(), connection.client())
     track()
     assert capsys.readouterr().out == ""
+
+
+def raise_a_cause_again() -> None:
+    cause = StoreUnavailable("Redis does not answer", "retry later")
+    try:
+        raise RuntimeError("no node answers") from cause
+    except RuntimeError:
+        raise cause from None  # now each leads to the other
+
+
+def test_a_cause_that_was_raised_again_is_told_once():
+    with pytest.raises(StoreUnavailable) as caught:
+        raise_a_cause_again()
+    assert reasons(caught.value) == "Redis does not answer: retry later"

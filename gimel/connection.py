@@ -81,8 +81,10 @@ def use(
     _dead_letters, _outage_log, _function_log = None, OutageLog(), FunctionLog()
 
 
-def connect(settings: config.RedisSettings) -> Client:
+def connect(settings: config.RedisSettings, region: str | None = None) -> Client:
     """A client for these settings. Nothing is sent before its first command.
+
+    A password in AWS is that of this region, by default that of the environment.
 
     Raises ConfigError for settings that contradict each other.
     """
@@ -95,7 +97,8 @@ def connect(settings: config.RedisSettings) -> Client:
         "driver_info": None,
     }
     if passwords.is_reference(settings.password):
-        options["credential_provider"] = passwords.AwsCredentialProvider(str(settings.password), settings.username)
+        provider = passwords.AwsCredentialProvider(str(settings.password), settings.username, region)
+        options["credential_provider"] = provider
     elif settings.password:
         options |= {"username": settings.username, "password": settings.password}
     if settings.tls or (settings.url or "").startswith("rediss:"):

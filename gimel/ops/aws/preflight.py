@@ -140,7 +140,7 @@ def check_redis(
     that functions run on this machine."""
     try:
         settings = loaded.redis
-        client: Any = connection.connect(settings)
+        client: Any = connection.connect(settings, region)
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
@@ -157,7 +157,6 @@ def check_redis(
         except passwords.PasswordLookupError as error:
             yield _password_lookup(error)
             return
-        client.connection_pool.connection_kwargs["credential_provider"] = provider
     try:
         info: dict[str, Any] = dict(client.info())
     except redis.AuthenticationError as error:

@@ -77,15 +77,15 @@ def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
     if used != configured:
         return {"address": used, "problem": f"config.json names another one, {configured}"}
     try:
-        return {"address": used, **_ask(settings)}
+        return {"address": used, **_ask(settings, deployment.account.region)}
     except (redis.RedisError, OSError, GimelError) as error:
         own = (settings.password or "").startswith(IAM)
         note = "; the functions sign in with their own role" if own else ""
         return {"address": used, "problem": f"cannot be asked from here: {error}{note}"}
 
 
-def _ask(settings: RedisSettings) -> dict[str, Any]:
-    client: Any = connection.connect(settings)
+def _ask(settings: RedisSettings, region: str) -> dict[str, Any]:
+    client: Any = connection.connect(settings, region)
     try:
         info: dict[str, Any] = dict(client.info())
         named: set[Any] = client.smembers(NAMESPACES_KEY)

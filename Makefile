@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: serve install test test-fast check faults screenshots validate-statistics clean
+.PHONY: serve install test test-fast check faults scale screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
@@ -39,6 +39,10 @@ validate-statistics: $(VENV)/test.stamp
 faults: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.faults $(ARGS)
 	$(VENV)/bin/python -m tests.faults.generated
+
+# Measures what an event costs Redis, prints the tables of docs/scale.md, and draws its plot. Takes two minutes.
+scale: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.benchmarks.queueing
 
 # The pictures of the dashboard in docs/.
 screenshots: $(VENV)/test.stamp

@@ -67,9 +67,10 @@ def record(
     the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
     an experiment's precision, and `bounded` the limits that do not apply to it. Raises StoreUnavailable.
     """
-    sent: defaultdict[CounterName, list[Event]] = defaultdict(list)
+    by_names: defaultdict[tuple[str, ...], list[Event]] = defaultdict(list)
     for event in events:
-        sent[CounterName(event.namespace, event.experiment, event.goal, event.variant)].append(event)
+        by_names[event[:4]].append(event)
+    sent = {CounterName(*names): found for names, found in by_names.items()}
 
     known = _known.setdefault(client, {})
     members = _members(sent, precision_of)
@@ -126,15 +127,14 @@ def _members(
     found: dict[str, _Members] = {}
     for name, events in sent.items():
         precision = precision_of(name.experiment)
+        if precision == EXACT:
+            found[exact_key(*name)] = _Members(name, "SADD", {digest(event.uuid) for event in events})
+            continue
+        shards: defaultdict[int, set[str | bytes]] = defaultdict(set)
         for event in events:
-            if precision == EXACT:
-                key, command = exact_key(*name), "SADD"
-                member: str | bytes = digest(event.uuid)
-            else:
-                shard = int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0
-                key, command = counter_key(*name, shard), "PFADD"
-                member = event.uuid
-            found.setdefault(key, _Members(name, command, set())).members.add(member)
+            shards[int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0].add(event.uuid)
+        for shard, members in shards.items():
+            found[counter_key(*name, shard)] = _Members(name, "PFADD", members)
     return found
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,15 @@ def _redis(parent: Section, path: Path | None, environ: Mapping[str, str]) -> Re
     values |= {key: str(folder / values[key]) for key in TLS_FILES if values[key]}
     values |= {"url": url, **_iam(section, values)}
     values["password"] = environ.get("GIMEL_REDIS_PASSWORD") or values["password"]
+    if values["cluster"]:
+        with suppress(ValueError):  # an invalid URL is reported already
+            options = parse_url(url) if url else {"path": values["unix_socket"], "db": values["db"]}  # type: ignore[no-untyped-call]
+            if options.get("path"):
+                section.problems.append("redis.cluster: needs a host instead of a Unix socket")
+            if options.get("db"):
+                section.problems.append("redis.cluster: has no databases; remove redis.db, or the number of redis.url")
+    elif values["replica_reads"]:
+        section.problems.append('redis.replica_reads: needs "cluster": true')
     return RedisSettings(**{key: value for key, value in values.items() if value not in (None, "")})
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import redis
 from redis.cluster import ClusterNode, LoadBalancingStrategy
@@ -39,7 +40,7 @@ class Cluster(redis.RedisCluster):
         self._start_lock = threading.RLock()
         self._is_starting = False
         self._asked: dict[str, ConnectionPool] = {}
-        self._breakers: dict[ConnectionPool, Breaker] = {}
+        self._breakers: WeakKeyDictionary[ConnectionPool, Breaker] = WeakKeyDictionary()
         self._failed: str | None = None
         self._next_refresh = 0.0
 
@@ -51,8 +52,12 @@ class Cluster(redis.RedisCluster):
             if "commands_parser" not in vars(self):
                 self._is_starting = True
                 try:
+                    first: list[ClusterNode] = []
                     with _usual_errors():
-                        super().__init__(**self.options)
+                        super().__init__(**self.options, startup_nodes=first)  # redis-py adds that of the URL
+                    # Its connection is open already.
+                    if same := self.nodes_manager.nodes_cache.get(first[0].name):
+                        same.redis_connection = first[0].redis_connection
                 finally:
                     self._is_starting = False
         return getattr(self, name)

@@ -129,6 +129,9 @@ class Pool(ConnectionPool):
         else:
             self._idle.append(connection)
 
+    def update_active_connections_for_reconnect(self, *addresses: Any, **options: Any) -> None:
+        """Nothing. redis-py would close the connection by which it has found the nodes of a cluster."""
+
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and by default those in use, too."""
         while self._idle:

@@ -10,6 +10,7 @@ import redis
 
 from . import deadline, replies
 from .breaker import Breaker
+from .errors import StoreUnavailable
 from .round_trip import Client, reconnect, timeout_s
 
 T = TypeVar("T")
@@ -33,6 +34,9 @@ def ask(client: Client, question: Callable[[], T], limit_s: float | None = None)
                     raise
                 reconnect(client)
                 answer = question()
+    except StoreUnavailable:
+        breaker.answered()  # one node of a cluster is down; it has a breaker of its own
+        raise
     except replies.FAILURES as error:
         failure = replies.unavailable(error)
         if replies.is_outage(error):

@@ -79,6 +79,8 @@ def rehearse(client: Client, commands: Sequence[Command]) -> None:
     else:
         by_pool = {client.pool_of(command[1]): [("MULTI",), command, ("DISCARD",)] for command in commands}
         pools, found = list(by_pool), [*map(_plain, _exchange_with_all(client, by_pool).values())]
+        # A node that sends on to another one works, too.
+        found = [[reply for reply in replies if not isinstance(reply, AskError)] for replies in found]
     try:
         for replies in found:
             _raise_first(replies)
@@ -137,12 +139,12 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bo
             for place, reply in zip(order[pool], found):
                 if place is not None:
                     replies[place] = reply
-        lost = [each for each in places if may_refresh and _is_lost(replies[each])]
+        lost = [each for each in places if may_refresh and _is_lost(replies[each], from_replicas)]
         places = {each: client.redirected(replies[each]) for each in places if isinstance(replies[each], AskError)}
         if lost:
             client.refresh()
             may_refresh = False
-            places |= {each: client.pool_of(commands[each][1], from_replicas) for each in lost}
+            places |= {each: client.pool_of(commands[each][1]) for each in lost}
         if not places:
             break
     return _plain(replies)
@@ -206,7 +208,10 @@ def _reply(link: Any) -> Any:
         return error
 
 
-def _is_lost(reply: object) -> bool:
+def _is_lost(reply: object, from_replica: bool) -> bool:
+    """Whether another node may answer instead; its master does, if a replica gave none."""
+    if from_replica and isinstance(reply, Exception):
+        return isinstance(reply, StoreUnavailable) or is_outage(reply)
     return isinstance(reply, redis.RedisError) and may_succeed_on_a_new_connection(reply)
 
 

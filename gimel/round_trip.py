@@ -208,7 +208,7 @@ def _reply(link: Any) -> Any:
         return error
 
 
-def _is_lost(reply: object, from_replica: bool) -> bool:
+def _is_lost(reply: object, from_replica: bool = False) -> bool:
     """Whether another node may answer instead; its master does, if a replica gave none."""
     if from_replica and isinstance(reply, Exception):
         return isinstance(reply, StoreUnavailable) or is_outage(reply)

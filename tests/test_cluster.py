@@ -157,10 +157,10 @@ def test_a_deletion_is_completed_by_its_repetition_wherever_a_node_fails(cluster
                 record(here, "e", goal, "red")
             left = answers
 
-            def exchange_until_it_fails(client, requests, pool=pool):
+            def exchange_until_it_fails(client, requests, *more, pool=pool):
                 nonlocal left
                 kept = {each: sent[:left] if each is pool else sent for each, sent in requests.items()}
-                found = exchange(client, {each: sent for each, sent in kept.items() if sent})
+                found = exchange(client, {each: sent for each, sent in kept.items() if sent}, *more)
                 left -= len(kept.get(pool, ()))
                 if kept.get(pool) != requests.get(pool):
                     found[pool] = [redis.ConnectionError("cut")] * len(requests[pool])

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from .config import Limits
 from .deadline import apart, limit
+from .errors import StoreUnavailable
 from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import EXACT, Count, Precision, total
 from .keyspace import (
@@ -53,6 +54,9 @@ IGNORED_KEPT_S = 2 * 86400
 KNOWN_S = 60
 """How long a process takes for granted that a counter which it has listed is listed, as long as its key exists."""
 
+MAX_KNOWN = 10_000
+"""How many counters a process remembers so."""
+
 
 def record(
     client: Client,
@@ -74,13 +78,20 @@ def record(
 
     known = _known.setdefault(client, {})
     members = _members(sent, precision_of)
+    now = time.monotonic()
+    were_known = are_known = all(known.get(name, now) > now for name in sent)
 
     def write() -> list[Event]:
-        if _write_known(client, members, known):
-            return []
+        nonlocal are_known
+        if are_known:
+            are_known = False  # asked again, the key exists because it has just been made, listed or not
+            if _write_known(client, members):
+                return []
         start_s = time.monotonic()
         refused = write_all()
         if not refused:
+            if len(known) > MAX_KNOWN:
+                known.clear()
             known.update(dict.fromkeys(sent, start_s + KNOWN_S))
         return refused
 
@@ -89,7 +100,7 @@ def record(
             _write(client, list(sent), members)
             return []
         refused = {}
-        if len(sent) > MANY:
+        if len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
             with apart(CHECK_TIMEOUT_S):
                 missing = _missing(client, sent)
                 refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
@@ -105,7 +116,12 @@ def record(
             warn(limits, refused)
         return [event for name in refused for event in sent[name]]
 
-    return ask(client, write)
+    try:
+        return ask(client, write)
+    except StoreUnavailable:
+        for name in sent:
+            known.pop(name, None)  # the key may have been made, and not listed
+        raise
 
 
 class _Members(NamedTuple):
@@ -138,20 +154,18 @@ def _members(
     return found
 
 
-def _write_known(client: Client, members: Mapping[str, _Members], known: dict[CounterName, float]) -> bool:
-    """Count these events, if their counters are known to be listed. Returns whether they were.
+def _write_known(client: Client, members: Mapping[str, _Members]) -> bool:
+    """Count these events of counters that were listed a while ago. Returns whether they still are.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
-    be listed anew. Nothing comes between the two commands of one key, which Redis reads at once; a long message it may
-    read in parts, so that is a transaction where there are some.
+    be listed anew. Nothing may come between the two commands of a key. Redis reads those of one event at once; a longer
+    message it may read in parts, so that is a transaction where there are some.
     """
-    now = time.monotonic()
-    if any(known.get(found.name, 0.0) < now for found in members.values()):
-        return False
     commands: list[Command] = []
     for key, found in members.items():
         commands += [("EXISTS", key), (found.command, key, *found.members)]
-    return all(send(client, commands, atomic=len(members) > 1)[::2])
+    is_one_event = len(commands) == 2 and len(commands[1]) == 3
+    return all(send(client, commands, atomic=not is_one_event)[::2])
 
 
 def _write(client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members]) -> Created:
@@ -358,7 +372,8 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
     def run() -> None:
         is_left = True
         while is_left:
-            counters = list(own_counters(namespace, experiment, send(client, [("SMEMBERS", own)])[0]))
+            (members,) = send(client, [("SMEMBERS", own)])
+            counters = list(own_counters(namespace, experiment, members))
             keys = [counter.key for counter in counters]
             unlist: list[Command] = [("SREM", experiments_key(namespace), experiment)]
             if keys:
@@ -367,11 +382,13 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             free: list[Command] = [("DEL", key) for key in keys]
             # At once, and not as a transaction: a full Redis refuses those until memory is freed.
             send(client, free + unlist)
-            take_out: list[Command] = [("SREM", own, *keys)] if keys else [("DEL", own)]
+            take_out: list[Command] = [("SREM", own, *members)] if members else []
             # Again what somebody has counted since. A counter that is new since is left in the set, and found there.
             is_left = send(client, [*unlist, *take_out, *free, ("SCARD", own)], atomic=True)[-1] > 0
         if not send(client, [("SCARD", experiments_key(namespace))])[0]:
-            send(client, [("SREM", NAMESPACES_KEY, namespace)])
+            left = [("SREM", NAMESPACES_KEY, namespace), ("SCARD", experiments_key(namespace))]
+            if send(client, left, atomic=True)[1]:  # somebody came in between
+                send(client, [("SADD", NAMESPACES_KEY, namespace)])
 
     ask(client, run, REPORT_TIMEOUT_S)
 

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 
 import gimel
 from gimel import config, connection, counters, keyspace
@@ -239,37 +238,6 @@ def test_a_full_redis_can_be_relieved_by_deleting(redis_server):
     counters.forget(connection.client(), "alephbet", "e")
     assert list(client.scan_iter()) == []
     record(events(1))
-
-
-def test_a_counter_made_while_deleting_is_not_left_behind(real, monkeypatch):
-    record(events(1))
-    smembers = redis.client.Pipeline.smembers
-    rivals = [events(1, goal="late")]
-
-    def overtaken(self, name):
-        members = smembers(self, name)
-        if rivals:
-            record(rivals.pop())
-        return members
-
-    monkeypatch.setattr(redis.client.Pipeline, "smembers", overtaken)
-    counters.forget(connection.client(), "alephbet", "e")
-    assert list(real.scan_iter()) == []
-
-
-def test_a_counter_written_again_while_deleting_is_not_left_behind(real, monkeypatch):
-    record(events(1))
-    multi = redis.client.Pipeline.multi
-    rivals = [events(2)]
-
-    def overtaken(self):
-        if rivals:
-            record(rivals.pop())
-        return multi(self)
-
-    monkeypatch.setattr(redis.client.Pipeline, "multi", overtaken)
-    counters.forget(connection.client(), "alephbet", "e")
-    assert list(real.scan_iter()) == []
 
 
 def test_a_key_of_another_type_is_an_error_and_never_overwritten(real):

@@ -52,10 +52,11 @@ HEALTH_KEYS = 100
 IGNORED_KEPT_S = 2 * 86400
 
 KNOWN_S = 60
-"""How long a process takes for granted that a counter which it has listed is listed, as long as its key exists."""
+"""How long a process takes for granted that what it has listed, a counter and each of its keys, is listed, as long as
+the key exists."""
 
-MAX_KNOWN = 10_000
-"""How many counters a process remembers so."""
+MAX_KNOWN = 20_000
+"""How many counters and keys a process remembers so."""
 
 
 def record(
@@ -85,14 +86,14 @@ def record(
         nonlocal are_known
         if are_known:
             are_known = False  # asked again, the key exists because it has just been made, listed or not
-            if _write_known(client, members):
+            if _write_known(client, members, known):
                 return []
         start_s = time.monotonic()
         refused = write_all()
         if not refused:
             if len(known) > MAX_KNOWN:
                 known.clear()
-            known.update(dict.fromkeys(sent, start_s + KNOWN_S))
+            known.update(dict.fromkeys((*sent, *members), start_s + KNOWN_S))
         return refused
 
     def write_all() -> list[Event]:
@@ -132,8 +133,10 @@ class _Members(NamedTuple):
     members: set[str | bytes]
 
 
-_known: WeakKeyDictionary[Client, dict[CounterName, float]] = WeakKeyDictionary()
-"""The counters that this process has listed, and until when it takes that for granted, by its clock."""
+_Known = dict[CounterName | str, float]
+"""Counters and keys that this process has listed, and until when it takes that for granted, by its clock."""
+
+_known: WeakKeyDictionary[Client, _Known] = WeakKeyDictionary()
 
 
 def _members(
@@ -154,18 +157,27 @@ def _members(
     return found
 
 
-def _write_known(client: Client, members: Mapping[str, _Members]) -> bool:
+def _write_known(client: Client, members: Mapping[str, _Members], known: _Known) -> bool:
     """Count these events of counters that were listed a while ago. Returns whether they still are.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
     be listed anew. Nothing may come between the two commands of a key. Redis reads those of one event at once; a longer
     message it may read in parts, so that is a transaction where there are some.
+
+    Whoever made a key may have ended before listing it, so each process lists each key once in a while.
     """
+    now = time.monotonic()
     commands: list[Command] = []
     for key, found in members.items():
         commands += [("EXISTS", key), (found.command, key, *found.members)]
     is_one_event = len(commands) == 2 and len(commands[1]) == 3
-    return all(send(client, commands, atomic=not is_one_event)[::2])
+    unsure = [key for key in members if known.get(key, now) <= now]
+    commands += [("SADD", counters_key(*members[key].name[:2]), key) for key in unsure]
+    replies = send(client, commands, atomic=not is_one_event)
+    if not all(replies[: 2 * len(members) : 2]) or any(replies[2 * len(members) :]):
+        return False
+    known.update(dict.fromkeys(unsure, now + KNOWN_S))
+    return True
 
 
 def _write(client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members]) -> Created:

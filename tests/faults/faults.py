@@ -22,7 +22,8 @@ class Fault:
     """What happens to a world (made with these `options`) while visitors send events, and what may come of it.
 
     `is_outage`: Redis takes no event, so the bars of an outage apply. `is_kept`: what Redis does not take can wait
-    elsewhere. `redis_loses_s`: Redis itself may lose what it took so long before the fault.
+    elsewhere. `redis_loses_s`: Redis itself may lose what it took so long before the fault. `wakes`: as it ends, a
+    master that was replaced goes on, and may lose what it answers before it learns of that.
     """
 
     name: str
@@ -32,19 +33,27 @@ class Fault:
     is_outage: bool = True
     is_kept: bool = True
     redis_loses_s: float = 0
+    wakes: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(lasts_s: float = 5, is_outage: bool = True, is_kept: bool = True, redis_loses_s: float = 0, **options: Any):
+def fault(
+    lasts_s: float = 5,
+    is_outage: bool = True,
+    is_kept: bool = True,
+    redis_loses_s: float = 0,
+    wakes: bool = False,
+    **options: Any,
+):
     """Enter a function into the table."""
 
     def enter(steps: Callable[[World], Steps]) -> Callable[[World], Steps]:
         title = str(steps.__doc__).strip().removesuffix(".")
         name = steps.__name__
-        FAULTS[name] = Fault(name, title, steps, lasts_s, is_outage, is_kept, redis_loses_s, options)
+        FAULTS[name] = Fault(name, title, steps, lasts_s, is_outage, is_kept, redis_loses_s, wakes, options)
         return steps
 
     return enter
@@ -133,7 +142,7 @@ def cluster_master_killed(world: World) -> Steps:
     world.cluster.wait_without(master)
 
 
-@fault(lasts_s=1, redis_loses_s=1, is_cluster=True)
+@fault(lasts_s=1, redis_loses_s=1, wakes=True, is_cluster=True)
 def cluster_master_stopped(world: World) -> Steps:
     """A master of a cluster hangs (SIGSTOP), and goes on when its replica has taken over."""
     yield

@@ -95,11 +95,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Times:
-    """When the fault began and ended, as time.monotonic() says; by target, how long it then took to count again, and
-    how many lines it had logged before."""
+    """When the fault began, ended and was mended, as time.monotonic() says; by target, how long it then took to count
+    again, and how many lines it had logged before."""
 
     began: float
     ended: float
+    mended: float
     recovery_s: dict[str, float]
     log_lines: dict[str, int]
 
@@ -143,7 +144,8 @@ def run(fault: Fault, events: int, folder: Path, stage: Stage, lasts_s: float | 
         time.sleep(lasts_s)
         ended = time.monotonic()
         next(steps, None)
-        times = Times(began, ended, _recoveries(world), log_lines)
+        mended = time.monotonic()
+        times = Times(began, ended, mended, _recoveries(world), log_lines)
         next(steps, None)
         stories = [crowd.result(4 * PATIENCE_S) for crowd in playing]
         _settle(world, stories)
@@ -223,7 +225,8 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
     lost = {each: at for each, at in answered.items() if each in missing}
     # What Redis took just before the fault may be answered just after it.
     last_s = times.began - fault.redis_loses_s, times.began + (0.1 if fault.redis_loses_s else 0)
-    by_redis = {each for each, at in lost.items() if last_s[0] <= at <= last_s[1]}
+    woken_s = times.ended, times.mended if fault.wakes else times.ended
+    by_redis = {each for each, at in lost.items() if any(start <= at <= end for start, end in (last_s, woken_s))}
     log = "\n".join(world.targets[target].log)
     return Outcome(
         target=target,

@@ -10,7 +10,6 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -29,7 +28,7 @@ ONE = Event("alephbet", "button color", "participate", "red", "u0")
 
 
 def events(number: int, **changes: str) -> list[Event]:
-    return [replace(ONE, uuid=f"u{each}", **changes) for each in range(number)]
+    return [ONE._replace(uuid=f"u{each}", **changes) for each in range(number)]
 
 
 def send(url: str, uuid: object) -> int:
@@ -221,7 +220,7 @@ def test_an_event_that_can_never_be_counted_is_set_aside_and_tried_at_the_next_s
     blocked = "alephbet:counters:button color:participate:blue"
     real.set(blocked, "no counter")
     kept.keep(events(300))
-    kept.keep([replace(ONE, variant="blue", uuid="secret uuid")])
+    kept.keep([ONE._replace(variant="blue", uuid="secret uuid")])
     kept.keep(events(300, variant="green"))
     with kept:
         wait_for(lambda: kept.waiting == 0, "all others")
@@ -238,7 +237,7 @@ def test_an_event_that_can_never_be_counted_is_set_aside_and_tried_at_the_next_s
 
 
 def test_an_event_that_breaks_a_new_rule_is_set_aside_with_the_reason(real, kept, caplog):
-    kept.keep([replace(ONE, goal=""), *events(3)])
+    kept.keep([ONE._replace(goal=""), *events(3)])
     with kept:
         wait_for(lambda: kept.waiting == 0, "the others")
         assert kept.set_aside == 1
@@ -277,7 +276,7 @@ def test_the_log_says_once_a_minute_that_events_wait_and_that_none_do_any_more(r
 
 def test_no_uuid_remains_on_disk_once_it_is_counted(real, kept):
     kept._file.execute("PRAGMA secure_delete=OFF")  # Debian's SQLite has it on, others do not
-    kept.keep([replace(ONE, uuid=f"unmistakable {number}") for number in range(2000)])
+    kept.keep([ONE._replace(uuid=f"unmistakable {number}") for number in range(2000)])
     files = [kept.path, kept.path.with_name(f"{spool.FILE}-wal")]
     assert any(b"unmistakable" in file.read_bytes() for file in files)
     with kept:

@@ -240,7 +240,11 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
     section = Section(file.content, KEYS, problems=[*problems])
     redis_settings = None if url else _redis(section, file.path, environ)
     if url:
-        redis_settings = RedisSettings(url=_url_or_problem("GIMEL_REDIS_URL", url, section.problems))
+        is_cluster = environ.get("GIMEL_REDIS_CLUSTER") or "0"
+        if is_cluster not in ("0", "1"):
+            section.problems.append("GIMEL_REDIS_CLUSTER: must be 1 for a cluster, or 0")
+        url = _url_or_problem("GIMEL_REDIS_URL", url, section.problems)
+        redis_settings = RedisSettings(url=url, cluster=is_cluster == "1")
     section.take("extra_wiring", "a list of objects", list_of(dict))
     section.take("aws", "an object", json_object)
     config = Config(

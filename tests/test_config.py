@@ -66,6 +66,20 @@ def test_a_url_in_the_environment_leaves_the_redis_section_unread(tmp_path):
     assert (found.redis.url, found.precision, found.path) == ("redis://other", 4, path)
 
 
+@pytest.mark.parametrize(("value", "is_cluster"), [(None, False), ("", False), ("0", False), ("1", True)])
+def test_the_environment_says_whether_its_redis_is_a_cluster(tmp_path, value, is_cluster):
+    path = write(tmp_path / "c.json", {"redis": {"host": "h", "cluster": not is_cluster}})
+    environ = {"GIMEL_REDIS_URL": "redis://r"} | ({} if value is None else {"GIMEL_REDIS_CLUSTER": value})
+    assert config.load(path, environ).redis.cluster is is_cluster
+    assert config.load(path, {"GIMEL_REDIS_CLUSTER": "1"}).redis.cluster is not is_cluster
+
+
+def test_the_environment_says_so_with_a_digit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="GIMEL_REDIS_CLUSTER: must be 1 for a cluster, or 0"):
+        config.load(None, {"GIMEL_REDIS_URL": "redis://r", "GIMEL_REDIS_CLUSTER": "yes"})
+
+
 def test_a_wrong_url_in_the_environment_is_named_by_its_variable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:

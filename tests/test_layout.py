@@ -62,7 +62,7 @@ OPS_LAYERS = [
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
     {"backup", "openapi", "snippet"},
-    {"backup_file", "endpoints", "formats", "api_client", "known_bots", "resources", "addresses"},
+    {"backup_file", "endpoints", "nodes", "formats", "api_client", "known_bots", "resources", "addresses"},
 ]
 
 

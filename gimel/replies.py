@@ -15,8 +15,11 @@ TELLING = (redis.ConnectionError, redis.TimeoutError, StoreUnavailable, OSError)
 MOVED = {"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"}
 """What a server answers that is not the primary, or not any more, or not yet."""
 
-IN_CLUSTER = ("Redis is a node of a cluster", "set redis.cluster to true")
-NO_CLUSTER = ("Redis is no cluster", "set redis.cluster to false")
+IN_CLUSTER = (
+    "Redis is a node of a cluster",
+    "set redis.cluster to true; beside GIMEL_REDIS_URL, GIMEL_REDIS_CLUSTER=1",
+)
+NO_CLUSTER = ("Redis is no cluster", "set redis.cluster to false; beside GIMEL_REDIS_URL, unset GIMEL_REDIS_CLUSTER")
 
 WORDS = {
     **dict.fromkeys(("MOVED", "ASK", "CROSSSLOT"), IN_CLUSTER),

@@ -64,7 +64,7 @@ def test_a_policy_that_evicts_only_what_expires_is_good(look):
 
 
 def test_no_persistence_is_a_warning(look):
-    assert "Redis does not persist its data, so a restart loses all counts" in look("--appendonly", "no")[Level.WARNING]
+    assert "Redis does not persist its data, so a restart loses its counts" in look("--appendonly", "no")[Level.WARNING]
 
 
 def test_snapshots_without_an_append_only_file_are_a_warning(look):
@@ -150,10 +150,10 @@ def test_settings_that_cannot_be_read_are_unknown(look):
 
 
 def test_a_version_that_is_too_old_is_an_error():
-    finding = preflight._version("2.8.8", config.RedisSettings())
+    finding = preflight._version("Redis", "2.8.8", config.RedisSettings())
     assert (finding.level, finding.hint) == (Level.ERROR, "upgrade to 2.8.9 or later")
-    assert preflight._version("2.8.9", config.RedisSettings()).level is Level.GOOD
-    assert preflight._version("5.0.14", config.RedisSettings(username="gimel")).level is Level.ERROR
+    assert preflight._version("Redis", "2.8.9", config.RedisSettings()).level is Level.GOOD
+    assert preflight._version("Redis", "5.0.14", config.RedisSettings(username="gimel")).level is Level.ERROR
 
 
 def test_a_wrong_password_is_an_error(look):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -16,6 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
 from gimel.ops.addresses import is_loopback
+from gimel.ops.nodes import Info, engine, info, primaries, size
+from gimel.replies import IN_CLUSTER, WORDS, unavailable
+from gimel.round_trip import send
 
 from . import bundle, policies
 from .deployment import Deployment
@@ -140,7 +146,7 @@ def check_redis(
     that functions run on this machine."""
     try:
         settings = loaded.redis
-        client: Any = connection.connect(settings, region)
+        client = connection.connect(settings, region)
     except ConfigError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
         return
@@ -157,13 +163,15 @@ def check_redis(
         except passwords.PasswordLookupError as error:
             yield _password_lookup(error)
             return
+    found: list[redis.Redis] = []
     try:
-        info: dict[str, Any] = dict(client.info())
+        found = primaries(client)
+        told = [info(node) for node in found]
     except redis.AuthenticationError as error:
         yield _rejected(settings, error)
         return
     except redis.ResponseError as error:
-        yield _info_failed(client, error)
+        yield _info_failed(found, error)
         return
     except (redis.RedisError, OSError) as error:
         hint = "this is expected of a private Redis, which can be reached only from its VPC"
@@ -172,9 +180,18 @@ def check_redis(
         message = f"could not reach {address(settings)} from here: {error}"
         yield Finding(Level.UNKNOWN if in_vpc else Level.WARNING, message, hint)
         return
-    finally:
-        client.close()
-    yield from _risks(client, info, settings)
+    if not settings.cluster and int(told[0].get("cluster_enabled", 0)):
+        yield Finding(Level.ERROR, *IN_CLUSTER)
+        return
+    if settings.cluster:
+        yield _cluster(found[0], told)
+    risks: defaultdict[Finding, list[str]] = defaultdict(list)
+    for node, one in zip(found, told):
+        for finding in _risks(node, one, settings):
+            risks[finding].append("{host}:{port}".format_map(node.connection_pool.connection_kwargs))
+    for finding, nodes in risks.items():
+        where = "" if len(nodes) == len(found) else f"{', '.join(nodes)}: "
+        yield replace(finding, message=where + finding.message)
 
 
 def _host(settings: config.RedisSettings, in_vpc: bool) -> Iterator[Finding]:
@@ -221,10 +238,13 @@ def _rejected(settings: config.RedisSettings, error: redis.AuthenticationError) 
     return Finding(Level.UNKNOWN, message, hint)
 
 
-def _info_failed(client: Any, error: redis.ResponseError) -> Finding:
+def _info_failed(found: Sequence[redis.Redis], error: redis.ResponseError) -> Finding:
     """Whether only INFO is forbidden or every command fails, such as when the database number is out of range."""
+    if not found:
+        problem = unavailable(error)
+        return Finding(Level.ERROR, f"{problem.message}: {error}", problem.hint)
     try:
-        client.ping()
+        found[0].ping()
     except redis.exceptions.NoPermissionError:
         pass
     except redis.ResponseError as refusal:
@@ -234,28 +254,39 @@ def _info_failed(client: Any, error: redis.ResponseError) -> Finding:
     return Finding(Level.UNKNOWN, f"could not check the settings of Redis: {error}", "check them yourself")
 
 
-def _risks(client: Any, info: dict[str, Any], settings: config.RedisSettings) -> Iterator[Finding]:
-    yield _version(str(info.get("redis_version", "0")), settings)
-    if info.get("role") == "slave":
+def _cluster(node: redis.Redis, told: Sequence[Info]) -> Finding:
+    with suppress(redis.RedisError):
+        (state,) = send(node, [("CLUSTER", "INFO")])
+        if b"cluster_state:fail" in state:
+            return Finding(Level.ERROR, *WORDS["CLUSTERDOWN"])
+    return Finding(Level.GOOD, f"Redis is a cluster of {size(told)}")
+
+
+def _risks(node: redis.Redis, told: Info, settings: config.RedisSettings) -> Iterator[Finding]:
+    """What is good or bad about a node."""
+    yield _version(*engine(told), settings)
+    if told.get("role") == "slave":
         yield Finding(Level.ERROR, "Redis is a read-only replica", "use the host of its primary")
-    elif info.get("rdb_last_bgsave_status") == "err" and _setting(client, "stop-writes-on-bgsave-error") != "no":
-        hint = "see its log for the reason; often the disk is full"
-        yield Finding(Level.WARNING, "Redis rejects writes because it cannot save snapshots", hint)
-    if 0 < int(info.get("maxmemory") or 0) * ALMOST_FULL < int(info.get("used_memory") or 0):
+    elif told.get("rdb_last_bgsave_status") == "err":
+        rejects = _setting(node, "stop-writes-on-bgsave-error")
+        if rejects != "no":
+            hint = "see its log for the reason; often the disk is full"
+            what = "rejects writes because it cannot save snapshots" if rejects else "could not save its last snapshot"
+            yield Finding(Level.WARNING, f"Redis {what}", hint)
+    if 0 < int(told.get("maxmemory") or 0) * ALMOST_FULL < int(told.get("used_memory") or 0):
         yield Finding(Level.WARNING, "Redis is almost out of memory", "add memory, or raise maxmemory")
-    yield _eviction(str(info.get("maxmemory_policy") or _setting(client, "maxmemory-policy") or ""))
-    yield _persistence(info, _setting(client, "save"))
-    if int(info.get("cluster_enabled", 0)):
-        hint = "use a single node, or a proxy"
-        yield Finding(Level.ERROR, "Redis is in cluster mode, which Gimel does not support", hint)
+    yield _eviction(str(told.get("maxmemory_policy") or _setting(node, "maxmemory-policy") or ""))
+    yield _persistence(told, _setting(node, "save"))
 
 
-def _version(text: str, settings: config.RedisSettings) -> Finding:
+def _version(name: str, text: str, settings: config.RedisSettings) -> Finding:
+    if not text:
+        return Finding(Level.UNKNOWN, "Redis responds, and does not tell its version")
     found = tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
     oldest = OLDEST_REDIS_WITH_USERS if settings.username else OLDEST_REDIS
     if found < oldest:
-        return Finding(Level.ERROR, f"Redis {text} is too old", f"upgrade to {'.'.join(map(str, oldest))} or later")
-    return Finding(Level.GOOD, f"Redis {text} responds and supports what Gimel needs")
+        return Finding(Level.ERROR, f"{name} {text} is too old", f"upgrade to {'.'.join(map(str, oldest))} or later")
+    return Finding(Level.GOOD, f"{name} {text} responds and supports what Gimel needs")
 
 
 def _eviction(policy: str) -> Finding:
@@ -268,25 +299,21 @@ def _eviction(policy: str) -> Finding:
     return Finding(Level.GOOD, f"eviction policy {policy}{note}")
 
 
-def _persistence(info: dict[str, Any], save: str | None) -> Finding:
-    if int(info.get("aof_enabled", 0)):
+def _persistence(told: Info, save: str | None) -> Finding:
+    if int(told.get("aof_enabled", 0)):
         return Finding(Level.GOOD, "Redis writes an append-only file")
     if save is None:
         hint = "make sure that it has backups or an append-only file"
         return Finding(Level.UNKNOWN, "could not check whether Redis persists its data", hint)
-    message = "Redis does not persist its data, so a restart loses all counts"
+    message = "Redis does not persist its data, so a restart loses its counts"
     if save:
-        message = f"Redis only saves snapshots (save {save}), so a crash loses all counts since the last one"
+        message = f"Redis only saves snapshots (save {save}), so a crash loses its counts since the last one"
     return Finding(Level.WARNING, message, "set appendonly to yes")
 
 
-def _setting(client: Any, name: str) -> str | None:
+def _setting(node: redis.Redis, name: str) -> str | None:
     """A setting of Redis; None if it cannot be read, as on ElastiCache."""
     try:
-        found = client.config_get(name)
+        return cast("dict[str, str]", node.config_get(name)).get(name)
     except redis.RedisError:
         return None
-    finally:
-        client.close()
-    value = found.get(name, found.get(name.encode()))
-    return value.decode() if isinstance(value, bytes) else value

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 import redis
 
 from gimel import connection
 from gimel.config import RedisSettings
+from gimel.counters import ask_each
 from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key
+from gimel.ops.nodes import engine, info, primaries, size
 from gimel.passwords import IAM
+from gimel.replies import unavailable
 
 from .deployment import Deployment, Live
 from .desired import ADDRESS
@@ -78,6 +82,8 @@ def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
         return {"address": used, "problem": f"config.json names another one, {configured}"}
     try:
         return {"address": used, **_ask(settings, deployment.account.region)}
+    except redis.ResponseError as error:
+        return {"address": used, "problem": str(unavailable(error))}
     except (redis.RedisError, OSError, GimelError) as error:
         own = (settings.password or "").startswith(IAM)
         note = "; the functions sign in with their own role" if own else ""
@@ -85,24 +91,30 @@ def _redis(deployment: Deployment, track: Function | None) -> dict[str, Any]:
 
 
 def _ask(settings: RedisSettings, region: str) -> dict[str, Any]:
-    client: Any = connection.connect(settings, region)
-    try:
-        info: dict[str, Any] = dict(client.info())
-        named: set[Any] = client.smembers(NAMESPACES_KEY)
-        namespaces = {DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in named)}
-        with client.pipeline(transaction=False) as pipe:
-            for namespace in sorted(namespaces):
-                pipe.scard(all_counters_key(namespace))
-            counters = sum(pipe.execute())
-    finally:
-        client.close()
+    client = connection.connect(settings, region)
+    told = [info(node) for node in primaries(client)]
+    named: list[bytes] = ask_each(client, [("SMEMBERS", NAMESPACES_KEY)])[0]
+    namespaces = {DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in named)}
+    counters = sum(ask_each(client, [("SCARD", all_counters_key(namespace)) for namespace in namespaces]))
+    sizes = [(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told if "used_memory" in one]
+    limits = [limit for _, limit in sizes if limit]
+    fullest = max(sizes, key=lambda one: (one[0] / (one[1] or inf), one[0]), default=None) if len(told) > 1 else None
+    logs = {one.get("aof_enabled") for one in told}
     return {
-        "version": str(info.get("redis_version")),
-        "memory_bytes": info.get("used_memory") or 0,
-        "max_memory_bytes": info.get("maxmemory") or None,
+        "engine": _each(" ".join(engine(one)) for one in told),
+        "nodes": size(told) if settings.cluster else None,
+        "memory_bytes": sum(used for used, _ in sizes) if sizes else None,
+        "max_memory_bytes": sum(limits) if len(limits) == len(told) else None,
+        "fullest": {"memory_bytes": fullest[0], "max_memory_bytes": fullest[1] or None} if fullest else None,
         "counters": counters,
-        "eviction_policy": info.get("maxmemory_policy"),
+        "eviction_policy": _each(one.get("maxmemory_policy") for one in told),
+        "append_only_file": bool(logs.pop()) if logs in ({0}, {1}) else None,
     }
+
+
+def _each(told: Iterable[str | None]) -> str | None:
+    """What the nodes tell, each answer once; None if they do not."""
+    return ", ".join(sorted({one.strip() for one in told if one})) or None
 
 
 def _queue(existing: Existing, names: Names) -> dict[str, int] | None:

@@ -93,11 +93,21 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _redis(found: dict[str, Any]) -> str:
     if "problem" in found:
         return f"{found['address'] or 'unknown'}: {found['problem']}"
-    memory = f"{found['memory_bytes'] / 1e6:,.1f} MB"
-    if found["max_memory_bytes"]:
-        memory += f" of {found['max_memory_bytes'] / 1e6:,.1f} MB"
-    about = f"version {found['version']}, {memory}, {found['counters']:,} counter{'s' * (found['counters'] != 1)}"
-    return f"{found['address']}: {about}, eviction policy {found['eviction_policy']}"
+    counters, policy, fullest = found["counters"], found["eviction_policy"], found["fullest"]
+    parts = (
+        found["engine"],
+        found["nodes"],
+        _memory(found) + (f" (fullest node: {_memory(fullest)})" if fullest else ""),
+        f"{counters:,} counter{'s' * (counters != 1)}",
+        f"eviction policy {policy}" if policy else "",
+        {True: "append-only file", False: "no append-only file", None: ""}[found["append_only_file"]],
+    )
+    return f"{found['address']}: {', '.join(filter(None, parts))}"
+
+
+def _memory(found: dict[str, Any]) -> str:
+    used, most = found["memory_bytes"], found["max_memory_bytes"]
+    return "" if used is None else f"{used / 1e6:,.1f} MB" + (f" of {most / 1e6:,.1f} MB" if most else "")
 
 
 @click.command("logs")

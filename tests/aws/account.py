@@ -33,6 +33,7 @@ class Account:
         self.session.events.register("provide-client-params.*.*", self._note)
         # The tests' own clients are not recorded.
         self.own = _session(region)
+        self._clients: dict[str, Any] = {}
         self.client("apigateway").update_account(
             patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": f"arn:aws:iam::{ID}:role/logs"}]
         )
@@ -41,7 +42,10 @@ class Account:
         self.calls.append((model.service_model.service_name, model.name, dict(params)))
 
     def client(self, service: str) -> Any:
-        return self.own.client(service)
+        # Kept, because to make one takes longer than most calls.
+        if service not in self._clients:
+            self._clients[service] = self.own.client(service)
+        return self._clients[service]
 
     @property
     def writes(self) -> list[tuple[str, str, dict[str, Any]]]:

@@ -295,8 +295,10 @@ def test_a_deploy_and_a_removal_interrupted_after_any_step_resume_with_the_next(
     for settings in ({"alarms": OPS}, {}):
         whole = calls(gimel_at(**settings).plan())
         for done in range(len(whole)):
-            assert calls(gimel_at(**settings).plan()) == whole[done:], f"after step {done}"
-            apply_until(gimel_at(**settings), 1)
+            resumed = gimel_at(**settings)
+            plan = resumed.plan()
+            assert calls(plan) == whole[done:], f"after step {done}"
+            apply_until(resumed, 1, plan)
         assert calls(gimel_at(**settings).plan()) == []
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from typing import ClassVar
 
 import boto3
+import botocore.endpoint
 import pytest
 import redis
 
@@ -261,6 +262,7 @@ def test_an_emulator_on_this_machine_may_use_a_redis_here(gimel_at, monkeypatch,
     monkeypatch.setattr(preflight, "check_redis", lambda *given: asked.append(given[1:]) or iter(()))
     list(preflight.check(found))
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda seconds: None)  # nothing listens there: it would retry
     local = Aws()
     local.account = found.aws.account
     list(preflight.check(Deployment(found.config, found.settings, found.content, local)))

@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: serve install test test-fast check faults scale screenshots validate-statistics clean
+.PHONY: serve install test test-fast check faults benchmark scale screenshots validate-statistics clean
 
 serve: $(VENV)/serve.stamp
 	@$(VENV)/bin/gimel serve $(ARGS)
@@ -43,6 +43,11 @@ faults: $(VENV)/test.stamp
 # Measures what an event costs Redis, prints the tables of docs/scale.md, and draws its plot. Takes two minutes.
 scale: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.benchmarks.queueing
+
+# Measures Gimel, its predecessors and the least possible in turns, and writes docs/benchmark.md. Needs wrk, a quiet
+# machine, and about ten minutes on two cores.
+benchmark: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.benchmarks $(ARGS)
 
 # The pictures of the dashboard in docs/.
 screenshots: $(VENV)/test.stamp

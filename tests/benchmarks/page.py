@@ -1,11 +1,15 @@
-"""docs/benchmark.md: what was measured, as tables of medians and ratios."""
+"""docs/benchmark.md: what was measured, as tables of medians and ratios, and the bars."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
 
-from .rounds import Blocks, middle, ratios
+from .rounds import middle, ratios
+
+INTRODUCTION = Path(__file__).with_name("introduction.md")
 
 NAMES = {
     "socket": "a raw socket: `PFADD`",
@@ -14,34 +18,142 @@ NAMES = {
     "gimel rest": "**Gimel 2**, event of a REST API",
     "gimel flat": "**Gimel 2**, flat event",
     "gimel 16": "**Gimel 2**, event of a REST API, precision 16",
-    "gimel 1.5": "Gimel 1.5.0, flat event",
-    "lamed": "Lamed 0.4.3, flat event",
+    "gimel 1.5": "Gimel 1.5.0",
+    "lamed": "Lamed 0.4.3",
+    "gimel": "**Gimel 2**",
+    "bare": "a handler that does nothing",
+    "answer": "the same HTTP server, a bare answer",
+    "counts": "**Gimel 2**, precision 1, the reads without the statistics",
 }
+
+SECTIONS = {
+    "a": ("Tracking an event", "pfadd", "Columns: what the network adds to each round trip, password, TLS."),
+    "b": (
+        "Cold start",
+        "bare",
+        "The real bundle under AWS' runtime client (awslambdaric), from the start of the process to its first answer.",
+    ),
+    "c": (
+        "Reporting all experiments",
+        "gimel 1.5",
+        "`all`, with 12 counters an experiment (4 events × 3 variants). More than 200,000 keys were left out (–).",
+    ),
+    "d": (
+        "Lists of events",
+        "gimel 1.5",
+        "By the CPU time of the process that takes them; Gimel 1.5 takes one a call.",
+    ),
+    "e": ("`gimel serve`", "pfadd", "`wrk` with as many connections as the column says. The floors use uvicorn, too."),
+    "f": (
+        "What a million events take of Redis",
+        "gimel 1.5",
+        "CPU of redis-server for a million events. Its memory is what it held at the end: after 10,500 events one by"
+        " one, and after a million in lists.",
+    ),
+    "g": ("Three nodes against one", "one node", "See above for how the nodes were limited."),
+}
+
+UNITS = {
+    "seconds": ("µs", 1e6),
+    "seconds of CPU": ("ms of CPU", 1e3),
+    "50 %, seconds": ("p50, ms", 1e3),
+    "99 %, seconds": ("p99, ms", 1e3),
+    "bytes": ("KB of Redis", 1 / 1024),
+}
+BY_SECTION = {("b", "seconds"): ("ms", 1e3), ("c", "seconds"): ("ms", 1e3), ("f", "seconds of CPU"): ("s of CPU", 1)}
+
+# Section, condition, figure, subject, the other, how the bar is meant, its value.
+BARS = (
+    ("a", "direct", "seconds", "gimel rest", "pfadd", "at most", 1.6, "`track` warm against a bare `pfadd`"),
+    ("a", "direct", "seconds", "gimel 1.5", "gimel rest", "at least", 2, "`track` warm, faster than Gimel 1.5"),
+    ("a", "direct", "seconds", "lamed", "gimel rest", "at least", 6, "`track` warm, faster than Lamed"),
+    (
+        *("a", "password, + 1 ms", "seconds", "gimel 1.5", "gimel rest", "at least", 2.5),
+        "`track`, 1 ms away with a password, faster than Gimel 1.5",
+    ),
+    (
+        *("d", "all", "events a second", "500 a list", "gimel 1.5", "at least", 20),
+        "lists of 500, events per second and core against Gimel 1.5",
+    ),
+    (
+        *("c", "200 experiments, + 0 ms", "seconds", "gimel 1.5", "precision 1", "at least", 6),
+        "`all` of 200 × 12, faster than Gimel 1.5",
+    ),
+    (
+        *("c", "200 experiments, + 1 ms", "seconds", "gimel 1.5", "precision 1", "at least", 20),
+        "`all` of 200 × 12, 1 ms away, faster than Gimel 1.5",
+    ),
+    (
+        *("g", "20 experiments, precision 1, limited", "events a second", "three nodes", "one node", "at least", 2),
+        "three nodes, events per second against one",
+    ),
+)
 
 
 def write(results: Mapping[str, Any]) -> str:
-    """The page."""
-    return "\n\n".join(SECTIONS[section](found) for section, found in results.items()) + "\n"
+    """The page, or a part of it if not every section was measured."""
+    run = results.get("run", {})
+    parts = [Template(INTRODUCTION.read_text(encoding="utf-8")).safe_substitute(run).strip()] if run else []
+    parts += [_bars(results), *(_section(name, results[name]) for name in SECTIONS if name in results)]
+    return "\n\n".join(parts) + "\n"
 
 
-def tracking(found: Mapping[str, Blocks]) -> str:
+def missed(results: Mapping[str, Any]) -> list[str]:
+    """The bars that were measured and missed."""
+    return [f"{title}: {text}" for title, text, is_met in _checked(results) if not is_met]
+
+
+def _checked(results: Mapping[str, Any]) -> Iterable[tuple[str, str, bool]]:
+    for section, condition, figure, one, other, kind, bar, title in BARS:
+        if condition not in results.get(section, {}):
+            continue
+        blocks = results[section][condition][figure]
+        median = ratios(blocks[one], blocks[other])[0]
+        met = median <= bar if kind == "at most" else median >= bar
+        yield f"{title}: {kind} {bar:g} ×", _ratio(blocks[one], blocks[other]), met
+
+
+def _bars(results: Mapping[str, Any]) -> str:
     rows = [
-        [name, *(f"{1e6 * middle(blocks[subject]):,.0f}" for blocks in found.values())]
-        for subject, name in NAMES.items()
+        [title, text if is_met else f"**{text}**", "met" if is_met else "**missed**"]
+        for title, text, is_met in _checked(results)
     ]
-    times = [
-        [name, *(_ratio(blocks[subject], blocks["pfadd"]) for blocks in found.values())]
-        for subject, name in NAMES.items()
-    ]
-    return "\n\n".join(
-        [
-            "## Tracking an event",
-            "Microseconds of an event, median:",
-            _table(["", *found], rows),
-            "As multiples of one bare `pfadd`, with the 10th and 90th percentile of the rounds:",
-            _table(["", *found], times),
-        ]
-    )
+    return "## The bars\n\n" + _table(["bar", "measured ratio", ""], rows)
+
+
+def _section(name: str, found: Mapping[str, Any]) -> str:
+    title, base, text = SECTIONS[name]
+    parts = [f"## {title}", text]
+    for figure in dict.fromkeys(figure for figures in found.values() for figure in figures):
+        unit, factor = BY_SECTION.get((name, figure)) or UNITS.get(figure, (figure, 1))
+        columns = {condition: figures[figure] for condition, figures in found.items() if figure in figures}
+        subjects = dict.fromkeys(subject for blocks in columns.values() for subject in blocks)
+        values, times = [], []
+        for subject in subjects:
+            label = NAMES.get(subject, f"**Gimel 2**, {subject}" if name in "cdf" else subject)
+            values.append(
+                [
+                    label,
+                    *(_number(factor * middle(one[subject])) if subject in one else "–" for one in columns.values()),
+                ]
+            )
+            times.append(
+                [
+                    label,
+                    *(
+                        _ratio(one[subject], one[base]) if {subject, base} <= one.keys() else "–"
+                        for one in columns.values()
+                    ),
+                ]
+            )
+        parts += [f"Medians: {unit}.", _table(["", *columns], values)]
+        if any(base in one for one in columns.values()):
+            parts += [f"As multiples of *{NAMES.get(base, base)}*:", _table(["", *columns], times)]
+    return "\n\n".join(parts)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _ratio(some: Sequence[float], others: Sequence[float]) -> str:
@@ -51,6 +163,3 @@ def _ratio(some: Sequence[float], others: Sequence[float]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
-
-
-SECTIONS = {"a": tracking}

@@ -6,21 +6,25 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 Blocks = dict[str, list[float]]
-"""What each subject measured, a value a round: the median of a block of calls, or another figure of it."""
+"""Of each subject, a value a round: the median of a block of calls, or another figure of the block."""
+
+Figures = dict[str, Blocks]
+"""By the name of what was measured."""
 
 
-def interleave(ways: Mapping[str, Callable[[], float]], rounds: int) -> Blocks:
-    """A value of each way in every round, so that a slower moment of the machine is everybody's.
+def interleave(ways: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int) -> Figures:
+    """The figures of a block of each subject in every round, so that a slower moment of the machine is everybody's.
 
     Every other round goes backwards, so that nobody always follows the same neighbour. A round before them warms up.
     """
-    blocks: Blocks = {name: [] for name in ways}
+    figures: Figures = {}
     for number in range(rounds + 1):
         for name in list(ways)[:: 1 if number % 2 else -1]:
-            value = ways[name]()
-            if number:
-                blocks[name].append(float(f"{value:.4g}"))
-    return blocks
+            for figure, value in ways[name]().items():
+                if number:
+                    blocks = figures.setdefault(figure, {name: [] for name in ways})
+                    blocks[name].append(float(f"{value:.4g}"))
+    return figures
 
 
 def middle(values: Sequence[float]) -> float:

@@ -30,6 +30,8 @@ class Place:
     authority: Path | None = None
     """Of the server's certificate: then with TLS."""
 
+    is_cluster: bool = False
+
 
 class Subject:
     """A program under test, with one Redis, until it is closed."""
@@ -39,6 +41,8 @@ class Subject:
         redis: dict[str, object] = {"host": "127.0.0.1", "port": place.port}
         if place.password:
             redis["password"] = place.password
+        if place.is_cluster:
+            redis["cluster"] = True
         if place.authority:
             redis |= {"tls" if ours else "ssl": True}
             redis |= {"tls_ca_file" if ours else "ssl_ca_certs": str(place.authority)}
@@ -67,9 +71,9 @@ class Subject:
             raise RuntimeError(answer["failure"])
         return dict(answer)
 
-    def median_s(self, call: str, **order: Any) -> float:
-        """The median seconds of a call."""
-        return statistics.median(self.run(call, **order)["times"])
+    def medians(self, call: str, **order: Any) -> dict[str, float]:
+        """The seconds of such a call: the median."""
+        return {"seconds": statistics.median(self.run(call, **order)["times"])}
 
     def close(self) -> None:
         self._process.kill()

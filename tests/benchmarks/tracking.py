@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.parts import RedisServer, encrypted_redis
 
-from .rounds import Blocks, interleave
+from .rounds import Figures, interleave
 from .subjects import Place, Subject, delayed
 
 ROUNDS, CALLS = 20, 200
@@ -25,6 +25,8 @@ CONDITIONS = {
     "TLS, + 1 ms": (1, False, True),
 }
 """Milliseconds that the network adds to a round trip, whether Redis wants a password, and whether with TLS."""
+
+ALSO_QUICK = "direct", "password, + 1 ms", "TLS"
 
 SUBJECTS: dict[str, tuple[str, str, dict[str, object]]] = {
     "socket": ("redis-py", "socket", {}),
@@ -58,29 +60,29 @@ def redis_places(folder: Path) -> Iterator[dict[tuple[bool, bool], Place]]:
         }
 
 
-def measure(folder: Path, quick: bool) -> dict[str, Blocks]:
-    """Seconds of an event, by condition and subject."""
-    found = {}
+def measure(folder: Path, quick: bool) -> dict[str, Figures]:
+    """By condition."""
+    found: dict[str, Figures] = {}
     with redis_places(folder) as places:
-        for condition, (added_ms, *kind) in CONDITIONS.items():
+        for condition in ALSO_QUICK if quick else CONDITIONS:
+            added_ms, *kind = CONDITIONS[condition]
             with ExitStack() as stack:
                 place = places[tuple(kind)]
                 if added_ms:
                     place = stack.enter_context(delayed(place, added_ms))
-                found[condition] = _measure(
-                    place, 2 if quick else ROUNDS, max(3, round((10 if quick else CALLS) / (1 + 5 * added_ms)))
-                )
+                calls = 3 if quick else round(CALLS / (1 + 5 * added_ms))
+                found[condition] = _measure(place, 1 if quick else ROUNDS, calls)
     return found
 
 
-def _measure(place: Place, rounds: int, calls: int) -> Blocks:
+def _measure(place: Place, rounds: int, calls: int) -> Figures:
     with ExitStack() as stack:
         ways = {}
         for name, (program, call, settings) in SUBJECTS.items():
             subject = Subject(program, place, **settings)
             stack.callback(subject.close)
             starts = itertools.count(0, calls)
-            ways[name] = lambda subject=subject, call=call, name=name, starts=starts: subject.median_s(
+            ways[name] = lambda subject=subject, call=call, name=name, starts=starts: subject.medians(
                 call, namespace=name.replace(" ", "-"), first=next(starts), count=calls
             )
         return interleave(ways, rounds)

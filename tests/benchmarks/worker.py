@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,14 @@ Block = tuple[Call, list[tuple[Any, ...]]]
 """A function, and the arguments of each call."""
 
 
-def events(namespace: str, first: int, count: int) -> Iterator[dict[str, str]]:
-    """These events of a site with three experiments of two variants: from new visitors, with ids as Alephbet's."""
+def events(namespace: str, first: int, count: int, experiments: int = 3) -> Iterator[dict[str, str]]:
+    """These events of a site whose experiments have two variants: from new visitors, with ids as Alephbet's."""
     for number in range(first, first + count):
         yield {
-            "experiment": f"experiment {number % 3}",
+            "experiment": f"experiment {number % experiments}",
             "uuid": hashlib.sha1(str(number).encode()).hexdigest(),
-            "variant": ("blue", "red")[number // 3 % 2],
-            "event": ("participate", "buy")[number // 6 % 2],
+            "variant": ("blue", "red")[number // experiments % 2],
+            "event": ("participate", "buy")[number // (2 * experiments) % 2],
             "namespace": namespace,
         }
 
@@ -117,20 +118,59 @@ class Gimel:
 
     def __init__(self) -> None:
         import gimel
-
-        self.gimel = gimel
-
-    def rest(self, order: dict[str, Any]) -> Block:
         from tests.calls import make_rest_event
 
-        def track(event: dict[str, Any]) -> None:
-            answer = self.gimel.track(event, None)
-            assert answer["statusCode"] == 200, answer
+        self.gimel = gimel
+        self.make_rest_event = make_rest_event
 
-        return track, [(make_rest_event(query=event, headers=HEADERS),) for event in events(**order)]
+    def rest(self, order: dict[str, Any]) -> Block:
+        return self._track, [(self.make_rest_event(query=event, headers=HEADERS),) for event in events(**order)]
 
     def flat(self, order: dict[str, Any]) -> Block:
         return self.gimel.track, [(event, None) for event in events(**order)]
+
+    def lists(self, order: dict[str, Any]) -> Block:
+        size = order["size"]
+        found = list(events(**{name: value for name, value in order.items() if name != "size"}))
+        return self._track, [
+            (self.make_rest_event("POST", body=json.dumps(found[start : start + size]), headers=HEADERS),)
+            for start in range(0, len(found), size)
+        ]
+
+    def storm(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Send lists from many threads at once for some seconds, and say how many events were counted."""
+        threads, seconds = order.pop("threads"), order.pop("seconds")
+        track, requests = self.lists(order)
+        rest, sent, end = iter(requests * 1000), [], time.monotonic() + seconds
+
+        def send() -> None:
+            while time.monotonic() < end:
+                track(*next(rest))
+                sent.append(order["size"])
+
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(send) for _ in range(threads)]:
+                done.result()
+        return {"events": sum(sent)}
+
+    def report(self, order: dict[str, Any]) -> Block:
+        return self.gimel.all, [(order, None)]
+
+    def counts(self, order: dict[str, Any]) -> Block:
+        """What a report reads, without its statistics."""
+        from gimel import connection, counters
+
+        def read(namespace: str) -> None:
+            client = connection.client()
+            names, _ = counters.overview(client, namespace)
+            for batch in counters.batches(client, namespace, names):
+                counters.count(client, namespace, batch)
+
+        return read, [(order["namespace"],)]
+
+    def _track(self, event: dict[str, Any]) -> None:
+        answer = self.gimel.track(event, None)
+        assert (answer["statusCode"], answer["body"]) == (200, "null"), answer
 
 
 class Peer:
@@ -141,6 +181,9 @@ class Peer:
 
     def flat(self, order: dict[str, Any]) -> Block:
         return self.handlers.track, [(event, None) for event in events(**order)]
+
+    def report(self, order: dict[str, Any]) -> Block:
+        return self.handlers.all, [(order, None)]
 
 
 def run(call: Call, arguments: list[tuple[Any, ...]], seconds: float) -> dict[str, Any]:
@@ -173,8 +216,11 @@ def main() -> None:
             if subject is None:
                 subject = {"redis-py": Redis, "gimel": Gimel}.get(name) or Peer(name.partition("-")[0])
                 subject = subject() if isinstance(subject, type) else subject
-            seconds = order.pop("seconds")
-            answer = run(*getattr(subject, order.pop("call"))(order), seconds)
+            seconds, call = order.pop("seconds"), order.pop("call")
+            if call == "storm":
+                answer = subject.storm({**order, "seconds": seconds})
+            else:
+                answer = run(*getattr(subject, call)(order), seconds)
         except Exception:
             answer = {"failure": traceback.format_exc()}
         print(json.dumps(answer), file=answers, flush=True)

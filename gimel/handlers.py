@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import bots, connection, counters
-from .config import Config
+from .config import Config, ExperimentSettings
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
     HINT,
@@ -26,6 +26,9 @@ from .packing import NARROW
 
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
+
+MAX_KEPT = 500
+"""How many experiments' reports a process keeps, each some kilobytes."""
 
 MAX_REPORT_BYTES = 16_000_000
 """A report without pages may have this size, before compression: it is held in memory as a whole."""
@@ -53,7 +56,7 @@ def experiment(request: Request) -> Answer:
     namespace, name = read_experiment(request.params)
     control = read_control(request.params)
     counts = counters.count(connection.client(), namespace, [name])
-    answer = _report(name, counts[name], control)
+    answer = _report(namespace, name, counts[name], control).content
     return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
 
@@ -74,9 +77,9 @@ def all(request: Request) -> Answer:
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     names = [name for name in names if name > after]
     reports, size, began = [], 0, time.monotonic()
-    for report in _reports(namespace, names[:limit], control):
-        reports.append(report)
-        size += len(to_json(report).encode())
+    for name, report in _reports(namespace, names[:limit], control):
+        reports.append({"experiment": name, **report.content})
+        size += report.size
         if limit:
             if size > PAGE_BYTES or time.monotonic() - began > PAGE_S:
                 break
@@ -148,19 +151,41 @@ def _count_ignored(batch: Batch) -> None:
         counters.ignore(connection.client(), sorted({(event.namespace, reason) for event, reason in batch.ignored}))
 
 
-def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[dict[str, Any]]:
+class _Report(NamedTuple):
+    """An experiment's report, its size as JSON in bytes, and what it was made of."""
+
+    content: dict[str, Any]
+    size: int
+    counts: counters.Counts
+    own: ExperimentSettings
+
+
+_kept: dict[tuple[str, str, str | None], _Report] = {}
+"""The last reports, by namespace, experiment and requested control."""
+
+
+def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[tuple[str, _Report]]:
     client = connection.client()
     for batch in counters.batches(client, namespace, names):
         counts = counters.count(client, namespace, batch)
         for name in batch:
-            yield {"experiment": name, **_report(name, counts[name], control)}
+            yield name, _report(namespace, name, counts[name], control)
 
 
-def _report(name: str, counts: counters.Counts, control: str | None) -> dict[str, Any]:
+def _report(namespace: str, name: str, counts: counters.Counts, control: str | None) -> _Report:
+    """The report of these counts: the last one, as long as no count changes. Nobody may change its content."""
+    own = connection.settings().experiment(name)
+    kept = _kept.get((namespace, name, control))
+    if kept and (kept.counts, kept.own) == (counts, own):
+        return kept
     from .analysis import report  # not at the top: `track` starts without the statistics
 
-    own = connection.settings().experiment(name)
-    return report.experiment_report(counts, own.baseline, own.weights, own.per_visitor, control, own.variants)
+    content = report.experiment_report(counts, own.baseline, own.weights, own.per_visitor, control, own.variants)
+    size = len(to_json({"experiment": name, **content}).encode())
+    if len(_kept) >= MAX_KEPT:
+        _kept.clear()
+    made = _kept[namespace, name, control] = _Report(content, size, counts, own)
+    return made
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

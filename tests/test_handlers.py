@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 import gimel
 from gimel import config, connection, handlers
+from gimel.analysis import report
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.gateway import Request
@@ -227,3 +229,31 @@ def test_events_from_the_overflow_do_not_go_back_to_it(redis_server):
     with pytest.raises(StoreUnavailable):
         gimel.track.handle(Request(items=items, is_list=True, from_queue=True))
     assert shelf.kept == []
+
+
+def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and_only_then(real, monkeypatch):
+    made = []
+    original = report.experiment_report
+    monkeypatch.setattr(report, "experiment_report", lambda *given: made.append(given) or original(*given))
+    monkeypatch.setattr(handlers, "_kept", {})
+
+    def asked(expected: int, **params: str) -> list:
+        made.clear()
+        (item,) = gimel.all(params)[1:]
+        assert len(made) == expected
+        return [row["successes"] for goal in item["goals"] for row in goal["results"]]
+
+    for variant in ("red", "blue"):
+        gimel.track({**EVENT, "variant": variant})
+        gimel.track({**EVENT, "variant": variant, "event": "buy"})
+    assert asked(1) == asked(0) == [1, 1]
+    gimel.track({**EVENT, "event": "buy", "uuid": "u2"})
+    assert asked(1) == asked(0)
+    assert sorted(asked(0)) == [1, 2]
+    assert asked(1, control="red") == asked(0, control="red")
+    settings = {EVENT["experiment"]: config.ExperimentSettings(baseline="red")}
+    connection.use(replace(connection.settings(), experiments=settings), connection.client())
+    assert asked(1) == asked(0)
+    monkeypatch.setattr(handlers, "MAX_KEPT", 1)
+    asked(1, control="blue")
+    assert len(handlers._kept) == 1

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import capacity, cold_starts, lists, page, plot, reports, serving, subjects, tracking
+from . import capacity, cluster, cold_starts, lists, page, plot, reports, serving, subjects, tracking
 
 SECTIONS: dict[str, Any] = {
     "a": tracking.measure,
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Any] = {
     "d": lambda folder, quick: {"all": lists.measure(folder, quick)},
     "e": serving.measure,
     "f": capacity.measure,
+    "g": cluster.measure,
 }
 
 

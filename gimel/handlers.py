@@ -27,8 +27,8 @@ from .packing import NARROW
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
 
-MAX_KEPT = 500
-"""How many experiments' reports a process keeps, each some kilobytes."""
+MAX_KEPT = 1_000
+"""How many experiments' reports a process keeps: those of a full namespace."""
 
 MAX_REPORT_BYTES = 16_000_000
 """A report without pages may have this size, before compression: it is held in memory as a whole."""

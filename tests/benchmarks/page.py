@@ -24,6 +24,7 @@ NAMES = {
     "bare": "a handler that does nothing",
     "answer": "the same HTTP server, a bare answer",
     "counts": "**Gimel 2**, precision 1, the reads without the statistics",
+    "unchanged": "**Gimel 2**, precision 1, if no count has changed since the last report",
 }
 
 SECTIONS = {
@@ -36,7 +37,8 @@ SECTIONS = {
     "c": (
         "Reporting all experiments",
         "gimel 1.5",
-        "`all`, with 12 counters an experiment (4 events × 3 variants). More than 200,000 keys were left out (–).",
+        "`all`, with 12 counters an experiment (4 events × 3 variants), with the statistics of each made anew where"
+        " nothing else is said. More than 200,000 keys were left out (–).",
     ),
     "d": (
         "Lists of events",
@@ -89,8 +91,16 @@ BARS = (
         "`all` of 200 × 12, faster than Gimel 1.5",
     ),
     (
+        *("c", "200 experiments, + 0 ms", "seconds", "gimel 1.5", "unchanged", "at least", 6),
+        "the same if no count has changed since the last report",
+    ),
+    (
         *("c", "200 experiments, + 1 ms", "seconds", "gimel 1.5", "precision 1", "at least", 20),
         "`all` of 200 × 12, 1 ms away, faster than Gimel 1.5",
+    ),
+    (
+        *("c", "200 experiments, + 1 ms", "seconds", "gimel 1.5", "unchanged", "at least", 20),
+        "the same if no count has changed since the last report",
     ),
     (
         *("g", "20 experiments", "events a second", "three nodes", "one node", "at least", 2),

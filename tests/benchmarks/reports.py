@@ -70,9 +70,10 @@ def _measure(stack: ExitStack, place: Place, precisions: Sequence[Precision], ro
     stack.callback(ours.close)
     stack.callback(theirs.close)
     ways: dict[str, Any] = {
-        (name := f"precision {precision}"): lambda name=name: ours.medians("report", namespace=name)
+        (name := f"precision {precision}"): lambda name=name: ours.medians("new_report", namespace=name)
         for precision in precisions
     }
+    ways["unchanged"] = lambda: ours.medians("report", namespace="precision 1")
     ways["counts"] = lambda: ours.medians("counts", namespace="precision 1")
     ways[OLD] = lambda: theirs.medians("report", namespace=OLD)
     return interleave(ways, rounds)

@@ -156,6 +156,16 @@ class Gimel:
     def report(self, order: dict[str, Any]) -> Block:
         return self.gimel.all, [(order, None)]
 
+    def new_report(self, order: dict[str, Any]) -> Block:
+        """As if each experiment had changed since the last report."""
+        from gimel import handlers
+
+        def report(order: dict[str, Any]) -> None:
+            handlers._kept.clear()
+            self.gimel.all(order, None)
+
+        return report, [(order,)]
+
     def counts(self, order: dict[str, Any]) -> Block:
         """What a report reads, without its statistics."""
         from gimel import connection, counters

@@ -289,9 +289,12 @@ def sender_origin(headers: Mapping[str, str]) -> str:
     return headers.get("origin") or "/".join(headers.get("referer", "").split("/")[:3])
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def to_json(value: object) -> str:
     """Compact JSON that keeps non-Latin text readable. Raises ValueError for NaN, which JSON lacks."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encoder.encode(value)
 
 
 def _answer_flat(handle: Handle, event: object, context: object) -> object:

@@ -32,6 +32,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import NamedTuple
 
 SET_NAME = "counter_keys"
@@ -40,6 +41,9 @@ SET_NAME_ESCAPED = "counter%5Fkeys"
 KINDS = ("counters", "shards", "exact")
 
 HASH_BYTES = 8
+
+MAX_ESCAPED = 2_000
+"""How many names are remembered as they are written: a process sees the same ones all the time."""
 
 NAMESPACES_KEY = "gimel-namespaces"
 
@@ -97,6 +101,7 @@ def ignored_key() -> str:
     return f"gimel-ignored-{datetime.now(timezone.utc):%Y-%m-%d}"
 
 
+@lru_cache(MAX_ESCAPED)
 def escape(name: str) -> str:
     """Write a goal or variant without a colon, so that `unescape` reads it back as it was."""
     if name == SET_NAME:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import socket
+from contextlib import suppress
 from typing import Any
 
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -134,8 +135,9 @@ class Pool(ConnectionPool):
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the idle connections, and by default those in use, too."""
-        while self._idle:
-            super().release(self._idle.pop())
+        with suppress(IndexError):  # other threads take some at the same time
+            while True:
+                super().release(self._idle.pop())
         super().disconnect(inuse_connections)
 
 

@@ -235,3 +235,15 @@ def test_no_secret_shows_in_a_representation():
     settings = config.RedisSettings(url="redis://:hidden@h", password="hidden")
     assert "hidden" not in repr(settings)
     assert isinstance(connection.connect(settings), redis.Redis)
+
+
+def test_connections_may_be_closed_while_another_thread_takes_the_last_one():
+    class Taken(list):
+        def pop(self):
+            self.clear()
+            return super().pop()
+
+    pool = connection.connect(config.RedisSettings()).connection_pool
+    pool._idle = Taken([None])
+    pool.disconnect()
+    assert not pool._idle

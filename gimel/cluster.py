@@ -60,7 +60,7 @@ class Cluster(redis.RedisCluster):
                         same.redis_connection = first[0].redis_connection
                 finally:
                     self._is_starting = False
-        return getattr(self, name)
+        return super().__getattribute__(name)  # not getattr, which comes here again if there is none
 
     def command(self, **options: Any) -> Any:
         """Nothing, yet: redis-py asks for a table of all commands as it starts, which takes four times as long as all

@@ -102,6 +102,12 @@ def test_reports_read_from_replicas_and_events_ask_masters(cluster):
     assert set().union(*asked.values()) >= {"pfcount", "smembers", "exists", "pfadd"}
 
 
+def test_a_cluster_has_no_attribute_that_redis_py_does_not_know(virtual):
+    here = client(virtual.url)
+    record(here)
+    assert not hasattr(here, "no_such_name")
+
+
 def test_wrong_settings_are_said_as_such(cluster, redis_server):
     with pytest.raises(StoreUnavailable, match=r"set redis\.cluster to false"):
         record(client(redis_server.url))

@@ -55,6 +55,10 @@ KNOWN_S = 60
 """How long a process takes for granted that what it has listed, a counter and each of its keys, is listed, as long as
 the key exists."""
 
+SHORT = 320
+"""An event whose key, twice, and id have at most this many characters fits into one packet of TCP, whichever they
+are."""
+
 MAX_KNOWN = 20_000
 """How many counters and keys a process remembers so."""
 
@@ -161,7 +165,7 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known)
     """Count these events of counters that were listed a while ago. Returns whether they still are.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
-    be listed anew. Nothing may come between the two commands of a key. Redis reads those of one event at once; a longer
+    be listed anew. Nothing may come between the two commands of a key. Redis reads a short event at once; a longer
     message it may read in parts, so that is a transaction where there are some.
 
     Whoever made a key may have ended before listing it, so each process lists each key once in a while.
@@ -171,9 +175,10 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known)
     for key, found in members.items():
         commands += [("EXISTS", key), (found.command, key, *found.members)]
     is_one_event = len(commands) == 2 and len(commands[1]) == 3
+    is_short = is_one_event and 2 * len(key) + len(commands[1][2]) <= SHORT
     unsure = [key for key in members if known.get(key, now) <= now]
     commands += [("SADD", counters_key(*members[key].name[:2]), key) for key in unsure]
-    replies = send(client, commands, atomic=not is_one_event)
+    replies = send(client, commands, atomic=not is_short)
     if not all(replies[: 2 * len(members) : 2]) or any(replies[2 * len(members) :]):
         return False
     known.update(dict.fromkeys(unsure, now + KNOWN_S))
@@ -406,7 +411,7 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
 
 
 def ask_each(client: Client, commands: Sequence[Command], may_be_old: bool = False) -> list[Any]:
-    """The replies to these commands, in one round trip, if they may be a moment old from replicas.
+    """The replies to these commands, in one round trip; if they may be a moment old, from replicas.
 
     Raises StoreUnavailable.
     """

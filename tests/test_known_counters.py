@@ -66,6 +66,14 @@ def test_a_known_counter_costs_one_command_that_asks_and_one_that_counts(single)
     assert found == {"cmdstat_exists": 1, "cmdstat_pfadd": 1}
 
 
+@pytest.mark.parametrize(("name", "transactions"), [("e" * 80, 0), ("\N{GRINNING FACE}" * 200, 1)])
+def test_a_message_that_redis_may_read_in_parts_is_a_transaction(single, name, transactions):
+    record(events(experiment=name))
+    single.config_resetstat()
+    record(events(first=1, experiment=name))
+    assert single.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"] == transactions
+
+
 def test_a_shard_that_is_new_is_listed_though_its_counter_is_known(real):
     record(events(), 16)
     record(events(100, first=1), 16)

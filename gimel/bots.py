@@ -21,7 +21,6 @@ EARLY_HEADERS = ("sec-purpose", "purpose", "x-moz", "x-purpose")
 MAX_LENGTH = 1_000
 """Of a User-Agent, so that an odd one costs no time; the longest known bot's has 285 characters."""
 
-
 MAX_AGENTS = 1_000
 """How many User-Agents are remembered."""
 

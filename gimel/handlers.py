@@ -27,11 +27,11 @@ from .packing import NARROW
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
 
-MAX_KEPT = 1_000
-"""How many experiments' reports a process keeps: those of a full namespace."""
-
 MAX_REPORT_BYTES = 16_000_000
 """A report without pages may have this size, before compression: it is held in memory as a whole."""
+
+MAX_KEPT, MAX_KEPT_BYTES = 1_000, MAX_REPORT_BYTES
+"""How many experiments' reports a process keeps, those of a full namespace, and their size as JSON."""
 
 
 @endpoint("GET", "POST")
@@ -182,7 +182,7 @@ def _report(namespace: str, name: str, counts: counters.Counts, control: str | N
 
     content = report.experiment_report(counts, own.baseline, own.weights, own.per_visitor, control, own.variants)
     size = len(to_json({"experiment": name, **content}).encode())
-    if len(_kept) >= MAX_KEPT:
+    if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
         _kept.clear()
     made = _kept[namespace, name, control] = _Report(content, size, counts, own)
     return made

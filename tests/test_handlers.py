@@ -254,6 +254,9 @@ def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and
     settings = {EVENT["experiment"]: config.ExperimentSettings(baseline="red")}
     connection.use(replace(connection.settings(), experiments=settings), connection.client())
     assert asked(1) == asked(0)
-    monkeypatch.setattr(handlers, "MAX_KEPT", 1)
-    asked(1, control="blue")
-    assert len(handlers._kept) == 1
+    for name in "MAX_KEPT", "MAX_KEPT_BYTES":
+        with monkeypatch.context() as less:
+            less.setattr(handlers, name, 1)
+            asked(1, control=name)
+            assert len(handlers._kept) == 1
+        asked(1, control="blue")

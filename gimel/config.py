@@ -313,7 +313,9 @@ def _redis(parent: Section, path: Path | None, environ: Mapping[str, str]) -> Re
             if options.get("path"):
                 section.problems.append("redis.cluster: needs a host instead of a Unix socket")
             if options.get("db"):
-                section.problems.append("redis.cluster: has no databases; remove redis.db, or the number of redis.url")
+                section.problems.append(
+                    "redis.cluster: a cluster has only database 0; remove redis.db, or the number of redis.url"
+                )
     elif values["replica_reads"]:
         section.problems.append('redis.replica_reads: needs "cluster": true')
     return RedisSettings(**{key: value for key, value in values.items() if value not in (None, "")})
@@ -336,10 +338,10 @@ def _iam(parent: Section, redis: Mapping[str, Any]) -> dict[str, str]:
     doubled = [f"redis.{key}" for key in ("username", "password") if redis[key]]
     contradictions = {
         "needs both user and cache": not {"user", "cache"} <= section.raw.keys(),
-        f"needs service ({', '.join(services)}), because redis.host is no endpoint of AWS": not (
+        f"needs service ({', '.join(services)}), because redis.host is not an AWS endpoint": not (
             service or "service" in section.raw
         ),
-        'needs "tls": true, because AWS takes tokens over TLS alone': not redis["tls"],
+        'needs "tls": true, because AWS accepts tokens over TLS only': not redis["tls"],
         f'needs "cluster": true, because {service} is a cluster': service in CLUSTERS and not redis["cluster"],
         f"signs in without a password; remove {' and '.join(doubled)}": bool(doubled),
     }

@@ -19,7 +19,7 @@ IN_CLUSTER = (
     "Redis is a node of a cluster",
     "set redis.cluster to true; beside GIMEL_REDIS_URL, GIMEL_REDIS_CLUSTER=1",
 )
-NO_CLUSTER = ("Redis is no cluster", "set redis.cluster to false; beside GIMEL_REDIS_URL, unset GIMEL_REDIS_CLUSTER")
+NO_CLUSTER = ("Redis is not a cluster", "set redis.cluster to false; beside GIMEL_REDIS_URL, unset GIMEL_REDIS_CLUSTER")
 
 WORDS = {
     **dict.fromkeys(("MOVED", "ASK", "CROSSSLOT"), IN_CLUSTER),

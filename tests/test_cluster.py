@@ -121,8 +121,8 @@ def test_wrong_settings_are_said_as_such(cluster, redis_server):
     [
         ({"cluster": True, "unix_socket": "/r.sock"}, "redis.cluster: needs a host instead of a Unix socket"),
         ({"cluster": True, "url": "unix:///r.sock"}, "redis.cluster: needs a host instead of a Unix socket"),
-        ({"cluster": True, "host": "h", "db": 1}, "redis.cluster: has no databases; remove redis.db"),
-        ({"cluster": True, "url": "redis://h/1"}, "redis.cluster: has no databases; remove redis.db"),
+        ({"cluster": True, "host": "h", "db": 1}, "redis.cluster: a cluster has only database 0; remove redis.db"),
+        ({"cluster": True, "url": "redis://h/1"}, "redis.cluster: a cluster has only database 0; remove redis.db"),
         ({"cluster": True, "url": "ftp://h/1"}, "redis.url: invalid Redis URL"),
         ({"replica_reads": True, "host": "h"}, 'redis.replica_reads: needs "cluster": true'),
     ],

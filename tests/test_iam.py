@@ -213,7 +213,7 @@ class TestTheConfiguration:
     @pytest.mark.parametrize(
         ("wrong", "said"),
         [
-            ({"tls": False}, 'needs "tls": true, because AWS takes tokens over TLS alone'),
+            ({"tls": False}, 'needs "tls": true, because AWS accepts tokens over TLS only'),
             ({"cluster": False}, 'needs "cluster": true, because serverless is a cluster'),
             ({"password": "word"}, "signs in without a password; remove redis.password"),
             ({"username": "u", "password": "word"}, "remove redis.username and redis.password"),

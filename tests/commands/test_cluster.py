@@ -27,7 +27,7 @@ from .test_main import fail, run
 pytestmark = pytest.mark.slow
 
 SAY_CLUSTER = "Redis is a node of a cluster: set redis.cluster to true; beside GIMEL_REDIS_URL, GIMEL_REDIS_CLUSTER=1"
-SAY_NONE = "Redis is no cluster: set redis.cluster to false; beside GIMEL_REDIS_URL, unset GIMEL_REDIS_CLUSTER"
+SAY_NONE = "Redis is not a cluster: set redis.cluster to false; beside GIMEL_REDIS_URL, unset GIMEL_REDIS_CLUSTER"
 
 NAMESPACES = ["a", "alephbet", "production"]
 """Whose lists of experiments are on three nodes."""
@@ -155,7 +155,7 @@ def test_a_cluster_that_is_not_configured_as_one_is_refused_with_what_to_set(clu
 
 def test_a_single_node_that_is_configured_as_a_cluster_is_refused_with_what_to_unset(redis_server, monkeypatch):
     ((level, text),) = look(redis_server, True)
-    assert (level, text) == (Level.ERROR, "Redis is no cluster: This instance has cluster support disabled")
+    assert (level, text) == (Level.ERROR, "Redis is not a cluster: This instance has cluster support disabled")
     assert SAY_NONE in shown(redis_server, True)
     monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
     monkeypatch.setenv("GIMEL_REDIS_CLUSTER", "1")

@@ -281,7 +281,7 @@ def _risks(node: redis.Redis, told: Info, settings: config.RedisSettings) -> Ite
 
 def _version(name: str, text: str, settings: config.RedisSettings) -> Finding:
     if not text:
-        return Finding(Level.UNKNOWN, "Redis responds, and does not tell its version")
+        return Finding(Level.UNKNOWN, "Redis responds, but does not report its version")
     found = tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
     oldest = OLDEST_REDIS_WITH_USERS if settings.username else OLDEST_REDIS
     if found < oldest:

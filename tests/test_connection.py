@@ -12,9 +12,9 @@ import gimel
 from gimel import config, connection
 from gimel.errors import ConfigError, StoreUnavailable
 
-from .calls import EVENT, make_rest_event, participants, read
+from .calls import EVENT, make_rest_event, participants, post, read
 from .clusters import nodes_of
-from .parts import RedisServer, free_port, wait_for
+from .parts import ROOT, RedisServer, free_port, wait_for
 
 CALLS = [
     (gimel.track, make_rest_event(query=EVENT)),
@@ -247,3 +247,28 @@ def test_connections_may_be_closed_while_another_thread_takes_the_last_one():
     pool._idle = Taken([None])
     pool.disconnect()
     assert not pool._idle
+
+
+def test_a_redis_user_with_the_documented_commands_can_do_all_that_functions_do(real):
+    section = (ROOT / "docs/redis.md").read_text().partition("A Redis user of Gimel's own")[2].split("```")[1]
+    nodes = nodes_of(real)
+    for node in nodes:
+        node.execute_command("ACL", "SETUSER", "me", "on", ">word", "~*", "-@all", *section.split())
+    try:
+        own = replace(connection.settings().redis, username="me", password="word")
+        limits = replace(connection.settings().limits, variants=2)
+        connection.use(config.Config(redis_settings=own, limits=limits, allowed_namespaces=frozenset(["alephbet"])))
+        gimel.track({**EVENT, "namespace": "a stranger's"})
+        for variant in "red", "blue", "green":
+            assert gimel.track({**EVENT, "variant": variant}) is None
+            assert gimel.track({**EVENT, "variant": variant, "uuid": "2"}) is None
+        many = [{**EVENT, "variant": "red", "event": f"goal {number}"} for number in range(30)]
+        assert gimel.track(post(many))["statusCode"] == 200
+        assert gimel.all({})[0]["meta"]["ignored"] == {"limit": 2, "namespace": 1}
+        assert gimel.all({"namespace": "a stranger's"})[0]["meta"]["ignored"] == {"namespace": 1}
+        for call, event in CALLS:
+            assert call(event, None)["statusCode"] == 200
+        assert gimel.health(make_rest_event())["statusCode"] == 200
+    finally:
+        for node in nodes:
+            node.execute_command("ACL", "DELUSER", "me")

@@ -180,7 +180,7 @@ def cluster_slots_moved(world: World) -> Steps:
 
 @fault(is_outage=False, is_cluster=True)
 def cluster_grown(world: World) -> Steps:
-    """A cluster gets another master, and that a part of each other's slots, and those of all keys."""
+    """A cluster gets another master, which takes a part of each master's slots, and then those of all keys."""
     yield
     added = world.cluster.add_master()
     world.cluster.move(range(0, SLOTS, 500), added)

@@ -82,7 +82,7 @@ def _section(fault: Fault, found: Sequence[Outcome] | str) -> str:
     by_redis = sum(one.lost_by_redis for one in found)
     if fault.redis_loses_s:
         last_s = f"{fault.redis_loses_s:g}"
-        woken = ", or as the old master went on and did not know yet that it was replaced" if fault.wakes else ""
+        woken = ", or as the old master resumed and did not know yet that it had been replaced" if fault.wakes else ""
         before = f"that it had taken in the last {last_s} s before{woken}"
         parts.append(f"Redis itself lost {by_redis:,} of the events {before}.")
     return "\n\n".join(parts)

@@ -29,10 +29,10 @@ class Cluster(redis.RedisCluster):
         options = pool.connection_kwargs
         if "path" in options or options.get("db"):
             raise ValueError("a cluster has neither a Unix socket nor a database other than 0")
-        host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
+        host, port = options.get("host", "localhost"), options.get("port", 6379)
         self.options = {
             **{name: value for name, value in options.items() if name not in NOT_FOR_NODES},
-            "url": f"redis://{host}:{options['port']}",
+            "url": f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}",
             "connection_class": pool.connection_class,
             "connection_pool_class": type(pool),
             "load_balancing_strategy": LoadBalancingStrategy.RANDOM_REPLICA if replica_reads else None,

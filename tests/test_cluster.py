@@ -117,6 +117,19 @@ def test_wrong_settings_are_said_as_such(cluster, redis_server):
 
 
 @pytest.mark.parametrize(
+    ("url", "first"),
+    [
+        ("redis://", "localhost:6379"),
+        ("redis://h", "h:6379"),
+        ("redis://:7000", "localhost:7000"),
+        ("redis://[::1]", "[::1]:6379"),
+    ],
+)
+def test_a_url_without_host_or_port_means_the_usual_ones(url, first):
+    assert client(url).options["url"] == f"redis://{first}"
+
+
+@pytest.mark.parametrize(
     ("section", "said"),
     [
         ({"cluster": True, "unix_socket": "/r.sock"}, "redis.cluster: needs a host instead of a Unix socket"),

@@ -178,7 +178,7 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known)
     is_short = is_one_event and 2 * len(key) + len(commands[1][2]) <= SHORT
     unsure = [key for key in members if known.get(key, now) <= now]
     commands += [("SADD", counters_key(*members[key].name[:2]), key) for key in unsure]
-    replies = send(client, commands, atomic=not is_short)
+    replies = send(client, commands, atomic=not is_short, once=True)  # the second time, all keys exist
     if not all(replies[: 2 * len(members) : 2]) or any(replies[2 * len(members) :]):
         return False
     known.update(dict.fromkeys(unsure, now + KNOWN_S))

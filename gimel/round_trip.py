@@ -50,17 +50,24 @@ class Nodes(Protocol):
 Client = redis.Redis | Nodes
 
 
-def send(client: Client, commands: Sequence[Command], atomic: bool = False, from_replicas: bool = False) -> list[Any]:
+def send(
+    client: Client,
+    commands: Sequence[Command],
+    atomic: bool = False,
+    from_replicas: bool = False,
+    once: bool = False,
+) -> list[Any]:
     """The replies to these commands, in their order, as numbers, bytes or lists of these.
 
     On one node, `atomic` commands are one transaction. A cluster has none: there, each command is for itself, and the
     nodes run theirs at the same time. If the configuration allows it, `from_replicas` reads what may be a moment old.
+    A node of a cluster that gives no answer, but may have done its work, is asked `once` or twice.
     Raises redis.RedisError, for the first command that failed, and StoreUnavailable if its node is down.
     """
     if not commands:
         return []
     if not isinstance(client, redis.Redis):
-        return _raise_first(_send_to_nodes(client, commands, from_replicas))
+        return _raise_first(_send_to_nodes(client, commands, from_replicas, once))
     if not atomic:
         return _raise_first(_exchange(client.connection_pool, commands))
     replies = _exchange(client.connection_pool, [("MULTI",), *commands, ("EXEC",)])
@@ -117,11 +124,11 @@ def _exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
         pool.release(link)
 
 
-def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bool) -> list[Any]:
+def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bool, once: bool) -> list[Any]:
     """The replies to these commands, errors among them.
 
     A slot that moves is followed. Whatever a node does not answer is asked once more, after a look at which node is
-    there in its place.
+    there in its place; or raised, if it is to be asked `once`.
     """
     replies: list[Any] = [None] * len(commands)
     places = {position: client.pool_of(command[1], from_replicas) for position, command in enumerate(commands)}
@@ -141,6 +148,8 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bo
                     replies[place] = reply
         lost = [each for each in places if may_refresh and _is_lost(replies[each], from_replicas)]
         places = {each: client.redirected(replies[each]) for each in places if isinstance(replies[each], AskError)}
+        if lost and once:
+            raise replies[lost[0]]
         if lost:
             client.refresh()
             may_refresh = False

@@ -153,6 +153,26 @@ def test_an_event_that_is_cut_off_after_a_delete_is_listed_when_it_is_sent_again
     assert_listed(real)
 
 
+@pytest.mark.parametrize("number", [1, 20])
+def test_an_event_after_a_delete_is_listed_though_the_answer_to_it_is_lost(real, monkeypatch, number):
+    """Redis has made the key, and is asked again whether it exists."""
+    record(events(number), 16)
+    counters.forget(another(), "n", "e")
+    reply, failures = round_trip._reply, [redis.ConnectionError("cut")]
+
+    def lose(link):
+        found = reply(link)
+        if failures:
+            raise failures.pop()
+        return found
+
+    monkeypatch.setattr(round_trip, "_reply", lose)
+    record(events(number), 16)
+    assert not failures
+    assert total() == number
+    assert_listed(real)
+
+
 def test_a_process_remembers_so_many_counters_and_no_more(real, monkeypatch):
     monkeypatch.setattr(counters, "MAX_KNOWN", 3)
     for number in range(10):

@@ -55,9 +55,10 @@ class Cluster(redis.RedisCluster):
                     first: list[ClusterNode] = []
                     with _usual_errors():
                         super().__init__(**self.options, startup_nodes=first)  # redis-py adds that of the URL
+                    self._first = first[0]
                     # Its connection is open already.
-                    if same := self.nodes_manager.nodes_cache.get(first[0].name):
-                        same.redis_connection = first[0].redis_connection
+                    if same := self.nodes_manager.nodes_cache.get(self._first.name):
+                        same.redis_connection = self._first.redis_connection
                 finally:
                     self._is_starting = False
         return super().__getattribute__(name)  # not getattr, which comes here again if there is none
@@ -77,6 +78,8 @@ class Cluster(redis.RedisCluster):
     def refresh(self) -> None:
         """Look for the nodes anew, on new connections, and by the node that failed last only if there is no other."""
         self._next_refresh = time.monotonic() + PAUSE_S
+        # redis-py forgets where it began, which may be a name that leads to wherever the cluster has gone.
+        self.nodes_manager.startup_nodes = {self._first.name: self._first, **self.nodes_manager.startup_nodes}
         for node in self.nodes_manager.startup_nodes.values():
             if node.redis_connection:
                 node.redis_connection.connection_pool.disconnect(inuse_connections=False)

@@ -19,6 +19,7 @@ from gimel.events import Event
 from gimel.keyspace import counter_key
 
 from .clusters import Cluster, Node, slot_of
+from .faults.proxy import Proxy
 from .parts import ROOT
 
 COUNTER = ("e", "participate", "red")
@@ -114,6 +115,25 @@ def test_wrong_settings_are_said_as_such(cluster, redis_server):
     of_one = connection.connect(config.RedisSettings(url=cluster.url))
     with pytest.raises(StoreUnavailable, match=r"set redis\.cluster to true"):
         record(of_one)
+
+
+def test_a_cluster_that_has_moved_is_found_where_the_first_node_was(tmp_path):
+    """As where nodes get new addresses, and a name leads to them."""
+    with (
+        Cluster(tmp_path / "old", masters=1, is_replicated=False) as old,
+        Cluster(tmp_path / "new", masters=1, is_replicated=False) as new,
+    ):
+        name = Proxy(old.nodes[0].port)
+        try:
+            here = client(f"redis://127.0.0.1:{name.port}")
+            record(here)
+            old.kill(old.nodes[0])
+            name.switch(new.nodes[0].port)
+            record(here)
+            assert list(counters.count(here, "alephbet", ["e"])["e"]) == ["participate"]
+            assert new.nodes[0].ask("EXISTS", counter_key("alephbet", *COUNTER)) == 1
+        finally:
+            name.close()
 
 
 @pytest.mark.parametrize(

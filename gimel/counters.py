@@ -292,7 +292,7 @@ def check_writable(client: Client) -> None:
     Raises StoreUnavailable, which says what is wrong.
     """
     names = (DEFAULT_NAMESPACE, "health", "health", "health")
-    writes: list[Command] = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health")]
+    writes: list[Command] = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health"), ("EXISTS", counter_key(*names))]
     writes += [("PFADD", counter_key(*names, shard), "health") for shard in range(HEALTH_KEYS)]
     # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
     ask(client, lambda: rehearse(client, writes))

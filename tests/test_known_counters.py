@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import redis
@@ -72,6 +73,16 @@ def test_a_message_that_redis_may_read_in_parts_is_a_transaction(single, name, t
     single.config_resetstat()
     record(events(first=1, experiment=name))
     assert single.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"] == transactions
+
+
+def test_a_user_who_may_not_count_known_counters_is_not_healthy(single):
+    single.acl_setuser("few", enabled=True, passwords=["+p"], categories=["+@all"], keys=["*"], commands=["-exists"])
+    try:
+        few = replace(connection.settings().redis, username="few", password="p")
+        with pytest.raises(StoreUnavailable, match="denies"):
+            counters.check_writable(connection.connect(few))
+    finally:
+        single.acl_deluser("few")
 
 
 def test_a_shard_that_is_new_is_listed_though_its_counter_is_known(real):

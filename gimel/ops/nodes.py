@@ -27,7 +27,7 @@ def info(node: redis.Redis) -> Info:
 
 
 def engine(info: Info) -> tuple[str, str]:
-    """The name of the engine, and its version, which is empty if it does not tell."""
+    """The name of the engine, and its version, which is empty if it does not say."""
     if "valkey_version" in info:
         return "Valkey", str(info["valkey_version"])  # its redis_version is the one with which it is compatible
     return "Redis", str(info.get("redis_version") or "")

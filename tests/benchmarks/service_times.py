@@ -59,7 +59,7 @@ def sent(client: Client, events: Sequence[Event], precision: Precision) -> tuple
     """What `counters.record` sends for these events: the first time in a process, and again."""
     passes: list[list[Command]] = []
 
-    def send(client: Client, commands: Sequence[Command], atomic: bool = False) -> list[int]:
+    def send(client: Client, commands: Sequence[Command], atomic: bool = False, once: bool = False) -> list[int]:
         is_transaction = atomic and isinstance(client, redis.Redis)
         passes.append([("MULTI",), *commands, ("EXEC",)] if is_transaction else list(commands))
         return [int(command[0] == "EXISTS") for command in commands]

@@ -23,7 +23,7 @@ LASTS_S = 1.5
 
 SHORT = (
     *("redis_killed", "redis_stopped", "memory_full", "failover_by_crash", "failover_by_demotion"),
-    *("replies_lost", "serve_and_redis_killed", "disk_full", "cluster_master_stopped"),
+    *("replies_lost", "serve_and_redis_killed", "disk_full", "cluster_master_killed"),
 )
 
 

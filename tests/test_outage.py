@@ -328,6 +328,7 @@ class TestFailover:
         use(host="redis.example.com")
         with ThreadPoolExecutor(4) as threads:
             assert set(threads.map(track, map(str, range(40)))) == {200}
+        wait_for(lambda: participants(replica.client()) == 40, "the replica to have what its primary has")
         replica.client().replicaof("NO", "ONE")
         port = replica.port
         primary.client().replicaof("127.0.0.1", replica.port)

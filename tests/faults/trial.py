@@ -225,10 +225,8 @@ def _judge(fault: Fault, world: World, target: str, stories: Sequence[Story], ti
     lost = {each: at for each, at in answered.items() if each in missing}
     # What Redis took just before the fault may be answered just after it.
     last_s = times.began - fault.redis_loses_s, times.began + (0.1 if fault.redis_loses_s else 0)
-    # What waited may be counted by the woken master as well, long after it was answered.
-    woken_s = times.ended if target == LAMBDA else times.began, times.mended
-    excused_s = (last_s, woken_s) if fault.wakes else (last_s,)
-    by_redis = {each for each, at in lost.items() if any(start <= at <= end for start, end in excused_s)}
+    woken_s = times.ended, times.mended if fault.wakes else times.ended
+    by_redis = {each for each, at in lost.items() if any(start <= at <= end for start, end in (last_s, woken_s))}
     log = "\n".join(world.targets[target].log)
     return Outcome(
         target=target,

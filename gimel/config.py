@@ -84,12 +84,18 @@ EXPERIMENTS_WANTED = (
     'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
 )
 PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
+GUARDRAILS_WANTED = 'the largest change allowed by goal, such as {"support ticket": 0.02, "order placed": -0.02}'
 
 
 @dataclass(frozen=True)
 class ExperimentSettings:
     """Settings of one experiment: its control, its variants' shares of visitors, its precision, the goals that a
-    visitor can reach more than once, and the only variants and goals to count (None: all)."""
+    visitor can reach more than once, and the only variants and goals to count (None: all).
+
+    `planned_visitors` is the size at which it ends, in each variant, or with weights in all. `smallest_change` is the
+    relative change of a rate that matters. `goal` is the one that decides. `guardrails` are goals that must not get
+    worse, each with the largest change that is allowed: above 0 it must not rise further, below 0 not fall further.
+    """
 
     baseline: str | None = None
     weights: Mapping[str, float] | None = None
@@ -97,6 +103,10 @@ class ExperimentSettings:
     per_visitor: frozenset[str] = frozenset()
     variants: frozenset[str] | None = None
     goals: frozenset[str] | None = None
+    planned_visitors: int | None = None
+    smallest_change: float = 0.1
+    goal: str | None = None
+    guardrails: Mapping[str, float] = field(default_factory=dict)
 
 
 NO_SETTINGS = ExperimentSettings()
@@ -367,6 +377,10 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
             per_visitor=section.take("per_visitor", 'a list of goals, such as ["page view"]', _names, frozenset()),
             variants=section.take("variants", 'a list of variants, such as ["blue", "red"]', _names),
             goals=section.take("goals", 'a list of goals, such as ["clicked"]', _names),
+            planned_visitors=section.take("planned_visitors", "a whole number from 1", whole(1, 2**40)),
+            smallest_change=section.take("smallest_change", *_CHANGE, ExperimentSettings.smallest_change),
+            goal=section.take("goal", "the name of the goal that decides", text),
+            guardrails=section.take("guardrails", GUARDRAILS_WANTED, _guardrails, {}),
         )
         parent.problems += [f"{prefix}.{problem}" for problem in _contradictions(found[name])]
         if found[name].variants is None and found[name].weights:
@@ -457,6 +471,19 @@ def _weights(value: object) -> dict[str, float] | None:
     return {name: weight for name, weight in weights.items() if weight} if all(weights.values()) else None
 
 
+def _change(value: object) -> float | None:
+    share = positive(value)
+    return share if share and share <= 1 else None
+
+
+def _guardrails(value: object) -> dict[str, float] | None:
+    if not isinstance(value, dict):
+        return None
+    changes = {name: change for name, change in value.items() if not name.startswith("//")}
+    are_valid = all(isinstance(one, (int, float)) and _change(abs(one)) for one in changes.values())
+    return {name: float(change) for name, change in changes.items()} if are_valid else None
+
+
 def _names(value: object) -> frozenset[str] | None:
     names = list_of(str)(value)
     return None if names is None else frozenset(names)
@@ -485,6 +512,7 @@ def _is_origin(origin: str) -> bool:
 
 
 _SWITCH = ("true or false", flag)
+_CHANGE = ("a relative change above 0 and at most 1, such as 0.03 for 3 %", _change)
 _SECONDS = ("a number of seconds above 0", positive)
 TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 

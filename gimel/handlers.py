@@ -180,7 +180,7 @@ def _report(namespace: str, name: str, counts: counters.Counts, control: str | N
         return kept
     from .analysis import report  # not at the top: `track` starts without the statistics
 
-    content = report.experiment_report(counts, own.baseline, own.weights, own.per_visitor, control, own.variants)
+    content = report.experiment_report(counts, own, control)
     size = len(to_json({"experiment": name, **content}).encode())
     if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
         _kept.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import expm1, fsum, inf, log1p, sqrt
 from typing import Literal
@@ -13,10 +13,15 @@ REGISTERS = 16384
 UNROUNDED_BELOW = REGISTERS // 16
 """Below this reading a HyperLogLog's estimate depends only on how many registers are set."""
 
+MAX_LOAD = 30
+"""Items per bit from which on a bitmap is as good as full."""
+
 Precision = int | Literal["exact"]
 """Over how many HyperLogLogs a counter is spread; or `exact`, which counts with a set."""
 
 EXACT: Literal["exact"] = "exact"
+BITMAPS: Mapping[str, int] = {"bitmap": 8 * 192 * 1024, "bitmap-768": 8 * 768 * 1024}
+"""How many bits each kind of bitmap has."""
 PRECISIONS: tuple[Precision, ...] = (1, 4, 16, 64, 256, EXACT)
 
 
@@ -81,6 +86,18 @@ def hyperloglog_error(n: float, shards: int = 1) -> float:
     if load > 3:
         return settled_error(shards)
     return min(settled_error(shards), sqrt((expm1(load) - load) / (REGISTERS * shards)) / load)
+
+
+def bitmap_error(n: float, bits: int) -> float:
+    """The relative standard error of a count of n by linear counting in so many bits.
+
+    sqrt(m (e^t - t - 1)) / n with t = n/m (Whang, Vander-Zanden & Taylor 1990, ACM TODS 15(2), 208-229). Infinite
+    where the bitmap is as good as full.
+    """
+    if n < 1:
+        return 0.0
+    load = n / bits
+    return sqrt((expm1(load) - load) / bits) / load if load < MAX_LOAD else inf
 
 
 def unrounded(reading: int) -> float:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from gimel.hyperloglog import Count, hyperloglog_error, settled_error
+from gimel.hyperloglog import BITMAPS, Count, bitmap_error, hyperloglog_error, settled_error
 
 
-def counted(value: int, shards: int = 1) -> Count:
-    """This reading of a counter spread over so many HyperLogLogs; 0 stands for an exact counter."""
-    return Count(value, hyperloglog_error(value, shards), settled_error(shards)) if shards else Count(value)
+def counted(value: int, precision: int | str = 1) -> Count:
+    """This reading of a counter of this precision; 0 stands for an exact counter."""
+    if precision in (0, "exact"):
+        return Count(value)
+    if precision in BITMAPS:
+        bits = BITMAPS[precision]
+        return Count(value, bitmap_error(value, bits), bitmap_error(bits, bits))
+    return Count(value, hyperloglog_error(value, precision), settled_error(precision))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from math import isfinite, sqrt
 from typing import Any
 
+from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
 
@@ -84,26 +85,22 @@ class Goal:
 
 def experiment_report(
     counts: Mapping[str, Mapping[str, Count]],
-    baseline: str | None = None,
-    weights: Mapping[str, float] | None = None,
-    per_visitor: Collection[str] = (),
+    own: ExperimentSettings = NO_SETTINGS,
     control: str | None = None,
-    variants: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
-    `counts` is {goal: {variant: Count}} with the goal `participate`; `baseline` the configured control, `weights` the
-    configured weight of each variant, `per_visitor` the goals that a visitor can reach more than once, `control` one
-    requested instead of the configured one, and `variants` those configured (the weights imply them). What each key
-    means is in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
+    `counts` is {goal: {variant: Count}} with the goal `participate`, `own` the experiment's settings, and `control` one
+    requested instead of the configured one. What each key means is in docs/reading-a-report.md; a figure that is
+    undefined is None. Never raises for what counters can hold.
     """
     participants = counts.get(PARTICIPATE, {})
     labels = sorted({label for found in counts.values() for label in found})
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
     trials = {label: participants.get(label, NOTHING) for label in labels}
-    resolved = resolve_variants(trials, baseline, weights, variants, control)
+    resolved = resolve_variants(trials, own.baseline, own.weights, own.variants, control)
     split = sample_ratio.check(resolved)
-    goals = [_goal(goal, reached[goal], resolved, goal in per_visitor, split.alarm is None) for goal in reached]
+    goals = [_goal(goal, reached[goal], resolved, goal in own.per_visitor, split.alarm is None) for goal in reached]
     about, verdict = _first_to_read(goals, split.alarm)
     every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
     return {
@@ -121,7 +118,7 @@ def experiment_report(
         "verdict": {**verdict.as_dict(), "goal": about},
         "sample_ratio": split.as_dict(),
         "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
-        "notes": list(notes(resolved, baseline, control, per_visitor, reached)),
+        "notes": list(notes(resolved, own.baseline, control, own.per_visitor, reached)),
         "goals": [goal.as_dict() for goal in goals],
     }
 

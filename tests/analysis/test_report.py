@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gimel.analysis.proportions import Proportion, uplift_interval
 from gimel.analysis.report import experiment_report
+from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count, hyperloglog_error
 from tests.counts import counted
 
@@ -38,9 +39,11 @@ STATES = {
 }
 
 
-def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), control=None, variants=None, **goals):
-    """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact
-    counters.
+def report(
+    trials, shards=0, baseline=None, weights=None, per_visitor=(), control=None, variants=None, settings=None, **goals
+):
+    """The report of {variant: visitors} and a {variant: successes} for each goal; shards = 0 are exact counters, and
+    `settings` further settings of the experiment.
     """
 
     def read(values):
@@ -48,7 +51,8 @@ def report(trials, shards=0, baseline=None, weights=None, per_visitor=(), contro
 
     counts = {goal: read(values) for goal, values in goals.items()}
     every = {"participate": read(trials), **counts}
-    answer = experiment_report(every, baseline, weights, per_visitor, control, variants)
+    own = ExperimentSettings(baseline, weights, per_visitor=frozenset(per_visitor), variants=variants, **settings or {})
+    answer = experiment_report(every, own, control)
     return json.loads(json.dumps(answer, allow_nan=False))
 
 
@@ -530,8 +534,8 @@ class TestEdges:
         st.one_of(st.none(), st.sets(st.text(max_size=1))),
     )
     def test_whatever_is_counted_has_a_report(self, counts, baseline, weights, per_visitor, control, variants):
-        settings = (baseline, weights, per_visitor, control, variants)
-        answer = json.loads(json.dumps(experiment_report(counts, *settings), allow_nan=False))
+        own = ExperimentSettings(baseline, weights, per_visitor=frozenset(per_visitor), variants=variants)
+        answer = json.loads(json.dumps(experiment_report(counts, own, control), allow_nan=False))
         for item in answer["goals"]:
             assert item["verdict"]["state"] in STATES
             assert {result["verdict"]["state"] for result in item["results"]} <= STATES
@@ -556,6 +560,6 @@ def test_twenty_visitors_who_all_convert_settle_nothing():
 def test_a_summary_gives_figures_only_of_the_variant_it_names():
     trials = {"a": Count(1000), "b": Count(1000), "c": Count(10)}
     counts = {"participate": trials, "buy": {"a": Count(50), "b": Count(90), "c": Count(0)}}
-    (goal,) = experiment_report(counts, weights={"a": 100, "b": 100, "c": 1})["goals"]
+    (goal,) = experiment_report(counts, ExperimentSettings(weights={"a": 100, "b": 100, "c": 1}))["goals"]
     assert goal["verdict"]["reason"].startswith("c against a: so far 0 of 10 visitors")
     assert goal["verdict"]["reason"].endswith("; b is also still open")

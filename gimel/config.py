@@ -84,7 +84,10 @@ EXPERIMENTS_WANTED = (
     'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
 )
 PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
-GUARDRAILS_WANTED = 'the largest change allowed by goal, such as {"support ticket": 0.02, "order placed": -0.02}'
+GUARDRAILS_WANTED = (
+    'relative changes from -1 to 1, and not 0, by goal, such as {"support ticket": 0.02} for a goal that must not rise '
+    'by more than 2 %, or {"order placed": -0.02} for one that must not fall by more than 2 %'
+)
 
 
 @dataclass(frozen=True)
@@ -398,8 +401,17 @@ def _contradictions(settings: ExperimentSettings) -> list[str]:
     if weights and variants is not None and variants != set(weights):
         differing = ", ".join(sorted(variants ^ set(weights)))
         problems.append(f"variants: must be those of weights, but only one of the two has {differing}")
-    if settings.goals is not None and settings.per_visitor - settings.goals:
-        problems.append(f"goals: must include those of per_visitor: {', '.join(sorted(settings.per_visitor))}")
+    judged = {"goal": {settings.goal or ""} - {""}, "guardrails": {*settings.guardrails}}
+    for key, goals in {"per_visitor": settings.per_visitor, **judged}.items():
+        if settings.goals is not None and goals - settings.goals - {PARTICIPATE}:
+            problems.append(f"goals: must include what {key} names: {', '.join(sorted(goals))}")
+    for key, goals in judged.items():
+        if repeated := sorted(goals & settings.per_visitor):
+            problems.append(f"{key}: must not be in per_visitor, whose goals are not tested: {', '.join(repeated)}")
+        if PARTICIPATE in goals:
+            problems.append(f"{key}: {PARTICIPATE} is not a goal, because every visitor reaches it")
+    if settings.goal in settings.guardrails:
+        problems.append(f"guardrails: must not include the goal that decides, {settings.goal}")
     return problems
 
 
@@ -480,7 +492,7 @@ def _guardrails(value: object) -> dict[str, float] | None:
     if not isinstance(value, dict):
         return None
     changes = {name: change for name, change in value.items() if not name.startswith("//")}
-    are_valid = all(isinstance(one, (int, float)) and _change(abs(one)) for one in changes.values())
+    are_valid = all(type(one) in (int, float) and _change(abs(one)) for one in changes.values())
     return {name: float(change) for name, change in changes.items()} if are_valid else None
 
 

@@ -527,14 +527,71 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
         ),
         (
             {"experiments": {"b": {"per_visitor": ["view"], "goals": ["buy"]}}},
-            "experiments.b.goals: must include those of per_visitor: view",
+            "experiments.b.goals: must include what per_visitor names: view",
         ),
+        (
+            {"experiments": {"b": {"goal": "buy", "goals": ["view"]}}},
+            "experiments.b.goals: must include what goal names: buy",
+        ),
+        (
+            {"experiments": {"b": {"guardrails": {"refund": 0.1, "call": 0.1}, "goals": ["call"]}}},
+            "experiments.b.goals: must include what guardrails names: call, refund",
+        ),
+        (
+            {"experiments": {"b": {"goal": "view", "per_visitor": ["view", "buy"]}}},
+            "experiments.b.goal: must not be in per_visitor, whose goals are not tested: view",
+        ),
+        (
+            {"experiments": {"b": {"guardrails": {"view": 0.1, "call": 0.1}, "per_visitor": ["view"]}}},
+            "experiments.b.guardrails: must not be in per_visitor, whose goals are not tested: view",
+        ),
+        (
+            {"experiments": {"b": {"goal": "buy", "guardrails": {"buy": -0.1}}}},
+            "experiments.b.guardrails: must not include the goal that decides, buy",
+        ),
+        *(
+            (
+                {"experiments": {"b": {**each, "goals": ["buy"]}}},
+                f"experiments.b.{key}: participate is not a goal, because every visitor reaches it",
+            )
+            for key, each in (("goal", {"goal": "participate"}), ("guardrails", {"guardrails": {"participate": 0.1}}))
+        ),
+        *(
+            (
+                {"experiments": {"b": {"guardrails": guardrails}}},
+                "experiments.b.guardrails: must be relative changes from -1 to 1, and not 0, by goal, such as",
+            )
+            for guardrails in ({"call": 0}, {"call": 1.5}, {"call": True}, {"call": "0.1"}, ["call"])
+        ),
+        ({"experiments": {"b": {"goal": ""}}}, "experiments.b.goal: must be the name of the goal that decides"),
+        *(
+            ({"experiments": {"b": {"smallest_change": change}}}, "smallest_change: must be a relative change above 0")
+            for change in (0, -0.1, 1.1, True)
+        ),
+        ({"experiments": {"b": {"planned_visitors": 0}}}, "planned_visitors: must be a whole number from 1, not 0"),
     ],
 )
 def test_invalid_settings_of_an_experiment_are_listed(tmp_path, wrong, said):
     with pytest.raises(ConfigError) as caught:
         config.load(write(tmp_path / "c.json", wrong), {})
-    assert said in str(caught.value)
+    (problem,) = str(caught.value).splitlines()[1:]
+    assert said in problem
+
+
+def test_a_plan_and_what_its_goals_decide_are_read(tmp_path):
+    own = {
+        "goals": ["buy", "view", "call", "view twice"],
+        "per_visitor": ["view"],
+        "planned_visitors": 20_000,
+        "smallest_change": 0.03,
+        "goal": "buy",
+        "guardrails": {"// calls": "cost money", "call": 0.02, "view twice": -1},
+    }
+    found = config.load(write(tmp_path / "c.json", {"experiments": {"button": own}}), {}).experiment("button")
+    assert (found.planned_visitors, found.smallest_change, found.goal) == (20_000, 0.03, "buy")
+    assert found.guardrails == {"call": 0.02, "view twice": -1.0}
+    without = config.ExperimentSettings()
+    assert (without.planned_visitors, without.smallest_change, without.goal) == (None, 0.1, None)
 
 
 def test_the_template_is_right_and_names_every_key(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import erfc, exp, gamma, lgamma, log, log1p, sqrt
+from math import erfc, exp, gamma, lgamma, log, log1p, pi, sqrt
 from statistics import NormalDist
 
 NEGLIGIBLE = 1e-13
@@ -44,6 +44,19 @@ def critical_value(alpha: float) -> float:
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
     return -_quantile(alpha / 2)
+
+
+def brownian_tail(level: float) -> float:
+    """The probability that Brownian motion on [0, 1], from 0, ever lies beyond +-level.
+
+    1 - 4/pi sum (-1)^k / (2k + 1) exp(-(2k + 1)^2 pi^2 / (8 level^2)), or, better at high levels, 4 sum (-1)^k
+    Q((2k + 1) level) with the normal tail Q (Feller 1971, An Introduction to Probability Theory and Its Applications
+    II, X.5).
+    """
+    if level < 1:
+        term = exp(-pi * pi / (8 * max(level, 0.01) ** 2))
+        return 1 - 4 / pi * (term - term**9 / 3)
+    return 4 * (normal_tail(level) - normal_tail(3 * level) + normal_tail(5 * level) - normal_tail(7 * level))
 
 
 def chi_square_tail(x: float, degrees: int) -> float:

@@ -7,9 +7,10 @@ confidence: whenever you stop, and for whatever reason, the last one is right.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil, exp, hypot, inf, isinf, log, sqrt
 
-from .distributions import critical_value
+from .distributions import brownian_tail, critical_value
 from .proportions import Interval, Proportion, difference_interval
 
 TYPICAL_CHANGE = 0.2
@@ -24,6 +25,13 @@ BOUNDARY_MINIMUM = 200
 """The clock at which the boundary is lowest: a higher multiple of the counters' error gains nothing."""
 
 POWER = 0.8
+EQUAL = (0.5, 0.5)
+
+HIDDEN = 0.9
+"""The counters' part in the variance of a difference from which on more visitors are no way to a verdict."""
+
+STEPS = 20
+"""At most; 3 to 5 are enough."""
 
 
 def boundary(clock: float, alpha: float = 0.05, typical_change: float = TYPICAL_CHANGE) -> float:
@@ -69,8 +77,7 @@ def always_valid_interval(variant: Proportion, control: Proportion, alpha: float
     reach = hypot(
         boundary(clock, alpha) * sqrt(sampling), boundary(max(clock, BOUNDARY_MINIMUM), alpha) * sqrt(counting)
     )
-    once = difference_interval(variant, control, alpha)
-    return Interval(min(once.low, max(-1.0, difference - reach)), max(once.high, min(1.0, difference + reach)))
+    return _about(difference, reach, difference_interval(variant, control, alpha))
 
 
 def always_valid_p_value(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
@@ -92,11 +99,63 @@ def always_valid_p_value(variant: Proportion, control: Proportion, alpha: float 
     counting *= slope_counted
     beyond = difference * difference - sampling * height - counting * height_counted
     p = min(1.0, exp(-beyond / (sampling + counting)))
-    if p < alpha:
-        once = difference_interval(variant, control, alpha)
-        if once.low <= 0 <= once.high:
-            return alpha * (1 + 1e-12)  # so that, times the number of comparisons, it does not round to less than 0.05
-    return p
+    return _not_before_once(p, variant, control, alpha)
+
+
+@lru_cache(maxsize=256)
+def planned_boundary(alpha: float = 0.05) -> float:
+    """The level that Brownian motion on [0, 1] exceeds, on either side, with the probability alpha: 2.2414 at 5 %.
+
+    The boundary of O'Brien & Fleming (1979), Biometrics 35, 549-556, for any number of looks (Lan & DeMets 1983,
+    Biometrika 70, 659-663; Jennison & Turnbull 2000, Group Sequential Methods, 2.3 and 7.2). `brownian_tail`, solved by
+    bisection. Raises ValueError unless 0 < alpha < 1.
+    """
+    low, high = 0.0, critical_value(alpha) + 2
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if brownian_tail(middle) > alpha else (low, middle)
+    return high
+
+
+def information_fraction(
+    variant: Proportion, control: Proportion, planned_variant: float, planned_control: float
+) -> float:
+    """How much of the planned information has come: n1 n0 / (n1 + n0), over that of the planned visitors.
+
+    Above 1 once more have come than planned. Raises ValueError unless both planned numbers are above 0.
+    """
+    if not (planned_variant > 0 and planned_control > 0):
+        raise ValueError(f"a plan needs visitors in both variants, not {planned_variant!r} and {planned_control!r}")
+    n1, n0 = variant.trials.value, control.trials.value
+    return n1 / (n1 + n0) * n0 / planned_control * (planned_variant + planned_control) / planned_variant
+
+
+def planned_interval(variant: Proportion, control: Proportion, fraction: float, alpha: float = 0.05) -> Interval:
+    """Variant's rate minus control's, at the confidence 1 - alpha for all looks until the planned end together.
+
+    `fraction` is the `information_fraction` t at this look, above 0. Under no difference the difference, times the
+    visitors, is Brownian motion in its own variance, and `planned_boundary` standard deviations of it at the end hold
+    at every moment before: z >= c / sqrt(t). That is so for the counters' part, too: what a counter is off by, in
+    visitors, grows by independent steps, so that its relative error after n visitors and after N has the correlation
+    n / N (linear counting: Whang, Vander-Zanden & Taylor 1990; of HyperLogLogs measured: 0.89 at 0.9, 0.49 at 0.5,
+    0.105 at 0.1). With the variances S of sampling and C of counting now, those at the end are S t and C, and the reach
+    is c sqrt(S t + C) / t.
+
+    The last look may come late, with t above 1. Its boundary is then higher by as much as the variance is larger than
+    planned, c sqrt(t) without counting error: at c, a last look at twice the plan would raise 5 % to 6.4 %; so it
+    stays at 5.1 % (30,000 Brownian paths of 1,000 looks). The power does not suffer, as z grows with sqrt(t) as well.
+
+    One success and one failure are added to either variant, and it is never narrower than the interval for a single
+    look, as in `always_valid_interval`.
+    """
+    difference, reach = _planned(variant, control, fraction)
+    return _about(difference, planned_boundary(alpha) * reach, difference_interval(variant, control, alpha))
+
+
+def planned_p_value(variant: Proportion, control: Proportion, fraction: float, alpha: float = 0.05) -> float:
+    """The smallest alpha at which `planned_interval` excludes 0. Below `alpha` exactly when that at `alpha` does."""
+    difference, reach = _planned(variant, control, fraction)
+    p = brownian_tail(abs(difference) / reach)
+    return _not_before_once(p, variant, control, alpha)
 
 
 def counting_share(variant: Proportion, control: Proportion, alpha: float = 0.05) -> float:
@@ -136,15 +195,99 @@ def visitors_per_variant(
     return spread * spread / left if left > 0 else inf
 
 
-def visitors_needed(
-    variant: Proportion, control: Proportion, relative_change: float, alpha: float = 0.05
-) -> int | None:
-    """How many more visitors each of the two needs until the always-valid interval detects such a change at 80
-    % power.
+def planned_size(
+    rate: float,
+    change: float,
+    *,
+    alpha: float = 0.05,
+    power: float = POWER,
+    shares: tuple[float, float] = EQUAL,
+    counting_variance: float = 0.0,
+) -> float:
+    """The visitors in all to plan for, so that the planned verdict detects a change of `rate` with this probability.
 
-    `visitors_per_variant` with the `boundary` at the moment when that many have come. For variants with n1 and
-    n0 visitors, their harmonic mean counts. 0 once they have come; None if no number is enough because the
-    counters' own error hides the change, or if no one has converted yet.
+    `visitors_per_variant` with `planned_boundary` as the critical value, ((2.24 + 0.84) / (1.96 + 0.84))^2 = 1.21 times
+    those of a single look at the usual 5 % and 80 %. That is the power at the end alone; who reads often also finds
+    what crosses the boundary before and not at the end: 84 % instead of 80 %. `shares` are the parts of all visitors
+    that go to the variant and to the control. For `counting_variance` and errors see `visitors_per_variant`.
+    """
+    drift = planned_boundary(alpha) + critical_value(2 * (1 - power))
+    left = change * change - drift * drift * counting_variance
+    return drift * drift * _spread(rate, change, shares) / left if left > 0 else inf
+
+
+def always_valid_size(
+    rate: float,
+    change: float,
+    *,
+    alpha: float = 0.05,
+    power: float = POWER,
+    shares: tuple[float, float] = EQUAL,
+    counting_variance: float = 0.0,
+) -> float:
+    """The visitors in all until the always-valid verdict, read often, has detected a change of `rate` with this
+    probability. Arguments and errors are those of `planned_size`; infinite if the counters hide the change.
+
+    Then the expected difference lies `boundary` + m standard deviations from 0. If only the end counted, m would be
+    the normal quantile z of the power. The probability of having crossed the boundary b at any time is Phi(m) + phi(m)
+    / (b + m) (the tangent to the boundary: Siegmund 1985, Sequential Analysis, 4.3; Phi and phi are the normal
+    distribution and density), so m is about z - 1/b, and z - 0.95/b for a hundred looks; early, where b sqrt(clock) is
+    flat, half of that. The counters' error after n and
+    after 2 n visitors has the correlation 1/2 only, so that it is drawn a few times while the experiment grows: where
+    it is the part q of the variance, m is lower by 0.65 q - log(1 - q)/4 (fitted to simulated experiments of 100 looks:
+    80 % is 78 to 84 % for counters of every kind, q up to 0.8, any split). From q = HIDDEN on, where it takes ten times
+    what exact counters need, more visitors are no way to a verdict.
+    """
+    changed, apart = rate + change, _spread(rate, change, shares)
+    gain = critical_value(2 * (1 - power))
+    counting = counting_variance
+
+    def lacking(log_visitors: float) -> float:
+        """The logarithm of the expected distance from 0 that is needed, over the one that there is."""
+        visitors = exp(log_visitors)
+        n1, n0 = visitors * shares[0], visitors * shares[1]
+        p1, p0 = (n1 * changed + 1) / (n1 + 2), (n0 * rate + 1) / (n0 + 2)
+        sampling = p1 * (1 - p1) / (n1 + 2) + p0 * (1 - p0) / (n0 + 2)
+        pooled = (n1 * p1 + n0 * p0) / (n1 + n0)
+        clock = pooled * (1 - pooled) * n1 * n0 / (n1 + n0)
+        share = counting / (sampling + counting)
+        gathered = clock * TYPICAL_CHANGE * TYPICAL_CHANGE
+        early = 0.95 * (gathered + 1) / (gathered + 2)
+        critical = boundary(clock, alpha)
+        if clock < BOUNDARY_MINIMUM:
+            critical = hypot(critical * sqrt(1 - share), boundary(BOUNDARY_MINIMUM, alpha) * sqrt(share))
+        needed = critical + gain - early / critical - 0.65 * share + log(1 - share) / 4
+        return log(needed) + log(sampling + counting) / 2 - log(max((p1 - p0) / change, 0.1) * abs(change))
+
+    most = log(apart / counting / (1 / HIDDEN - 1)) if counting else inf
+    if counting and lacking(most) > 0:
+        return inf
+    before = min(most, log(16 * apart) - 2 * log(abs(change)))
+    lacked = lacking(before)
+    found = min(most, before + 2 * lacked)
+    for _ in range(STEPS):  # the secant method
+        lacks = lacking(found)
+        if abs(lacks) < 1e-5 or lacks == lacked:
+            break
+        step = lacks * (found - before) / (lacks - lacked)
+        before, lacked, found = found, lacks, min(most, found - step)
+    return exp(found)
+
+
+def visitors_needed(
+    variant: Proportion,
+    control: Proportion,
+    relative_change: float,
+    alpha: float = 0.05,
+    shares: tuple[float, float] = EQUAL,
+) -> int | None:
+    """How many more visitors the experiment needs in all until the always-valid verdict has detected such a change with
+    a chance of 80 %, if it is read often.
+
+    `shares` are the parts of all visitors that go to the variant and to the control; less than 1 together where there
+    are more variants. The x more visitors for which p1 q1 / (n1 + w1 x) + p0 q0 / (n0 + w0 x) is the variance of
+    `always_valid_size`. 0 once they have come; None if the counters' own error hides the change, so that ten times what
+    exact counters need is not enough, or if no one has converted yet.
     """
     rate = control.rate or (variant.reached + control.reached) / (variant.trials.value + control.trials.value)
     rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is not taken for certain
@@ -154,16 +297,24 @@ def visitors_needed(
     if rate + change > 1:
         change = -change
     floor = rate * rate * (variant.settled_error_squared + control.settled_error_squared)
+    in_all = always_valid_size(rate, change, alpha=alpha, shares=shares, counting_variance=floor)
+    if isinf(in_all):
+        return None
+    n1, n0, (w1, w0) = variant.trials.value, control.trials.value, shares
+    changed, variance = rate + change, _spread(rate, change, shares) / in_all
+    v1, v0 = changed * (1 - changed) / variance, rate * (1 - rate) / variance
+    # w1 w0 x^2 + half x + rest = 0
+    half = n1 * w0 + n0 * w1 - v1 * w0 - v0 * w1
+    rest = n1 * n0 - v1 * n0 - v0 * n1
+    return max(0, ceil((sqrt(max(0.0, half * half - 4 * w1 * w0 * rest)) - half) / (2 * w1 * w0)))
+
+
+def _spread(rate: float, change: float, shares: tuple[float, float]) -> float:
+    """The variance of the difference, times the visitors in all."""
     changed = rate + change
-    clock = (rate * (1 - rate) + changed * (1 - changed)) / 4  # per visitor of either variant
-    critical = boundary(100, alpha)
-    for _ in range(3):
-        needed = visitors_per_variant(rate, change, critical=critical, counting_variance=floor)
-        if isinf(needed):
-            return None
-        critical = boundary(clock * needed, alpha)
-    n1, n0 = variant.trials.value, control.trials.value
-    return max(0, ceil((needed - n1 - n0 + hypot(needed, n1 - n0)) / 2))
+    if change == 0 or not (0 <= rate <= 1 and 0 <= changed <= 1):
+        raise ValueError(f"{rate!r} to {changed!r} is not a change of a rate")
+    return changed * (1 - changed) / shares[0] + rate * (1 - rate) / shares[1]
 
 
 def _mixture(clock: float) -> tuple[float, float]:
@@ -181,3 +332,24 @@ def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float, f
     sampling = p1 * (1 - p1) / m1 + p0 * (1 - p0) / m0
     counting = variant.rate**2 * variant.error_squared + control.rate**2 * control.error_squared
     return p1 - p0, sampling, counting
+
+
+def _planned(variant: Proportion, control: Proportion, fraction: float) -> tuple[float, float]:
+    """The difference, and how far from 0 it must lie, in units of `planned_boundary`."""
+    difference, sampling, _ = _estimate(variant, control)
+    counting = variant.rate**2 * variant.settled_error_squared + control.rate**2 * control.settled_error_squared
+    planned = sqrt((sampling + counting / fraction) / fraction)
+    return difference, max(planned, (sampling + counting) / planned)
+
+
+def _about(difference: float, reach: float, once: Interval) -> Interval:
+    return Interval(min(once.low, max(-1.0, difference - reach)), max(once.high, min(1.0, difference + reach)))
+
+
+def _not_before_once(p: float, variant: Proportion, control: Proportion, alpha: float) -> float:
+    """The p-value of an interval that is never narrower than the one for a single look."""
+    if p < alpha:
+        once = difference_interval(variant, control, alpha)
+        if once.low <= 0 <= once.high:
+            return alpha * (1 + 1e-12)  # so that, times the number of comparisons, it does not round to less than 0.05
+    return p

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 from .proportions import Interval, Proportion
 from .sequential import counting_share, visitors_needed
@@ -78,7 +78,7 @@ def compare(
     )
     if variant.reached + control.reached == 0:
         return conclude("collecting", "no one has reached this goal yet", so_far)
-    needed = visitors_needed(variant, control, TARGET_EFFECT, alpha)
+    needed = _needed_each(variant, control, TARGET_EFFECT, alpha)
     change, missing = _next_step(variant, control, interval, needed, alpha)
     if missing:
         return conclude("collecting", _to_detect(missing, change, control), so_far, needed)
@@ -185,12 +185,17 @@ def _next_step(
     if needed:
         return TARGET_EFFECT, needed
     if needed == 0:
-        return FINER, visitors_needed(variant, control, FINER, alpha)
+        return FINER, _needed_each(variant, control, FINER, alpha)
     for change in COARSER:
-        missing = visitors_needed(variant, control, change, alpha)
+        missing = _needed_each(variant, control, change, alpha)
         if missing is not None:
             return change, missing
     return TARGET_EFFECT, None
+
+
+def _needed_each(variant: Proportion, control: Proportion, change: float, alpha: float) -> int | None:
+    in_all = visitors_needed(variant, control, change, alpha)
+    return None if in_all is None else ceil(in_all / 2)
 
 
 def _is_hidden(variant: Proportion, control: Proportion, interval: Interval, alpha: float) -> bool:

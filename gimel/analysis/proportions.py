@@ -7,15 +7,26 @@ are none. The inference that holds no matter how often you check is in `sequenti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import hypot, inf, sqrt
+from functools import lru_cache
+from math import exp, hypot, inf, pi, sqrt
 
 from gimel.hyperloglog import Count
 
-from .distributions import critical_value, hypergeometric_tails, normal_tail, z_of_tail
+from .distributions import (
+    NEGLIGIBLE,
+    critical_value,
+    hypergeometric_tails,
+    hypergeometric_z,
+    normal_tail,
+    z_of_tail,
+)
 
 EXACT_BELOW = 100
 """Below this expectation in the rarest cell of a 2 x 2 table, tails are summed exactly."""
+
+SQRT_TAU = sqrt(2 * pi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,37 +83,45 @@ def rate_interval(variant: Proportion, alpha: float = 0.05) -> Interval:
     return Interval(max(0.0, min(p, middle - reach)), min(1.0, max(p, middle + reach)))
 
 
-def difference_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
+def difference_interval(
+    variant: Proportion, control: Proportion, alpha: float = 0.05, p: float | None = None
+) -> Interval:
     """Variant's rate minus control's, at the confidence 1 - alpha.
 
     Newcombe (1998), Statistics in Medicine 17, 873-890, method 10 (MOVER): the distances from either rate to
     the ends of its Wilson interval add up in squares. Right for small counts, and never beyond -1 and 1.
+    With `p`, their `p_value`, it excludes 0 exactly when that is below alpha. Where Newcombe's does not, the end next
+    to 0 is the test-based one (Miettinen 1976, American Journal of Epidemiology 103, 226-235): the difference times
+    1 - z / z_p, of the critical value z and the z_p that has this p-value.
     """
     z = critical_value(alpha)
-    p1, (l1, u1) = variant.rate, _wilson(variant, z)
-    p0, (l0, u0) = control.rate, _wilson(control, z)
+    p1, p0 = variant.rate, control.rate
+    l1, u1 = _wilson(p1, variant.trials.value, variant.error_squared, z)
+    l0, u0 = _wilson(p0, control.trials.value, control.error_squared, z)
     down, up = hypot(p1 - l1, u0 - p0), hypot(u1 - p1, p0 - l0)
-    return Interval(max(-1.0, p1 - p0 - down), min(1.0, p1 - p0 + up))
+    return _agreeing(max(-1.0, p1 - p0 - down), min(1.0, p1 - p0 + up), p1 - p0, p, alpha)
 
 
-def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.05) -> Interval:
+def uplift_interval(variant: Proportion, control: Proportion, alpha: float = 0.05, p: float | None = None) -> Interval:
     """Variant's rate relative to the control's, minus 1, at the confidence 1 - alpha.
 
     Donner & Zou (2012), Statistical Methods in Medical Research 21, 347-359 (MOVER for a ratio):
     the ratios q for which the interval of p1 - q p0, built as in `difference_interval`, contains 0. So it
-    excludes 0 exactly when the interval of the difference does. The high end is infinite if the control's
-    rate may be 0.
+    excludes 0 exactly when the interval of the difference with the same `p` does. The high end is infinite if the
+    control's rate may be 0.
     """
     z = critical_value(alpha)
-    p1, (l1, u1) = variant.rate, _wilson(variant, z)
-    p0, (l0, u0) = control.rate, _wilson(control, z)
+    p1, p0 = variant.rate, control.rate
+    l1, u1 = _wilson(p1, variant.trials.value, variant.error_squared, z)
+    l0, u0 = _wilson(p0, control.trials.value, control.error_squared, z)
     cross = p1 * p0
     low = high = 0.0
     if (above_zero := l1 * (2 * p1 - l1)) > 0:
         low = above_zero / (cross + sqrt(max(0.0, cross * cross - u0 * (2 * p0 - u0) * above_zero)))
     if (bounded := l0 * (2 * p0 - l0)) > 0:
         high = (cross + sqrt(max(0.0, cross * cross - u1 * (2 * p1 - u1) * bounded))) / bounded
-    return Interval(low - 1, high - 1 if bounded > 0 else inf)
+    high = high - 1 if bounded > 0 else inf
+    return _agreeing(low - 1, high, (p1 - p0) / (p0 or p1 or 1.0), p, alpha)
 
 
 def p_value(variant: Proportion, control: Proportion) -> float:
@@ -111,8 +130,9 @@ def p_value(variant: Proportion, control: Proportion) -> float:
     Fisher's exact test with the mid-p correction, the smaller tail doubled (Lancaster 1961, JASA 56, 223-234;
     Agresti 2013, Categorical Data Analysis, 3.5.6): given all successes, the variant's are hypergeometric.
     From an expectation of EXACT_BELOW in every cell on, the pooled two-sided z (Fleiss, Levin & Paik 2003,
-    3.1), from which it no longer differs. The counters add to the variance of the difference under
-    the pooled rate p, p (1 - p) (1/n1 + 1/n0), p^2 times their four relative variances.
+    3.1). Between arms of unequal size its two tails are uneven there, although they are right together: 130 of 1,000
+    against 900 of 9,000 have 0.0031, and by Fisher's mid-p 0.0042. The counters add to the variance of the difference
+    under the pooled rate p, p (1 - p) (1/n1 + 1/n0), p^2 times their four relative variances.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     sampling, counting = _null_variances(variant, control)
@@ -134,22 +154,51 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
 
     With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
     other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
-    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. Large counts: the normal
-    approximation of the two posteriors. The counters' error enters as in `p_value`.
+    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. From EXACT_BELOW on,
+    `hypergeometric_z` of it, within 0.0003. The counters' error enters as in `p_value`.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    sampling, counting = _null_variances(variant, control)
     if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
         tails = hypergeometric_tails(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
         chance = tails.at + tails.above
-        sampling, counting = _null_variances(variant, control)
         if counting == 0:
             return chance
-        z = with_counting(z_of_tail(min(chance, tails.below)), variant.rate - control.rate, sampling, counting)
-        return normal_tail(z if chance < 0.5 else -z)
-    p1, p0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
-    variance = p1 * (1 - p1) / (n1 + 3) + p0 * (1 - p0) / (n0 + 3)
-    variance += p1 * p1 * variant.error_squared + p0 * p0 * control.error_squared
-    return normal_tail((p0 - p1) / sqrt(variance))
+        z = z_of_tail(min(chance, tails.below))
+        z = z if chance < 0.5 else -z
+    else:
+        z = hypergeometric_z(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
+    return normal_tail(with_counting(z, variant.rate - control.rate, sampling, counting))
+
+
+def expected_losses(variant: Proportion, control: Proportion) -> tuple[float, float]:
+    """What choosing the variant, and what choosing the control, loses on average: E[max(p0 - p1, 0)] and E[max(p1 -
+    p0, 0)], as differences of rates (0.0004 is 0.04 percentage points).
+
+    The posteriors are those of `chance_to_beat_control`, so the two losses differ by the difference of their means.
+    Of two Betas with the means m1 and m0, the first loss is (m0 - m1) P(p0 > p1) + h (1/(n1 + 2) + 1/(n0 + 2)), h =
+    B(a1 + a0, b1 + b0) / (B(a1, b1) B(a0, b0)) (Stucchio 2015, Bayesian A/B Testing at VWO, for the loss; as
+    E[p0; p0 > p1] is m0 times the chance with one success more, by Cook 2005, Exact Calculation of Beta
+    Inequalities, for what one more adds: h / a0). Large counts: the loss of a normal difference, sd (phi(z) - |z|
+    Phi(-|z|)), with Edgeworth's term for the skewness g, -sd g z phi(z) / 6 (Hall 1992, The Bootstrap and
+    Edgeworth Expansion, 2.3). The counters add their variance to the normal one.
+    """
+    s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    m1, m0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
+    v1, v0 = m1 * (1 - m1) / (n1 + 3), m0 * (1 - m0) / (n0 + 3)
+    gain, sampling = m1 - m0, v1 + v0
+    total = sampling + m1 * m1 * variant.error_squared + m0 * m0 * control.error_squared
+    loss = _normal_loss(gain, total)
+    if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
+        tails = hypergeometric_tails(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
+        h = tails.at * (s0 + 1) * (n1 + 1 - s1) / (n1 + n0 + 3)
+        unlikely = tails.below if gain > 0 else tails.at + tails.above
+        loss += h * (1 / (n1 + 2) + 1 / (n0 + 2)) - abs(gain) * unlikely - _normal_loss(gain, sampling)
+    else:
+        skewed = 2 * (v1 * v1 * (1 - 2 * m1) / (m1 * (1 - m1)) - v0 * v0 * (1 - 2 * m0) / (m0 * (1 - m0)))
+        loss -= skewed * gain / total**1.5 / 6 * exp(-gain * gain / total / 2) / SQRT_TAU
+    loss = max(0.0, loss)
+    return (loss, loss + gain) if gain > 0 else (loss - gain, loss)
 
 
 def bonferroni(p: float, comparisons: int) -> float:
@@ -160,13 +209,65 @@ def bonferroni(p: float, comparisons: int) -> float:
     return min(1.0, p * max(1, comparisons))
 
 
-def _wilson(variant: Proportion, z: float) -> tuple[float, float]:
-    """All rates r with (p - r)^2 <= z^2 (r (1 - r) / n + r^2 e^2): Wilson (1927), JASA 22, 209-212; e^2 is
-    the counters'.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p-value as one of several, in the order given: at most alpha of all experiments without any true difference
+    have one below alpha.
 
-    p is the observed rate. Either end solves the quadratic.
+    Holm (1979), Scandinavian Journal of Statistics 6, 65-70: the smallest of k times k, the next times k - 1, and so
+    on; none below one that is before it. Never above Bonferroni's, and valid whatever the dependence.
     """
-    p, n, counting = variant.rate, variant.trials.value, variant.error_squared
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for left, i in zip(range(len(p_values), 0, -1), _by_size(p_values)):
+        highest = adjusted[i] = min(1.0, max(highest, left * p_values[i]))
+    return adjusted
+
+
+def holm_levels(p_values: Sequence[float], alpha: float = 0.05) -> list[float]:
+    """The level at which Holm's method tests each of these p-values, in the order given.
+
+    alpha / k for the smallest of k; alpha / (k - 1) for the next if that one is below its level, and so on; all that
+    follow the first that is not below have its level. So `holm` is below alpha exactly where the p-value is below its
+    level, and an interval at this level excludes 0. Each interval has at least the confidence 1 - alpha; that all hold
+    together is sure of the intervals at alpha / k alone.
+    """
+    levels, level, passed = [alpha] * len(p_values), alpha, True
+    for left, i in zip(range(len(p_values), 0, -1), _by_size(p_values)):
+        if passed:
+            level = alpha / left
+            passed = left * p_values[i] < alpha
+        levels[i] = level
+    return levels
+
+
+def _by_size(p_values: Sequence[float]) -> list[int]:
+    return sorted(range(len(p_values)), key=p_values.__getitem__)
+
+
+def _agreeing(low: float, high: float, estimate: float, p: float | None, alpha: float) -> Interval:
+    """The interval, with its end next to 0 moved if it does not exclude 0 exactly when p is below alpha."""
+    if p is not None and (p < alpha) != (low > 0 or high < 0):
+        left = 1 - critical_value(alpha) / max(z_of_tail(p / 2), NEGLIGIBLE)
+        end = estimate * (max(left, NEGLIGIBLE) if p < alpha else min(left, 0.0))
+        if estimate > 0:
+            low = max(-1.0, end)
+        else:
+            high = min(1.0, end)
+    return Interval(low, high)
+
+
+def _normal_loss(mean: float, variance: float) -> float:
+    """E[max(-x, 0)] of a normal x with this mean above 0 (below 0: E[max(x, 0)])."""
+    sd = sqrt(variance)
+    z = abs(mean) / sd
+    return sd * (exp(-z * z / 2) / SQRT_TAU - z * normal_tail(z))
+
+
+@lru_cache(maxsize=256)
+def _wilson(p: float, n: int, counting: float, z: float) -> tuple[float, float]:
+    """All rates r with (p - r)^2 <= z^2 (r (1 - r) / n + r^2 e^2): Wilson (1927), JASA 22, 209-212.
+
+    p is the observed rate, n the visitors, e^2 the counters' relative variance. Either end solves the quadratic.
+    """
     z2 = z * z
     middle = p + z2 / (2 * n)
     root = z * sqrt(p * (1 - p) / n + z2 / (4 * n * n) + p * p * counting)

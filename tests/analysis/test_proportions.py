@@ -1,6 +1,6 @@
 import json
 from itertools import product
-from math import hypot, inf, isclose, sqrt
+from math import ceil, hypot, inf, isclose, pi, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from scipy.integrate import trapezoid
 from scipy.optimize import brentq
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from gimel.analysis.proportions import (
@@ -17,6 +19,9 @@ from gimel.analysis.proportions import (
     bonferroni,
     chance_to_beat_control,
     difference_interval,
+    expected_losses,
+    holm,
+    holm_levels,
     p_value,
     rate_interval,
     uplift_interval,
@@ -180,6 +185,55 @@ class TestUpliftInterval:
                 assert (of_difference > 0) == (of_uplift > 0)
 
 
+class TestIntervalsThatAgreeWithThePValue:
+    @given(
+        *[st.integers(0, 300)] * 2, *[st.integers(1, 3000)] * 2, st.floats(0, 0.02), st.sampled_from([0.05, 0.2, 0.001])
+    )
+    def test_they_exclude_no_difference_exactly_when_it_is_below_alpha(self, s1, s0, n1, n0, error, alpha):
+        variant, control = seen(s1, n1, error), seen(s0, n0, error)
+        p = p_value(variant, control)
+        for of in (difference_interval, uplift_interval):
+            assert _holds(of(variant, control, alpha, p), 0) == (p >= alpha)
+            for other in (0.9 * p, p, 1.1 * p + 1e-9):
+                if 0 < other < 0.5:
+                    assert _holds(of(variant, control, other, p), 0) == (p >= other)
+
+    def test_an_end_that_does_not_agree_is_the_test_based_one(self):
+        variant, control = seen(20, 100), seen(10, 100)
+        p, newcombe = p_value(variant, control), difference_interval(variant, control)
+        assert p == pytest.approx(0.0508, abs=0.0001)
+        assert newcombe.low == pytest.approx(0.00015, abs=0.00001)
+        agreeing = difference_interval(variant, control, p=p)
+        assert agreeing.low == pytest.approx(0.1 * (1 - scipy_stats.norm.isf(0.025) / scipy_stats.norm.isf(p / 2)))
+        assert agreeing.high == newcombe.high
+        uplift = uplift_interval(variant, control, p=p)
+        assert uplift.low == pytest.approx(10 * agreeing.low)
+        assert uplift.high == uplift_interval(variant, control).high
+
+    def test_ends_that_agree_are_newcombes(self):
+        variant, control = seen(130, 1000), seen(100, 1000)
+        p = p_value(variant, control)
+        assert difference_interval(variant, control, 0.05, p) == difference_interval(variant, control, 0.05)
+        assert uplift_interval(variant, control, 0.05, p) == uplift_interval(variant, control, 0.05)
+
+    def test_without_a_conversion_of_the_control_the_uplift_agrees_too(self):
+        variant, control = seen(5, 100), seen(0, 80)
+        p = p_value(variant, control)
+        for alpha in (0.9 * p, 1.1 * p):
+            assert (uplift_interval(variant, control, alpha, p).low > 0) == (p < alpha)
+
+    @pytest.mark.parametrize(("trials", "other", "rate"), [(100, 2000, 0.05), (60, 540, 0.1), (300, 300, 0.02)])
+    @pytest.mark.parametrize("lift", [0.0, -0.3, 0.5])
+    def test_they_cover_where_five_conversions_are_expected(self, trials, other, rate, lift):
+        random = np.random.default_rng(8)
+        covered = 0
+        for s, t in zip(random.binomial(trials, rate * (1 + lift), 2000), random.binomial(other, rate, 2000)):
+            variant, control = seen(int(s), trials), seen(int(t), other)
+            p = p_value(variant, control)
+            covered += _holds(difference_interval(variant, control, 0.05, p), rate * lift)
+        assert covered / 2000 > 0.935
+
+
 class TestPValue:
     @given(*[st.integers(0, 80)] * 4)
     def test_small_counts_have_fishers_mid_p(self, s1, s0, f1, f0):
@@ -290,6 +344,81 @@ class TestChanceToBeatControl:
         counted = chance_to_beat_control(seen(51_500, 1_000_000, 0.00813), seen(50_000, 1_000_000, 0.00813))
         assert exact > 0.9999 > 0.97 > counted > 0.9
 
+    @pytest.mark.parametrize("arms", [(1000, 1000), (1000, 9000), (200, 19_800), (1000, 1_000_000), (90_000, 10_000)])
+    @pytest.mark.parametrize("rate", [0.1, 0.5, 0.99])
+    def test_it_is_that_of_two_betas_from_the_change_of_method_on(self, arms, rate):
+        """Within 0.0004, from 100 in the rarest cell on and up to 3.5 standard errors."""
+        n1, n0 = (ceil(n * max(1, 110 / (min(arms) * min(rate, 1 - rate)))) for n in arms)
+        for z in np.linspace(-3.5, 3.5, 15):
+            s1 = round(n1 * (rate + z * sqrt(rate * (1 - rate) / n1)))
+            variant, control = seen(min(n1, s1), n1), seen(round(n0 * rate), n0)
+            if rarest_cell(variant, control) > EXACT_BELOW:
+                ours = chance_to_beat_control(variant, control)
+                assert ours == pytest.approx(_exact_chance(variant, control), abs=0.0004)
+
+    @pytest.mark.parametrize(
+        ("variant", "control", "exact"),
+        [((130, 1000), (900, 9000), 0.9982), ((75, 1000), (100_000, 1_000_000), 0.0037)],
+    )
+    def test_lopsided_variants_have_the_tail_of_a_skewed_posterior(self, variant, control, exact):
+        assert chance_to_beat_control(seen(*variant), seen(*control)) == pytest.approx(exact, abs=0.0002)
+
+    def test_far_from_even_it_stays_there(self):
+        assert chance_to_beat_control(seen(10, 1000), seen(100_000, 1_000_000)) < 1e-20
+        assert chance_to_beat_control(seen(900_000, 1_000_000), seen(100, 1000)) == 1.0
+
+
+class TestExpectedLosses:
+    @pytest.mark.parametrize(
+        ("variant", "control"),
+        [
+            *[((20, 100), (10, 100)), ((3, 50), (0, 20)), ((0, 10), (0, 1000)), ((100, 100), (99, 100))],
+            *[((700, 7000), (690, 7000)), ((110, 1000), (900, 9000)), ((90, 1000), (900, 9000))],
+            *[((100_000, 10**6), (100_300, 10**6)), ((130, 1000), (900, 9000))],
+        ],
+    )
+    def test_they_are_the_integrals_over_two_betas(self, variant, control):
+        """E[max(p0 - p1, 0)] is the integral of P(p1 < x) P(p0 > x)."""
+        of1, of0 = (scipy_stats.beta(s + 1, n - s + 1) for s, n in (variant, control))
+        ends = [end for of in (of1, of0) for end in of.ppf([1e-12, 1 - 1e-12])]
+        x = np.linspace(min(ends), max(ends), 20_001)
+        theirs = trapezoid(of1.cdf(x) * of0.sf(x), x), trapezoid(of1.sf(x) * of0.cdf(x), x)
+        assert expected_losses(seen(*variant), seen(*control)) == pytest.approx(theirs, rel=0.005, abs=1e-6)
+
+    @pytest.mark.parametrize(("trials", "error"), [(1000, 0.2), (10**6, 0.008)])
+    def test_the_counters_error_adds_to_the_variance(self, trials, error):
+        variant, control = seen(trials // 10, trials, error), seen(trials // 10, trials, error)
+        sd = sqrt(2 * (0.1 * 0.9 / trials + 2 * 0.01 * error**2))
+        assert expected_losses(variant, control) == pytest.approx([sd / sqrt(2 * pi)] * 2, rel=0.01)
+
+    @given(*[st.integers(0, 10**7)] * 2, *[st.integers(1, 10**7)] * 2, st.floats(0, 0.1))
+    def test_they_differ_by_the_difference_of_the_posterior_means(self, s1, s0, n1, n0, error):
+        variant, control = seen(s1, n1, error), seen(s0, n0, error)
+        of_variant, of_control = expected_losses(variant, control)
+        gain = (variant.reached + 1) / (n1 + 2) - (control.reached + 1) / (n0 + 2)
+        assert of_control - of_variant == pytest.approx(gain, abs=1e-12)
+        assert min(of_variant, of_control) >= 0
+        assert expected_losses(control, variant) == pytest.approx((of_control, of_variant), rel=1e-6, abs=1e-9)
+
+
+class TestHolm:
+    @pytest.mark.parametrize(
+        "p_values", [[0.04], [0.01, 0.04], [0.04, 0.01, 0.02], [0.9, 0.02, 0.02, 0.5], [0.001, 0.012, 1.0, 0.0, 0.03]]
+    )
+    def test_it_is_statsmodels(self, p_values):
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+    @given(st.lists(st.floats(0, 0.1), min_size=1, max_size=11), st.sampled_from([0.05, 0.01]))
+    def test_a_p_value_is_below_its_level_exactly_when_its_adjusted_one_is_below_alpha(self, p_values, alpha):
+        for p, adjusted, level in zip(p_values, holm(p_values), holm_levels(p_values, alpha)):
+            assert (p < level) == (adjusted < alpha)
+
+    def test_each_level_is_the_wider_the_more_were_rejected_before(self):
+        assert holm_levels([0.03, 0.001, 0.9, 0.01]) == pytest.approx([0.025, 0.0125, 0.025, 0.05 / 3])
+        assert holm_levels([0.02, 0.02]) == pytest.approx([0.025, 0.05])
+        assert holm_levels([0.04, 0.03]) == pytest.approx([0.025, 0.025])
+        assert holm([]) == holm_levels([]) == []
+
 
 def test_several_comparisons_share_the_error():
     assert bonferroni(0.01, 3) == pytest.approx(0.03)
@@ -314,6 +443,11 @@ def rejected(rule, trials, other, rate):
     ours = [(s, w) for s in range(trials + 1) if (w := scipy_stats.binom.pmf(s, trials, rate)) > 1e-6]
     theirs = [(s, w) for s in range(other + 1) if (w := scipy_stats.binom.pmf(s, other, rate)) > 1e-6]
     return sum(w * v for s, w in ours for t, v in theirs if w * v > 1e-8 and rule(seen(s, trials), seen(t, other)))
+
+
+def _exact_chance(variant, control):
+    s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
+    return scipy_stats.hypergeom(n1 + n0 + 2, n0 + 1, s1 + s0 + 1).sf(s0)
 
 
 def _holds(interval, value):

@@ -49,7 +49,7 @@ def test_a_variant_that_wins_one_goal_and_loses_another_is_mixed_in_every_format
 
 
 def test_a_wrong_split_is_explained_once_and_shown_at_every_goal():
-    counts = {"participate": {"a": counted(5210, 0), "b": counted(4790, 0)}}
+    counts = {"participate": {"a": counted(5240, 0), "b": counted(4760, 0)}}
     counts |= {goal: {"a": counted(100, 0)} for goal in ("buy", "view")}
     report = {"experiment": "button", **experiment_report(counts)}
     output = shown(report)
@@ -100,7 +100,7 @@ def test_a_spreadsheet_finds_no_formula_wherever_it_begins_a_cell(name, inert):
 
 
 def test_the_sentences_of_a_report_are_written_as_they_are():
-    wrong_split = {"participate": {"a": counted(5210, 0), "b": counted(4790, 0)}, "buy": {"a": counted(100, 0)}}
+    wrong_split = {"participate": {"a": counted(5240, 0), "b": counted(4760, 0)}, "buy": {"a": counted(100, 0)}}
     for one in (item(buy=BETTER, view=WORSE), {"experiment": "split", **experiment_report(wrong_split)}):
         for row in rows(one):
             assert row["experiment_verdict_reason"] == one["verdict"]["reason"]

@@ -89,6 +89,7 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "comparisons": item.get("comparisons"),
                     "sample_ratio": ratio.get("state"),
                     "sample_ratio_p_value": ratio.get("p_value"),
+                    "sample_ratio_always_valid_p_value": ratio.get("always_valid_p_value"),
                     "sample_ratio_text": ratio.get("text"),
                     "counting_note": item.get("counting_note"),
                     "notes": "; ".join(item.get("notes", [])),

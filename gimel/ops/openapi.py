@@ -335,7 +335,10 @@ def _schemas() -> Json:
             sample_ratio=_object(
                 "Whether the visitors are split as they should be.",
                 state={"type": "string", "enum": ["as_expected", "mismatch", "not_tested"]},
-                p_value=_described(NUMBER_OR_NULL, "How often chance alone makes a split at least this uneven."),
+                p_value=_described(NUMBER_OR_NULL, "How often chance alone makes a split this uneven, at one look."),
+                always_valid_p_value=_described(
+                    NUMBER_OR_NULL, "The same no matter how often you check; below 0.001 it is a mismatch."
+                ),
                 expected=_list_of(
                     _object(
                         "What a variant should have.", label=TEXT, share={"type": "number"}, trials={"type": "number"}

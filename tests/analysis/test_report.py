@@ -161,6 +161,7 @@ class TestSampleRatio:
         assert report({"red": 5020, "blue": 4980})["sample_ratio"] == {
             "state": "as_expected",
             "p_value": pytest.approx(0.689, abs=0.001),
+            "always_valid_p_value": 1.0,
             "expected": [
                 {"label": "blue", "share": 0.5, "trials": 5000},
                 {"label": "red", "share": 0.5, "trials": 5000},
@@ -170,8 +171,8 @@ class TestSampleRatio:
         }
 
     def test_an_uneven_split_is_not_to_be_trusted_whatever_else(self):
-        answer = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99_999})
-        text = "the split 5,210 / 4,790 should be 50 / 50"
+        answer = report({"red": 4760, "blue": 5240}, buy={"red": 900, "blue": 100}, view={"red": 99_999})
+        text = "the split 5,240 / 4,760 should be 50 / 50"
         assert answer["sample_ratio"]["state"] == "mismatch"
         assert answer["sample_ratio"]["text"] == text
         assert (answer["verdict"]["state"], answer["verdict"]["text"]) == ("do_not_trust", text)
@@ -180,8 +181,8 @@ class TestSampleRatio:
                 assert words["state"] == "do_not_trust"
 
     def test_the_alarm_is_stored_once(self):
-        answer = json.dumps(report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100}, view={"red": 99}))
-        assert answer.count("5,210 / 4,790") == 2  # in the split, and in the experiment's verdict
+        answer = json.dumps(report({"red": 4760, "blue": 5240}, buy={"red": 900, "blue": 100}, view={"red": 99}))
+        assert answer.count("5,240 / 4,760") == 2  # in the split, and in the experiment's verdict
 
     def test_the_configured_weights_are_expected(self):
         assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0
@@ -199,6 +200,7 @@ class TestSampleRatio:
     def test_without_two_variants_there_is_nothing_to_check(self, trials):
         sample_ratio = report(trials)["sample_ratio"]
         assert (sample_ratio["state"], sample_ratio["p_value"]) == ("not_tested", None)
+        assert sample_ratio["always_valid_p_value"] is None
         assert sample_ratio["text"] == "there is no split of visitors to check yet"
 
     def test_four_variants_are_all_listed(self):
@@ -231,7 +233,7 @@ class TestSampleRatio:
         ],
     )
     def test_the_cure_fits_what_is_configured(self, weights, cure):
-        assert report({"a": 5210, "b": 4790}, weights=weights)["sample_ratio"]["reason"].endswith(cure)
+        assert report({"a": 5240, "b": 4760}, weights=weights)["sample_ratio"]["reason"].endswith(cure)
 
     def test_a_configured_variant_with_very_few_visitors_is_a_variant(self):
         trials = {"a": 5000, "b": 5010, "c": 1}
@@ -370,7 +372,7 @@ class TestVisitorsNeeded:
         assert (of_variant["verdict"]["state"], of_variant["visitors_needed"]) == (state, None)
 
     def test_no_number_of_them_fixes_a_wrong_split(self):
-        assert row(goal({"a": 5210, "b": 4790}, {"a": 250, "b": 260}), "b")["visitors_needed"] is None
+        assert row(goal({"a": 5240, "b": 4760}, {"a": 250, "b": 260}), "b")["visitors_needed"] is None
 
 
 class TestPerVisitor:

@@ -144,7 +144,7 @@ def test_a_gap_that_is_hardly_above_zero_is_not_called_zero():
 
 
 def test_a_wrong_split_leaves_no_verdict_on_a_goal():
-    state, text, reason = verdict_of({"red": 4790, "blue": 5210}, {"red": 300, "blue": 100})
+    state, text, reason = verdict_of({"red": 4760, "blue": 5240}, {"red": 300, "blue": 100})
     assert (state, text) == ("do_not_trust", "the visitors are not split as expected")
     assert reason == "see the sample ratio mismatch of the experiment"
 
@@ -318,9 +318,9 @@ class TestExperiment:
         assert verdict == {"state": "no_data", "text": "no goal has been reached yet", "reason": "", "goal": None}
 
     def test_a_wrong_split_comes_before_everything(self):
-        verdict = report({"red": 4790, "blue": 5210}, buy={"red": 900, "blue": 100})["verdict"]
+        verdict = report({"red": 4760, "blue": 5240}, buy={"red": 900, "blue": 100})["verdict"]
         assert (verdict["state"], verdict["goal"]) == ("do_not_trust", None)
-        assert verdict["text"] == "the split 5,210 / 4,790 should be 50 / 50"
+        assert verdict["text"] == "the split 5,240 / 4,760 should be 50 / 50"
 
 
 def test_one_visitor_is_singular():

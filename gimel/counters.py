@@ -21,6 +21,7 @@ from .keyspace import (
     counter_key,
     counters_key,
     digest,
+    ended_key,
     exact_key,
     experiments_key,
     ignored_key,
@@ -380,7 +381,7 @@ def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[li
 
 
 def forget(client: Client, namespace: str, experiment: str) -> None:
-    """Delete an experiment's counters and its name, and nothing else. Raises StoreUnavailable.
+    """Delete an experiment's counters, its name and the end of its plan, and nothing else. Raises StoreUnavailable.
 
     The set by which its counters are found is emptied last, so that whatever fails, the same again deletes the rest.
     """
@@ -396,7 +397,7 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             if keys:
                 listed = {counter.listed_key for counter in counters}
                 unlist.append(("SREM", all_counters_key(namespace), *listed.union(keys)))
-            free: list[Command] = [("DEL", key) for key in keys]
+            free: list[Command] = [("DEL", key) for key in (*keys, ended_key(namespace, experiment))]
             # At once, and not as a transaction: a full Redis refuses those until memory is freed.
             send(client, free + unlist)
             take_out: list[Command] = [("SREM", own, *members)] if members else []

@@ -15,6 +15,11 @@ An exact counter is a set. Both have a second word of their own, so that no two 
     {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
     {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
 
+The end of a planned experiment has a second word of its own, too. An experiment whose name begins with it has a key
+like this only in the third line, which ends in another word:
+
+    {namespace}:ended:{experiment}:counts                         string: the counts when its plan ended, as JSON
+
 What belongs to no namespace has no colon in its key, so that no names can produce it either:
 
     gimel-namespaces                                              set of the namespaces
@@ -94,6 +99,11 @@ def all_counters_key(namespace: str) -> str:
 def counters_key(namespace: str, experiment: str) -> str:
     """Set of the keys of one experiment's counters."""
     return f"{namespace}:{experiment}:counter_keys"
+
+
+def ended_key(namespace: str, experiment: str) -> str:
+    """String: the counts of one experiment when its plan ended."""
+    return f"{namespace}:ended:{experiment}:counts"
 
 
 def ignored_key() -> str:

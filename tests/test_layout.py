@@ -18,6 +18,7 @@ LAYERS = [
     {"analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
+    {"plans"},
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},

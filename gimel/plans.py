@@ -1,0 +1,113 @@
+"""The end of a planned experiment: its counts when the planned visitors had come, which its verdict is made from ever
+after."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import redis
+
+from .counters import Counts, ask_each, count
+from .errors import StoreUnavailable
+from .events import PARTICIPATE
+from .hyperloglog import Count
+from .keyspace import ended_key
+from .outages import ask
+from .replies import unavailable
+from .round_trip import Client, Command, send
+
+log = logging.getLogger("gimel")
+
+VERSION = 1
+"""Of the record. One of another version is neither used nor replaced."""
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+BEGAN_AGAIN = 0.9
+"""With less than this share of the recorded participants, an experiment was deleted and began again. A little less than
+all is what a failover lost, what a replica does not have yet, or what another kind of counter reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many visitors were planned in all, when a report found that they had come (UTC), and all counts of then."""
+
+    planned: int
+    at: str
+    counts: Counts
+
+    def as_json(self) -> str:
+        """`from_json` reads it back."""
+        planned, at, counts = astuple(self)
+        return json.dumps({"version": VERSION, "planned": planned, "at": at, "counts": counts}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes | None) -> Ended | None:
+        """The record that `as_json` wrote; None for anything else."""
+        try:
+            found = json.loads(text or "")
+            datetime.strptime(found["at"], TIME)
+            counts = {
+                goal: {variant: Count(*figures) for variant, figures in variants.items()}
+                for goal, variants in found["counts"].items()
+            }
+            return cls(int(found["planned"]), found["at"], counts) if found["version"] == VERSION else None
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            return None
+
+
+def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str, Ended]:
+    """The records of these experiments that have one, in one round trip. Raises StoreUnavailable.
+
+    They must be read before the counts: a record that is written in between could have more participants than these. No
+    replica is asked, which may not have the record yet.
+    """
+    if not experiments:
+        return {}
+    values = ask_each(client, [("GET", ended_key(namespace, name)) for name in experiments])
+    found = {name: Ended.from_json(value) for name, value in zip(experiments, values)}
+    return {name: ended for name, ended in found.items() if ended}
+
+
+def settle(
+    client: Client, namespace: str, experiment: str, found: Ended | None, counts: Counts, planned: int | None
+) -> Ended | None:
+    """The record that stands: the one `found`, or else one of these counts; then `planned` visitors in all have come.
+
+    Of reports that want to write it at the same moment, one does, and all return that one. A record of an experiment
+    that was deleted, as by Gimel 1.x, and began again is deleted. None without a record, or if it cannot be written.
+    """
+    is_old = found is not None and _participants(counts) < BEGAN_AGAIN * _participants(found.counts)
+    if not is_old and (found or planned is None):
+        return found
+    key = ended_key(namespace, experiment)
+    commands: list[Command] = [("DEL", key)] if is_old else []
+    if planned is not None:
+        own = Ended(planned, f"{datetime.now(timezone.utc):{TIME}}", counts)
+        commands += [("SET", key, own.as_json(), "NX"), ("GET", key)]
+
+    def write() -> Any:
+        try:
+            return send(client, commands)[-1]
+        except redis.ResponseError as error:
+            raise unavailable(error) from error  # not for the circuit breaker: whoever may not write can still read
+
+    try:
+        standing = ask(client, write)
+        if planned is None:
+            return None
+        # If the experiment was deleted too early for its record to be deleted as well, it has fewer now.
+        now = count(client, namespace, [experiment])[experiment]
+    except StoreUnavailable as error:
+        log.warning("could not record the end of experiment %r of namespace %r: %s", experiment, namespace, error)
+        return None
+    return settle(client, namespace, experiment, Ended.from_json(standing), now, None)
+
+
+def _participants(counts: Counts) -> int:
+    return sum(found.value for found in counts.get(PARTICIPATE, {}).values())

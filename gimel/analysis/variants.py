@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 
+from gimel.config import NO_SETTINGS, ExperimentSettings
+from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
+from gimel.plans import TIME, Ended
 
 from .wording import listed, named
 
@@ -47,6 +51,11 @@ class Variants:
         return max(1, sum(bool(self.trials[label].value) and label != self.control for label in self.real))
 
     @property
+    def visitors(self) -> int:
+        """How many take part in the variants, all together."""
+        return sum(self.trials[label].value for label in self.real)
+
+    @property
     def are_configured(self) -> bool:
         """Whether config.json says which labels are variants, and visitors take part in any of them."""
         return any(self.trials.get(label, NOTHING).value for label in self.configured)
@@ -75,6 +84,40 @@ def resolve_variants(
     seen = [label for label in real if trials[label].value]
     control = next((label for label in (requested, baseline) if label in real), next(iter(seen or real), ""))
     return Variants(trials, real, control or "", usable, found.configured)
+
+
+def variants_of(
+    counts: Mapping[str, Mapping[str, Count]], own: ExperimentSettings = NO_SETTINGS, requested: str | None = None
+) -> Variants:
+    """The variants among all labels of these counts of an experiment's goals, by the visitors that each has."""
+    participants = counts.get(PARTICIPATE, {})
+    labels = sorted({label for found in counts.values() for label in found})
+    trials = {label: participants.get(label, NOTHING) for label in labels}
+    return resolve_variants(trials, own.baseline, own.weights, own.variants, requested)
+
+
+def planned_in_all(own: ExperimentSettings, variants: Variants) -> int | None:
+    """How many visitors are planned in all variants together; None without a plan.
+
+    There are at least two variants, whether both have been seen or not.
+    """
+    if own.planned_visitors is None or own.weights:
+        return own.planned_visitors
+    names = variants.configured if variants.are_configured else variants.real
+    return own.planned_visitors * max(2, len(names))
+
+
+def changed_plan(own: ExperimentSettings, ended: Ended) -> str | None:
+    """A note if `planned_visitors` has been changed since the plan ended, which it does not undo."""
+    now = planned_in_all(own, variants_of(ended.counts, own))
+    if own.planned_visitors is None or now is None or now == ended.planned:
+        return None
+    was = ended.planned * own.planned_visitors // now
+    at = datetime.strptime(ended.at, TIME)
+    return (
+        f"planned_visitors was {was:,} when the plan ended on {at.day} {at:%B %Y}, and has been changed to"
+        f" {own.planned_visitors:,} since; that decision stands"
+    )
 
 
 def _too_few(counts: Collection[Count]) -> float:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from gimel.analysis.report import experiment_report
-from gimel.analysis.variants import resolve_variants
+from gimel.analysis.variants import changed_plan, planned_in_all, resolve_variants, variants_of
+from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count
+from gimel.plans import Ended
 from tests.counts import counted
 
 
@@ -95,3 +97,51 @@ def left_out(arms, visitors_a_day, days, experiments):
             seen = {f"v{i}": Count(int(value)) for i, value in enumerate(readings[position]) if value}
             wrong[position] = len(resolve_variants(seen).real) < len(seen)
     return int(wrong.sum())
+
+
+@pytest.mark.parametrize(
+    ("own", "seen", "planned"),
+    [
+        ({"planned_visitors": None}, "ab", None),
+        ({}, "ab", 1000),
+        ({}, "abc", 1500),
+        ({}, "a", 1000),  # one variant is no experiment
+        ({}, "", 1000),
+        ({"variants": frozenset("abc")}, "ab", 1500),  # the third is yet to come
+        ({"variants": frozenset("ab")}, "abz", 1000),
+        ({"variants": frozenset("xyz")}, "ab", 1000),  # names that the page does not send
+        ({"weights": {"a": 9, "b": 1}}, "ab", 500),
+        ({"weights": {"a": 9, "b": 1}}, "", 500),
+    ],
+)
+def test_planned_visitors_are_those_of_each_variant_or_with_weights_of_all(own, seen, planned):
+    own = ExperimentSettings(**{"planned_visitors": 500, **own})
+    assert planned_in_all(own, variants_of({"participate": {label: Count(100) for label in seen}}, own)) == planned
+
+
+def test_only_visitors_of_variants_count_towards_a_plan():
+    found = variants_of({"participate": {"a": Count(300), "b": Count(250), "zzz": Count(1)}, "buy": {"c": Count(5)}})
+    assert found.visitors == 550
+
+
+@pytest.mark.parametrize(
+    ("own", "note"),
+    [
+        ({"planned_visitors": 20_000}, None),
+        ({"planned_visitors": 40_000, "weights": {"a": 1, "b": 3}}, None),
+        ({}, None),
+        (
+            {"planned_visitors": 40_000},
+            "planned_visitors was 20,000 when the plan ended on 3 November 2026, and has been changed to 40,000 since;"
+            " that decision stands",
+        ),
+        (
+            {"planned_visitors": 100, "weights": {"a": 1, "b": 3}},
+            "planned_visitors was 40,000 when the plan ended on 3 November 2026, and has been changed to 100 since;"
+            " that decision stands",
+        ),
+    ],
+)
+def test_a_plan_that_was_changed_after_its_end_is_noted(own, note):
+    counts = {"participate": {"a": Count(20_100), "b": Count(19_950), "zzz": Count(1)}}
+    assert changed_plan(ExperimentSettings(**own), Ended(40_000, "2026-11-03T10:00:00Z", counts)) == note

@@ -10,6 +10,7 @@ from typing import Any
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
+from gimel.plans import Ended
 
 from . import counting, sample_ratio, verdicts
 from .proportions import (
@@ -87,6 +88,7 @@ def experiment_report(
     counts: Mapping[str, Mapping[str, Count]],
     own: ExperimentSettings = NO_SETTINGS,
     control: str | None = None,
+    ended: Ended | None = None,
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 

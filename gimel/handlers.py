@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from . import bots, connection, counters
+from . import bots, connection, counters, plans
 from .config import Config, ExperimentSettings
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
@@ -55,8 +55,8 @@ def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
     control = read_control(request.params)
-    counts = counters.count(connection.client(), namespace, [name])
-    answer = _report(namespace, name, counts[name], control).content
+    ((_, report),) = _reports(namespace, [name], control)
+    answer = report.content
     return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
 
@@ -77,7 +77,7 @@ def all(request: Request) -> Answer:
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     names = [name for name in names if name > after]
     reports, size, began = [], 0, time.monotonic()
-    for name, report in _reports(namespace, names[:limit], control):
+    for name, report in _in_batches(namespace, names[:limit], control):
         reports.append({"experiment": name, **report.content})
         size += report.size
         if limit:
@@ -158,33 +158,54 @@ class _Report(NamedTuple):
     size: int
     counts: counters.Counts
     own: ExperimentSettings
+    ended: plans.Ended | None
 
 
 _kept: dict[tuple[str, str, str | None], _Report] = {}
 """The last reports, by namespace, experiment and requested control."""
 
 
+def _in_batches(namespace: str, names: Sequence[str], control: str | None) -> Iterator[tuple[str, _Report]]:
+    for batch in counters.batches(connection.client(), namespace, names):
+        yield from _reports(namespace, batch, control)
+
+
 def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[tuple[str, _Report]]:
-    client = connection.client()
-    for batch in counters.batches(client, namespace, names):
-        counts = counters.count(client, namespace, batch)
-        for name in batch:
-            yield name, _report(namespace, name, counts[name], control)
+    client, settings = connection.client(), connection.settings()
+    planned = [name for name in names if settings.experiment(name).planned_visitors]
+    ended = plans.read(client, namespace, planned)
+    counts = counters.count(client, namespace, names)
+    for name in names:
+        end = _ended(namespace, name, counts[name], ended.get(name)) if name in planned else None
+        yield name, _report(namespace, name, counts[name], control, end)
 
 
-def _report(namespace: str, name: str, counts: counters.Counts, control: str | None) -> _Report:
-    """The report of these counts: the last one, as long as no count changes. Nobody may change its content."""
+def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None) -> plans.Ended | None:
+    """What the verdict is made of once the planned visitors have come. The first report of then records it."""
+    from .analysis.variants import planned_in_all, variants_of  # not at the top: `track` starts without the statistics
+
+    own = connection.settings().experiment(name)
+    variants = variants_of(counts, own)
+    planned = planned_in_all(own, variants)
+    have_come = planned is not None and variants.visitors >= planned
+    return plans.settle(connection.client(), namespace, name, found, counts, planned if have_come else None)
+
+
+def _report(
+    namespace: str, name: str, counts: counters.Counts, control: str | None, ended: plans.Ended | None
+) -> _Report:
+    """The report of these counts: the last one, as long as none changes. Nobody may change its content."""
     own = connection.settings().experiment(name)
     kept = _kept.get((namespace, name, control))
-    if kept and (kept.counts, kept.own) == (counts, own):
+    if kept and (kept.counts, kept.own, kept.ended) == (counts, own, ended):
         return kept
     from .analysis import report  # not at the top: `track` starts without the statistics
 
-    content = report.experiment_report(counts, own, control)
+    content = report.experiment_report(counts, own, control, ended)
     size = len(to_json({"experiment": name, **content}).encode())
     if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
         _kept.clear()
-    made = _kept[namespace, name, control] = _Report(content, size, counts, own)
+    made = _kept[namespace, name, control] = _Report(content, size, counts, own, ended)
     return made
 
 

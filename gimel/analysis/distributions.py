@@ -96,19 +96,17 @@ def hypergeometric_tails(seen: int, marked: int, unmarked: int, drawn: int) -> T
     at = exp(_log_choose(marked, seen) + _log_choose(unmarked, other) - _log_choose(total, drawn))
     upwards = seen * total >= drawn * marked
     if upwards:  # the same tail, seen from the other color, so that one loop is enough
-        a, b, c, d = marked - seen, other, seen, unmarked - other
+        a, b, c, d = float(marked - seen), float(other), float(seen), float(unmarked - other)
     else:
-        a, b, c, d = unmarked - other, seen, other, marked - seen
+        a, b, c, d = float(unmarked - other), float(seen), float(other), float(marked - seen)
     tail, term = 0.0, at
-    while a > 0 and b > 0:
-        c += 1
-        d += 1
+    while term > NEGLIGIBLE * tail:  # 0 once a or b is; floats, as most of a small report's time is spent here
+        c += 1.0
+        d += 1.0
         term *= a * b / (c * d)
         tail += term
-        if term <= NEGLIGIBLE * tail:
-            break
-        a -= 1
-        b -= 1
+        a -= 1.0
+        b -= 1.0
     return _tails(at, tail, upwards)
 
 

@@ -154,18 +154,16 @@ def chance_to_beat_control(variant: Proportion, control: Proportion) -> float:
 
     With uniform priors either rate is Beta(s + 1, n - s + 1) afterwards, and the chance that one exceeds the
     other is a hypergeometric tail (Altham 1969, JRSS B 31, 261-269): of n1 + n0 + 2 points, n0 + 1 of which
-    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. From EXACT_BELOW on,
-    `hypergeometric_z` of it, within 0.0003. The counters' error enters as in `p_value`.
+    are the control's, at least s0 + 1 of the first s1 + s0 + 1 are the control's. From EXACT_BELOW on it is
+    approximated by `hypergeometric_z`, within 0.0003. The counters' error enters as in `p_value`.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     sampling, counting = _null_variances(variant, control)
-    if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
-        tails = hypergeometric_tails(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
-        chance = tails.at + tails.above
+    if _rarest_cell(s1 + s0, n1, n0) < EXACT_BELOW:
+        chance, rest, _ = _exact_posterior(s1, n1, s0, n0)
         if counting == 0:
             return chance
-        z = z_of_tail(min(chance, tails.below))
-        z = z if chance < 0.5 else -z
+        z = z_of_tail(chance) if chance < 0.5 else -z_of_tail(rest)
     else:
         z = hypergeometric_z(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
     return normal_tail(with_counting(z, variant.rate - control.rate, sampling, counting))
@@ -176,27 +174,28 @@ def expected_losses(variant: Proportion, control: Proportion) -> tuple[float, fl
     p0, 0)], as differences of rates (0.0004 is 0.04 percentage points).
 
     The posteriors are those of `chance_to_beat_control`, so the two losses differ by the difference of their means.
-    Of two Betas with the means m1 and m0, the first loss is (m0 - m1) P(p0 > p1) + h (1/(n1 + 2) + 1/(n0 + 2)), h =
-    B(a1 + a0, b1 + b0) / (B(a1, b1) B(a0, b0)) (Stucchio 2015, Bayesian A/B Testing at VWO, for the loss; as
-    E[p0; p0 > p1] is m0 times the chance with one success more, by Cook 2005, Exact Calculation of Beta
-    Inequalities, for what one more adds: h / a0). Large counts: the loss of a normal difference, sd (phi(z) - |z|
-    Phi(-|z|)), with Edgeworth's term for the skewness g, -sd g z phi(z) / 6 (Hall 1992, The Bootstrap and
-    Edgeworth Expansion, 2.3). The counters add their variance to the normal one.
+    Of two Betas with the means m1 and m0, the first loss is (m0 - m1) P(p0 > p1) + h (1 / (n1 + 2) + 1 / (n0 + 2)), h
+    = B(a1 + a0, b1 + b0) / (B(a1, b1) B(a0, b0)): E[p0 1(p0 > p1)] is m0 times the chance with one success more,
+    which adds h / a0 (Cook 2005, Exact Calculation of Beta Inequalities; Stucchio 2015, Bayesian A/B Testing at VWO,
+    for the loss). Large counts: the loss of a normal difference, sd (phi(z) - |z| Phi(-|z|)), with Edgeworth's
+    term for the skewness g, -sd g z phi(z) / 6 (Hall 1992, The Bootstrap and Edgeworth Expansion, 2.3). The
+    counters add their variance to the normal one.
     """
     s1, n1, s0, n0 = variant.reached, variant.trials.value, control.reached, control.trials.value
     m1, m0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
     v1, v0 = m1 * (1 - m1) / (n1 + 3), m0 * (1 - m0) / (n0 + 3)
     gain, sampling = m1 - m0, v1 + v0
-    total = sampling + m1 * m1 * variant.error_squared + m0 * m0 * control.error_squared
-    loss = _normal_loss(gain, total)
-    if _rarest_cell(s1 + s0 + 1, n1 + 1, n0 + 1) < EXACT_BELOW:
-        tails = hypergeometric_tails(s0 + 1, n0 + 1, n1 + 1, s1 + s0 + 1)
-        h = tails.at * (s0 + 1) * (n1 + 1 - s1) / (n1 + n0 + 3)
-        unlikely = tails.below if gain > 0 else tails.at + tails.above
-        loss += h * (1 / (n1 + 2) + 1 / (n0 + 2)) - abs(gain) * unlikely - _normal_loss(gain, sampling)
+    counting = m1 * m1 * variant.error_squared + m0 * m0 * control.error_squared
+    if _rarest_cell(s1 + s0, n1, n0) < EXACT_BELOW:
+        chance, rest, h = _exact_posterior(s1, n1, s0, n0)
+        loss = h * (1 / (n1 + 2) + 1 / (n0 + 2)) - abs(gain) * (rest if gain > 0 else chance)
+        if counting:
+            loss += _normal_loss(gain, sampling + counting) - _normal_loss(gain, sampling)
     else:
-        skewed = 2 * (v1 * v1 * (1 - 2 * m1) / (m1 * (1 - m1)) - v0 * v0 * (1 - 2 * m0) / (m0 * (1 - m0)))
-        loss -= skewed * gain / total**1.5 / 6 * exp(-gain * gain / total / 2) / SQRT_TAU
+        variance = sampling + counting
+        third = 2 * (v1 * v1 * (1 / m1 - 1 / (1 - m1)) - v0 * v0 * (1 / m0 - 1 / (1 - m0)))
+        edgeworth = third * gain / variance**1.5 * exp(-gain * gain / variance / 2) / SQRT_TAU / 6
+        loss = _normal_loss(gain, variance) - edgeworth
     loss = max(0.0, loss)
     return (loss, loss + gain) if gain > 0 else (loss - gain, loss)
 
@@ -253,6 +252,20 @@ def _agreeing(low: float, high: float, estimate: float, p: float | None, alpha: 
         else:
             high = min(1.0, end)
     return Interval(low, high)
+
+
+def _exact_posterior(s1: int, n1: int, s0: int, n0: int) -> tuple[float, float, float]:
+    """Of two rates with the posteriors Beta(s + 1, n - s + 1): P(p1 > p0), P(p0 > p1), and the h of `expected_losses`.
+
+    From the tails of `p_value`, so that they are summed but once. P(X < s1) is the chance that Beta(s1, n1 - s1 + 1)
+    exceeds Beta(s0 + 1, n0 - s0) (Altham 1969), and one more success or failure adds h / a or h / b (Cook 2005).
+    """
+    reached, everyone = s1 + s0, n1 + n0
+    tails = hypergeometric_tails(s1, n1, n0, reached)
+    more = (n1 + 1) * (reached + 1) / ((everyone + 1) * (everyone + 2))
+    part = (n0 - s0) / (everyone + 1) + more
+    h = tails.at * more * (n0 + 1) * (everyone - reached + 1) / (everyone + 3)
+    return tails.below + tails.at * part, tails.above + tails.at * (1 - part), h
 
 
 def _normal_loss(mean: float, variance: float) -> float:

@@ -101,9 +101,9 @@ def counters_key(namespace: str, experiment: str) -> str:
     return f"{namespace}:{experiment}:counter_keys"
 
 
-def ended_key(namespace: str, experiment: str) -> str:
+def ended_key(namespace: str, experiment: str) -> bytes:
     """String: the counts of one experiment when its plan ended."""
-    return f"{namespace}:ended:{experiment}:counts"
+    return f"{namespace}:ended:{experiment}:counts".encode("utf-8", "surrogateescape")
 
 
 def ignored_key() -> str:

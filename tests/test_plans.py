@@ -321,7 +321,7 @@ def test_a_delete_and_the_end_of_a_plan_may_meet_at_any_step(single, monkeypatch
 def test_no_names_make_the_record_of_an_experiment_equal_to_another_key():
     words = ("ended", "e", "counts", "counter_keys", "experiments", "counters", "exact", "shards", "1")
     names = [":".join(parts) for length in (1, 2, 3) for parts in product(words, repeat=length)]
-    own = {keyspace.ended_key("n", name): name for name in names}
+    own = {keyspace.ended_key("n", name).decode(): name for name in names}
     assert len(own) == len(names)
     assert not own.keys() & {keyspace.counters_key("n", name) for name in names}
     assert not own.keys() & {keyspace.experiments_key("n"), keyspace.all_counters_key("n")}

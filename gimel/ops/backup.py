@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 from redis.crc import key_slot
 
 import gimel
+from gimel import plans
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import REPORT_TIMEOUT_S, ask_each
-from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, experiments_key, own_counters
+from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, ended_key, experiments_key, own_counters
 from gimel.outages import ask
+from gimel.plans import Ended
 from gimel.round_trip import Client, Command
 
 from . import backup_file
@@ -124,6 +126,9 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
     space = as_bytes(namespace)
     for name in _members(client, experiments_key(namespace)):
         experiment = as_text(name)
+        ended = plans.read(client, namespace, [experiment]).get(
+            experiment
+        )  # before the counts, which are then no older
         yield Entry(space, name, settings=_settings(config, experiment))
         own = own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment)))
         for group in _batches(own):
@@ -137,6 +142,8 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
                     yield entry
                 else:
                     yield replace(entry, hyperloglog=_registers(counter.key, strings[counter.key]))
+        if ended:
+            yield Entry(space, name, ended=ended)
 
 
 def _exact(client: Client, entry: Entry) -> Iterator[Entry]:
@@ -172,7 +179,7 @@ def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries, counted in `summary`."""
     for entry in entries:
         summary.namespaces.add(as_text(entry.namespace))
-        summary.experiments += not entry.key
+        summary.experiments += not entry.key and not entry.ended
         if entry.key:
             summary.counters.add(entry.listed_key)
         yield entry
@@ -201,6 +208,18 @@ def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
         raise _differs(others[0].full_key, "was counted while importing")
     ask_each(client, [command for entry in others for command in _merge(entry)])
     ask_each(client, [command for entry in entries for command in _add(entry)])
+    _write_ends(client, [entry for entry in entries if entry.ended])
+
+
+def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
+    """Write the ends of plans. The earlier of two stands: a report may have been read while counts were missing."""
+    keys = [ended_key(as_text(entry.namespace), as_text(entry.experiment)) for entry in entries]
+    values = [entry.ended.as_json() for entry in entries if entry.ended]
+    ask_each(client, [("SET", key, value, "NX") for key, value in zip(keys, values)])
+    for entry, key, standing in zip(entries, keys, ask_each(client, [("GET", key) for key in keys])):
+        other = Ended.from_json(standing)
+        if entry.ended and other and other.at > entry.ended.at:
+            ask_each(client, [("SET", key, entry.ended.as_json())])
 
 
 def _add(entry: Entry) -> Iterator[Command]:

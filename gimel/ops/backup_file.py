@@ -23,11 +23,12 @@ from typing import IO, Any, cast
 
 from gimel.errors import GimelError
 from gimel.keyspace import own_counters
+from gimel.plans import Ended
 
 KIND = "counts of Gimel"
 FORMAT = 1
 LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","record":(\{.*\})\}\n')
-MAX_LINE_BYTES = 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024  # the end of a plan has all names and counts of an experiment
 
 GZIP = b"\x1f\x8b"
 HYPERLOGLOG = b"HYLL"
@@ -44,7 +45,8 @@ class DamagedFile(BackupError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: an experiment with its settings in config.json, or a counter of it, or some members of an exact one.
+    """One line: an experiment with its settings in config.json, or a counter of it, or some members of an exact one, or
+    the end of its plan.
 
     Names are bytes, as in Redis; `key` is the counter's without its namespace.
     """
@@ -55,6 +57,7 @@ class Entry:
     hyperloglog: bytes | None = None
     members: tuple[bytes, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    ended: Ended | None = None
 
     @property
     def full_key(self) -> bytes:
@@ -70,6 +73,8 @@ class Entry:
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
         record: dict[str, Any] = {"namespace": as_text(self.namespace), "experiment": as_text(self.experiment)}
+        if self.ended:
+            return {**record, "ended": self.ended.as_json()}
         if not self.key:
             return {**record, "settings": dict(self.settings)}
         record["key"] = as_text(self.key)
@@ -90,7 +95,10 @@ class Entry:
             None if data is None else registers(base64.b64decode(data, validate=True)),
             tuple(base64.b64decode(member, validate=True) for member in record.get("set", ())),
             dict(record.get("settings", {})),
+            Ended.from_json(record.get("ended")),
         )
+        if "ended" in record and not entry.ended:
+            raise ValueError("not the end of a plan")
         if key and not any(own_counters(record["namespace"], record["experiment"], [entry.full_key])):
             raise ValueError(f"not a counter of this experiment: {key}")
         return entry

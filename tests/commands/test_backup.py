@@ -17,13 +17,15 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters, keyspace
+from gimel import config, connection, counters, keyspace, plans
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
+from gimel.hyperloglog import Count
 from gimel.ops import backup, backup_file
 from gimel.ops.backup import TargetDiffers
 from gimel.ops.backup_file import BackupError, DamagedFile
 from gimel.ops.server import redis_process
+from gimel.plans import Ended
 from tests.parts import ROOT, RedisServer, free_port, missing, wait_for
 from tests.test_counters import ODD_NAMES
 
@@ -32,7 +34,10 @@ from .test_main import fail, run
 pytestmark = pytest.mark.slow
 
 PRECISIONS = {"exact": "exact", "fine": 16}
-SETTINGS = {name: config.ExperimentSettings(precision=precision) for name, precision in PRECISIONS.items()}
+SETTINGS = {
+    name: config.ExperimentSettings(precision=precision, planned_visitors=2_000)
+    for name, precision in PRECISIONS.items()
+}
 
 
 @pytest.fixture
@@ -79,6 +84,7 @@ def fill(server: RedisServer) -> None:
     for key in ("alephbet:counter_keys", "alephbet:button color:counter_keys"):
         client.sadd(key, "alephbet:counters:button color:listed:but not there")
     client.set("of another program", "stays")
+    reports(server, "alephbet")  # records the end of the two planned experiments
 
 
 def record(events: list[Event]) -> None:
@@ -133,6 +139,39 @@ def test_reports_of_an_import_into_an_empty_redis_are_byte_identical(source, sta
     assert everything(target) == own
     assert (exported.experiments, exported.counters) == (imported.experiments, imported.counters)
     assert exported.experiments == 3 + len(ODD_NAMES) + 2
+
+
+def test_the_end_of_a_plan_is_imported_with_its_counts_and_stands(source, start, tmp_path):
+    record([Event("alephbet", "exact", "buy", "blue", f"later {number}") for number in range(300)])
+    export(source, tmp_path / "f", "alephbet")
+    target = start()
+    use(target)
+    earlier = Ended(4_000, "2026-11-01T10:00:00Z", {"participate": {"red": Count(2_000), "blue": Count(2_000)}})
+    target.client().set("alephbet:ended:fine:counts", earlier.as_json())
+    load(target, tmp_path / "f")
+    found = plans.read(connection.client(), "alephbet", ["exact", "fine", "button color"])
+    assert set(found) == {"exact", "fine"}
+    assert (found["exact"].planned, "blue" in found["exact"].counts["buy"]) == (4_000, False)
+    assert found["fine"] == earlier
+    load(target, tmp_path / "f", into="copy")
+    assert plans.read(connection.client(), "copy", ["exact"]) == {"exact": found["exact"]}
+
+
+def test_the_end_of_a_plan_stands_though_reports_are_read_while_importing(source, start, tmp_path, monkeypatch):
+    """These find fewer participants, or end the plan with them."""
+    export(source, tmp_path / "f")
+    target = start()
+    written = backup._write
+
+    def and_report(*given):
+        written(*given)
+        reports(target, "alephbet")
+
+    monkeypatch.setattr(backup, "BATCH", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "_write", and_report)
+        load(target, tmp_path / "f")
+    assert everything(target)[b"alephbet:ended:fine:counts"] == everything(source)[b"alephbet:ended:fine:counts"]
 
 
 def test_counts_move_between_all_versions_of_redis_and_valkey(start, tmp_path):
@@ -376,6 +415,8 @@ class TestTheFile:
             {"namespace": "n", "experiment": "e", "key": "counters:e:buy:red", "hyperloglog": "eA=="},
             {"namespace": 5, "experiment": "e"},
             {"namespace": "n", "experiment": "e", "settings": 5},
+            {"namespace": "n", "experiment": "e", "ended": '{"version": 2}'},
+            {"namespace": "n", "experiment": "e", "ended": 5},
             {"experiment": "e"},
             [],
         ],

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from redis.connection import parse_url
 
 from .errors import ConfigError
 from .events import PARTICIPATE, Event
-from .hyperloglog import PRECISIONS, Precision
+from .hyperloglog import BITMAPS, PRECISIONS, Bitmap, Precision
 from .passwords import IAM, MEMORYDB, NODES, SERVERLESS
 from .validation import Section, flag, json_object, list_of, matching, positive, read_file, text, whole
 
@@ -83,7 +83,7 @@ SELF_TEST_COUNTERS = {(goal, variant) for goal in (PARTICIPATE, "reached") for v
 EXPERIMENTS_WANTED = (
     'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
 )
-PRECISION_WANTED = '1, 4, 16, 64, 256 or "exact"'
+PRECISION_WANTED = '1, 4, 16, 64, 256, "bitmap", "bitmap-768" or "exact"'
 GUARDRAILS_WANTED = (
     'relative changes from -1 to 1, and not 0, by goal, such as {"support ticket": 0.02} for a goal that must not rise '
     'by more than 2 %, or {"order placed": -0.02} for one that must not fall by more than 2 %'
@@ -189,6 +189,11 @@ class Config:
     def precision_of(self, name: str) -> Precision:
         """The precision of this experiment's counters."""
         return self.experiment(name).precision or self.precision
+
+    @property
+    def has_bitmaps(self) -> bool:
+        """Whether some experiment's counters have bitmaps."""
+        return not BITMAPS.keys().isdisjoint([self.precision, *(one.precision for one in self.experiments.values())])
 
     def unlisted(self, event: Event) -> str | None:
         """Which name of this event is not in its allowlist: `namespace`, `experiment`, `variant` or `goal`."""
@@ -473,7 +478,8 @@ def _track_path(value: object) -> str | None:
 
 
 def _precision(value: object) -> Precision | None:
-    return next((one for one in PRECISIONS if one == value and not isinstance(value, (bool, float))), None)
+    known: tuple[Precision, ...] = (*PRECISIONS, *get_args(Bitmap))
+    return next((one for one in known if one == value and not isinstance(value, (bool, float))), None)
 
 
 def _weights(value: object) -> dict[str, float] | None:

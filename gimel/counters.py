@@ -12,12 +12,13 @@ from .config import Limits
 from .deadline import apart, limit
 from .errors import StoreUnavailable
 from .events import DEFAULT_NAMESPACE, REASONS, Event
-from .hyperloglog import EXACT, Count, Precision, total
+from .hyperloglog import BITMAPS, EXACT, Count, Precision, total
 from .keyspace import (
     NAMESPACES_KEY,
     CounterName,
     Experiment,
     all_counters_key,
+    bitmap_key,
     counter_key,
     counters_key,
     digest,
@@ -25,6 +26,8 @@ from .keyspace import (
     exact_key,
     experiments_key,
     ignored_key,
+    listed_bitmap,
+    own_bitmaps,
     own_counters,
 )
 from .limits import Bounded, Created, Sizes, beyond, warn
@@ -33,6 +36,9 @@ from .round_trip import Client, Command, rehearse, send
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
+
+READS = {"exact": "SCARD", **dict.fromkeys(BITMAPS, "BITCOUNT")}
+"""How a key of each kind is read, if not by PFCOUNT."""
 
 KEYS_AT_ONCE = 5000
 """Keys to read at a time for a report."""
@@ -56,9 +62,8 @@ KNOWN_S = 60
 """How long a process takes for granted that what it has listed, a counter and each of its keys, is listed, as long as
 the key exists."""
 
-SHORT = 320
-"""An event whose key, twice, and id have at most this many characters fits into one packet of TCP, whichever they
-are."""
+SHORT = 336
+"""Commands with at most this many characters, and 8 more for each, fit into one packet of TCP, whichever they are."""
 
 MAX_KNOWN = 20_000
 """How many counters and keys a process remembers so."""
@@ -71,7 +76,8 @@ def record(
     limits: Limits | None = None,
     bounded: Bounded = lambda *_: (),
 ) -> list[Event]:
-    """Count these events, each once no matter how often it is sent, in one network round trip.
+    """Count these events, each once no matter how often it is sent, in one network round trip; in two, if there is a
+    new bitmap.
 
     Events of counters that are new, and beyond the limits, are not counted but returned: a second round trip looks at
     the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
@@ -86,12 +92,13 @@ def record(
     members = _members(sent, precision_of)
     now = time.monotonic()
     were_known = are_known = all(known.get(name, now) > now for name in sent)
+    whole: dict[str, bool] = {}
 
     def write() -> list[Event]:
         nonlocal are_known
         if are_known:
             are_known = False  # asked again, the key exists because it has just been made, listed or not
-            if _write_known(client, members, known):
+            if _write_known(client, members, known, whole):
                 return []
         start_s = time.monotonic()
         refused = write_all()
@@ -103,7 +110,7 @@ def record(
 
     def write_all() -> list[Event]:
         if limits is None:
-            _write(client, list(sent), members)
+            _write(client, list(sent), members, whole)
             return []
         refused = {}
         if len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
@@ -111,7 +118,7 @@ def record(
                 missing = _missing(client, sent)
                 refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
         kept = {key: found for key, found in members.items() if found.name not in refused}
-        created = _write(client, [name for name in sent if name not in refused], kept)
+        created = _write(client, [name for name in sent if name not in refused], kept, whole)
         if created.counters:
             with apart(CHECK_TIMEOUT_S):
                 undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
@@ -131,11 +138,22 @@ def record(
 
 
 class _Members(NamedTuple):
-    """What a key counts, and what to add to it."""
+    """What a key counts, and what to add to it; and the kind of the counter's bitmap, if it has one."""
 
     name: CounterName
     command: str
-    members: set[str | bytes]
+    members: Collection[str | bytes | int]
+    kind: str = ""
+
+    @property
+    def is_bitmap(self) -> bool:
+        return self.command == "SETBIT"
+
+    def commands(self, key: str) -> list[Command]:
+        """To write to this key."""
+        if self.is_bitmap:
+            return [("SETBIT", key, position, 1) for position in self.members]
+        return [(self.command, key, *self.members)]
 
 
 _Known = dict[CounterName | str, float]
@@ -154,6 +172,11 @@ def _members(
         if precision == EXACT:
             found[exact_key(*name)] = _Members(name, "SADD", {digest(event.uuid) for event in events})
             continue
+        if isinstance(precision, str):
+            positions = {int.from_bytes(digest(event.uuid), "big") % BITMAPS[precision] for event in events}
+            found[counter_key(*name)] = _Members(name, "PFADD", {event.uuid for event in events}, precision)
+            found[bitmap_key(precision, *name)] = _Members(name, "SETBIT", positions, precision)
+            continue
         shards: defaultdict[int, set[str | bytes]] = defaultdict(set)
         for event in events:
             shards[int.from_bytes(digest(event.uuid), "big") % precision if precision > 1 else 0].add(event.uuid)
@@ -162,8 +185,10 @@ def _members(
     return found
 
 
-def _write_known(client: Client, members: Mapping[str, _Members], known: _Known) -> bool:
+def _write_known(client: Client, members: Mapping[str, _Members], known: _Known, whole: dict[str, bool]) -> bool:
     """Count these events of counters that were listed a while ago. Returns whether they still are.
+
+    Adds to `whole` which bitmaps are.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
     be listed anew. Nothing may come between the two commands of a key. Redis reads a short event at once; a longer
@@ -173,30 +198,87 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known)
     """
     now = time.monotonic()
     commands: list[Command] = []
+    places = {}
     for key, found in members.items():
-        commands += [("EXISTS", key), (found.command, key, *found.members)]
-    is_one_event = len(commands) == 2 and len(commands[1]) == 3
-    is_short = is_one_event and 2 * len(key) + len(commands[1][2]) <= SHORT
-    unsure = [key for key in members if known.get(key, now) <= now]
+        places[key] = len(commands)
+        commands += [("EXISTS", key), *found.commands(key)]
+    is_short = len(commands) <= 4 and sum(8 + sum(len(str(one)) for one in each[1:]) for each in commands) <= SHORT
+    end = len(commands)
+    unsure = [key for key, found in members.items() if not found.is_bitmap and known.get(key, now) <= now]
     commands += [("SADD", counters_key(*members[key].name[:2]), key) for key in unsure]
+    commands += _unlist_partial(members, unsure)
     replies = send(client, commands, atomic=not is_short, once=True)  # the second time, all keys exist
-    if not all(replies[: 2 * len(members) : 2]) or any(replies[2 * len(members) :]):
+    existed = {key: replies[place] for key, place in places.items()}
+    whole |= _whole(members, existed) | whole  # what was seen first is so
+    if not all(existed.values()) or any(replies[end : end + len(unsure)]):
         return False
     known.update(dict.fromkeys(unsure, now + KNOWN_S))
     return True
 
 
-def _write(client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members]) -> Created:
-    """List these counters and count these events, and return what is new."""
+def _write(
+    client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members], whole: dict[str, bool]
+) -> Created:
+    """List these counters and count these events, and return what is new.
+
+    Adds to `whole` which bitmaps are, and lists these.
+    """
     own: defaultdict[str, list[str]] = defaultdict(list)
     for key, found in members.items():
-        own[counters_key(*found.name[:2])].append(key)
+        if not found.is_bitmap:
+            own[counters_key(*found.name[:2])].append(key)
     commands = [
         *_ask_for_names(sent, "SADD"),
         *(("SADD", key, *listed) for key, listed in own.items()),
-        *((found.command, key, *found.members) for key, found in members.items()),
+        *_unlist_partial(members, members),
     ]
-    return _created(sent, iter(send(client, commands, atomic=True)), is_new=1)
+    places = {}
+    for key, found in members.items():
+        if found.kind:
+            places[key] = len(commands)
+            commands.append(("EXISTS", key))
+        if found.is_bitmap:
+            commands.append(("SETBIT", key, BITMAPS[found.kind], 0))  # all of it at once, which takes less memory
+        commands += found.commands(key)
+    replies = send(client, commands, atomic=True)
+    whole |= _whole(members, {key: replies[place] for key, place in places.items()}) | whole
+    _list_whole(client, members, whole)
+    return _created(sent, iter(replies), is_new=1)
+
+
+def _whole(members: Mapping[str, _Members], existed: Mapping[str, int]) -> dict[str, bool]:
+    """Whether new bitmaps have every uuid of their HyperLogLogs: if both are new."""
+    found = {}
+    for key, one in members.items():
+        if one.is_bitmap:
+            before = existed[counter_key(*one.name)], existed[key]
+            if not all(before):
+                found[key] = not any(before)
+    return found
+
+
+def _list_whole(client: Client, members: Mapping[str, _Members], whole: Mapping[str, bool]) -> None:
+    """List the bitmaps that are whole, which lets them be read, and no others.
+
+    A counter that was deleted meanwhile is not listed, and then its bitmap must not be, either.
+    """
+    commands: list[Command] = []
+    for key, is_whole in whole.items():
+        if key in members:
+            name, own = members[key].name, counters_key(*members[key].name[:2])
+            listed = own, listed_bitmap(members[key].kind, *name)
+            commands += [("SISMEMBER", own, counter_key(*name)), ("SADD" if is_whole else "SREM", *listed)]
+    replies = send(client, commands, atomic=True)
+    send(client, [("SREM", *change[1:]) for is_listed, change in zip(replies[::2], commands[1::2]) if not is_listed])
+
+
+def _unlist_partial(members: Mapping[str, _Members], keys: Iterable[str]) -> Iterator[Command]:
+    """Bitmaps that do not get what the HyperLogLogs among these keys get are not to be read any more."""
+    for key in keys:
+        found = members[key]
+        if key == counter_key(*found.name):
+            partial = [listed_bitmap(kind, *found.name) for kind in BITMAPS if kind != found.kind]
+            yield "SREM", counters_key(*found.name[:2]), *partial
 
 
 def _missing(client: Client, sent: Iterable[CounterName]) -> Created:
@@ -274,27 +356,36 @@ def _undo(
     commands = []
     for experiment, members in zip(experiments, found):
         for counter in own_counters(*experiment, members):
-            commands += [("SREM", all_counters_key(experiment[0]), counter.listed_key), ("DEL", counter.key)]
+            commands += [
+                ("SREM", all_counters_key(experiment[0]), counter.listed_key),
+                *(("DEL", key) for key in (counter.key, *own_bitmaps(experiment[0], counter.listed_key))),
+            ]
     for name in refused:
         if name[:2] not in experiments:
-            shards = precision_of(name.experiment)
-            keys = [exact_key(*name)] if shards == EXACT else [counter_key(*name, shard) for shard in range(shards)]
+            precision = precision_of(name.experiment)
+            shards = precision if isinstance(precision, int) else 1
+            keys = [exact_key(*name)] if precision == EXACT else [counter_key(*name, shard) for shard in range(shards)]
+            listed = [*keys, *(listed_bitmap(kind, *name) for kind in BITMAPS)]
+            keys += [bitmap_key(kind, *name) for kind in BITMAPS]
             commands += [
                 ("SREM", all_counters_key(name.namespace), counter_key(*name)),
-                ("SREM", counters_key(*name[:2]), *keys),
+                ("SREM", counters_key(*name[:2]), *listed),
                 *(("DEL", key) for key in keys),
             ]
     send(client, commands, atomic=True)
 
 
-def check_writable(client: Client) -> None:
-    """Check that events can be counted now, and leave nothing behind.
+def check_writable(client: Client, with_bitmaps: bool = False) -> None:
+    """Check that events can be counted now, and leave nothing behind; also `with_bitmaps`, if there are some.
 
     Raises StoreUnavailable, which says what is wrong.
     """
     names = (DEFAULT_NAMESPACE, "health", "health", "health")
-    writes: list[Command] = [("SADD", experiments_key(DEFAULT_NAMESPACE), "health"), ("EXISTS", counter_key(*names))]
+    writes: list[Command] = [(change, experiments_key(DEFAULT_NAMESPACE), "health") for change in ("SADD", "SREM")]
+    writes.append(("EXISTS", counter_key(*names)))
     writes += [("PFADD", counter_key(*names, shard), "health") for shard in range(HEALTH_KEYS)]
+    if with_bitmaps:
+        writes += [("SETBIT", bitmap_key(kind, *names), 0, 1) for kind in BITMAPS]
     # Queueing a write is refused by a replica, in full memory, after a failed save and without permission.
     ask(client, lambda: rehearse(client, writes))
 
@@ -340,15 +431,16 @@ def overview(client: Client, namespace: str) -> tuple[list[str], dict[str, int]]
 def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
     """The counts of each of these experiments, in two round trips however many there are.
 
-    Everything found for a goal and variant is added up, so that raising the precision loses no count. An experiment
-    without participants has no counts. Raises StoreUnavailable.
+    Everything found for a goal and variant is added up, so that raising the precision loses no count; but of a bitmap
+    and its HyperLogLog, which have the same uuids, the more exact one is read. An experiment without participants has
+    no counts. Raises StoreUnavailable.
     """
     with limit(REPORT_TIMEOUT_S):
         members = ask_each(client, [("SMEMBERS", counters_key(namespace, name)) for name in names], may_be_old=True)
         own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
         values = ask_each(
             client,
-            [("SCARD" if counter.kind == "exact" else "PFCOUNT", counter.key) for _, counter in own],
+            [(READS.get(counter.kind, "PFCOUNT"), counter.key) for _, counter in own],
             may_be_old=True,
         )
     readings: defaultdict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
@@ -357,8 +449,10 @@ def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Cou
     counts: dict[str, Counts] = {name: {} for name in names}
     for (name, goal, variant), parts in readings.items():
         exact = sum(value for kind, value in parts if kind == "exact")
-        estimates = [value for kind, value in parts if kind != "exact"]
-        counts[name].setdefault(goal, {})[variant] = total(exact, estimates)
+        first = sum(value for kind, value in parts if kind == "counters")
+        others = [value for kind, value in parts if kind == "shards"]
+        bits_set = {kind: value for kind, value in parts if kind in BITMAPS}
+        counts[name].setdefault(goal, {})[variant] = total(exact, [first, *others], bits_set)
     return counts
 
 
@@ -393,11 +487,12 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             (members,) = send(client, [("SMEMBERS", own)])
             counters = list(own_counters(namespace, experiment, members))
             keys = [counter.key for counter in counters]
+            bitmaps = {key for one in counters for key in own_bitmaps(namespace, one.listed_key)}  # some are not listed
             unlist: list[Command] = [("SREM", experiments_key(namespace), experiment)]
             if keys:
                 listed = {counter.listed_key for counter in counters}
                 unlist.append(("SREM", all_counters_key(namespace), *listed.union(keys)))
-            free: list[Command] = [("DEL", key) for key in (*keys, ended_key(namespace, experiment))]
+            free: list[Command] = [("DEL", key) for key in (*bitmaps.union(keys), ended_key(namespace, experiment))]
             # At once, and not as a transaction: a full Redis refuses those until memory is freed.
             send(client, free + unlist)
             take_out: list[Command] = [("SREM", own, *members)] if members else []

@@ -100,7 +100,7 @@ def delete(request: Request) -> Answer:
 @endpoint("GET")
 def health(request: Request) -> Answer:
     """Say whether events can be counted now. Nothing is counted, and a stranger learns nothing else."""
-    counters.check_writable(connection.client())
+    counters.check_writable(connection.client(), connection.settings().has_bitmaps)
     return Answer({"redis": "answers"})
 
 

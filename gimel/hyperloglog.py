@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import expm1, fsum, inf, log1p, sqrt
-from typing import Literal
+from math import expm1, fsum, hypot, inf, log1p, sqrt
+from typing import Literal, NamedTuple
 
 REGISTERS = 16384
 """Registers of one Redis HyperLogLog."""
@@ -16,26 +16,33 @@ UNROUNDED_BELOW = REGISTERS // 16
 MAX_LOAD = 30
 """Items per bit from which on a bitmap is as good as full."""
 
-Precision = int | Literal["exact"]
-"""Over how many HyperLogLogs a counter is spread; or `exact`, which counts with a set."""
+DOUBT = 5
+"""By how many standard errors a HyperLogLog must read more than its bitmap to show that the bitmap misses uuids."""
+
+Bitmap = Literal["bitmap", "bitmap-768"]
+Precision = int | Literal["exact"] | Bitmap
+"""Over how many HyperLogLogs a counter is spread; or `exact`, which counts with a set; or the kind of its bitmap."""
 
 EXACT: Literal["exact"] = "exact"
-BITMAPS: Mapping[str, int] = {"bitmap": 8 * 192 * 1024, "bitmap-768": 8 * 768 * 1024}
-"""How many bits each kind of bitmap has."""
-PRECISIONS: tuple[Precision, ...] = (1, 4, 16, 64, 256, EXACT)
+BITMAPS: Mapping[str, int] = {"bitmap": 8 * (192 * 1024 - 10) - 1, "bitmap-768": 8 * (768 * 1024 - 10) - 1}
+"""How many bits each kind of bitmap has. One more, always 0, is the last: setting that allocates all of them at once.
+With the 10 bytes that Redis adds to a string, they fill one of jemalloc's size classes; the next takes 17 % more."""
+PRECISIONS: tuple[int | Literal["exact"], ...] = (1, 4, 16, 64, 256, EXACT)
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
     """A counter's reading, with its RELATIVE standard error now, and what that error will be once the counter is large.
 
-    Both errors are 0 for an exact counter; `settled_error` is never below `error`. Raises ValueError for what no
+    Both errors are 0 for an exact counter; `settled_error` is never below `error`. `is_full`: it has a bitmap with so
+    many bits set that it is less exact than its HyperLogLog, which is read instead. Raises ValueError for what no
     counter can read.
     """
 
     value: int
     error: float = 0.0
     settled_error: float = 0.0
+    is_full: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.value < inf and 0 <= self.error < inf):
@@ -44,22 +51,57 @@ class Count:
             object.__setattr__(self, "settled_error", self.error)
 
 
+NO_BITMAP: Mapping[str, int] = {}
 NOTHING = Count(0)
 """The reading of a counter that does not exist."""
 
 
-def total(exact: int, readings: Iterable[int]) -> Count:
+def total(exact: int, readings: Iterable[int], bits_set: Mapping[str, int] = NO_BITMAP) -> Count:
     """The sum of independent counters of one thing: an exact number, and what PFCOUNT reads of each HyperLogLog.
 
+    The first HyperLogLog may have complete bitmaps, whose BITCOUNTs are `bits_set`; the most exact of them all counts.
     Independent errors add up in squares. Redis returns a set's members in any order: fsum gives the same for each.
     """
     readings = list(readings)
-    value = round(fsum([exact, *map(unrounded, readings)]))
+    bitmap, is_full = _bitmap(readings[0], bits_set) if bits_set else (None, False)
+    if bitmap:
+        del readings[0]
+    value = round(fsum([exact, *map(unrounded, readings), bitmap.value if bitmap else 0]))
     if not value:
         return NOTHING
     error = sqrt(fsum((reading * hyperloglog_error(reading)) ** 2 for reading in readings))
     settled = settled_error() * sqrt(fsum(reading * reading for reading in readings))
-    return Count(value, error / value, settled / value)
+    if bitmap:
+        error = hypot(error, bitmap.value * bitmap.error)
+        settled = hypot(settled, bitmap.value * bitmap.settled_error)
+    return Count(value, error / value, settled / value, is_full)
+
+
+class _Estimate(NamedTuple):
+    """A bitmap's reading, not rounded, and its relative standard errors: now, and the largest until it has an item
+    for each bit."""
+
+    value: float
+    error: float
+    settled_error: float
+
+
+def _bitmap(reading: int, bits_set: Mapping[str, int]) -> tuple[_Estimate | None, bool]:
+    """The most exact of a counter's bitmaps, None if its HyperLogLog is more exact or shows that they miss uuids; and
+    whether they are full."""
+    if not reading:
+        return None, False
+    found = []
+    for kind, number in bits_set.items():
+        bits = BITMAPS[kind]
+        value = linear_count(number, bits)
+        error = bitmap_error(value, bits)
+        found.append(_Estimate(value, error, max(error, bitmap_error(bits, bits))))
+    best = min(found, key=lambda one: one.error)
+    own_error = hyperloglog_error(reading)
+    if best.error > own_error:
+        return None, True
+    return (best if unrounded(reading) - best.value <= DOUBT * reading * own_error else None), False
 
 
 def settled_error(shards: int = 1) -> float:
@@ -86,6 +128,14 @@ def hyperloglog_error(n: float, shards: int = 1) -> float:
     if load > 3:
         return settled_error(shards)
     return min(settled_error(shards), sqrt((expm1(load) - load) / (REGISTERS * shards)) / load)
+
+
+def linear_count(bits_set: int, bits: int) -> float:
+    """How many distinct items set so many bits, each the one that its hash selects: -m ln(1 - c/m) for c of m bits.
+
+    Linear counting (Whang, Vander-Zanden & Taylor 1990, ACM TODS 15(2), 208-229, eq. 3). Infinite if all are set.
+    """
+    return -bits * log1p(-bits_set / bits) if bits_set < bits else inf
 
 
 def bitmap_error(n: float, bits: int) -> float:

@@ -10,10 +10,20 @@ The keys are those of Gimel 1.x, byte for byte:
 In the second, a counter stands once, under its key in the fourth line, whether it has that key or others.
 
 A precision above 1 spreads a counter over several HyperLogLogs, whose counts are added; Gimel 1.x's key is shard 0.
-An exact counter is a set. Both have a second word of their own, so that no two names can produce the same key:
+An exact counter is a set. All have a second word of their own, so that no two names can produce the same key:
 
     {namespace}:shards:{experiment}:{goal}:{variant}:{shard}      HyperLogLog of some of the uuids
     {namespace}:exact:{experiment}:{goal}:{variant}               set of 8-byte hashes of the uuids
+
+A bitmap stands beside Gimel 1.x's HyperLogLog, which gets every uuid, too. The key of that is in it, with braces, so
+that a cluster keeps both in one slot:
+
+    {namespace}:bitmap:{the key in the fourth line}               bitmap of hashes of the uuids; or bitmap-768, larger
+
+Gimel 1.x asks for the PFCOUNT of whatever the third line lists, and fails where that is no HyperLogLog. So a bitmap
+is listed there under a name that is no key, and only if it has every uuid that the HyperLogLog has:
+
+    {namespace}:complete-bitmap:{experiment}:{goal}:{variant}     or complete-bitmap-768
 
 The end of a planned experiment has a second word of its own, too. An experiment whose name begins with it has a key
 like this only in the third line, which ends in another word:
@@ -40,10 +50,15 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import NamedTuple
 
+from .hyperloglog import BITMAPS
+
 SET_NAME = "counter_keys"
 SET_NAME_ESCAPED = "counter%5Fkeys"
 
-KINDS = ("counters", "shards", "exact")
+LISTED_BITMAP = "complete-"
+
+KINDS = ("counters", "shards", "exact", *(LISTED_BITMAP + kind for kind in BITMAPS))
+"""The second word of what an experiment's set lists."""
 
 HASH_BYTES = 8
 
@@ -66,7 +81,10 @@ class CounterName(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A key that counts, the key under which it stands among all counters, and what its names say it counts."""
+    """A key that counts, the key under which it stands among all counters, and what its names say it counts.
+
+    `kind` is the second word of the key.
+    """
 
     key: bytes
     listed_key: bytes
@@ -84,6 +102,16 @@ def counter_key(namespace: str, experiment: str, goal: str, variant: str, shard:
 def exact_key(namespace: str, experiment: str, goal: str, variant: str) -> str:
     """Set of the hashes of the uuids of one event."""
     return f"{namespace}:exact:{experiment}:{escape(goal)}:{escape(variant)}"
+
+
+def bitmap_key(kind: str, namespace: str, experiment: str, goal: str, variant: str) -> str:
+    """Bitmap of the hashes of the uuids of one event."""
+    return f"{namespace}:{kind}:{{{counter_key(namespace, experiment, goal, variant)}}}"
+
+
+def listed_bitmap(kind: str, namespace: str, experiment: str, goal: str, variant: str) -> str:
+    """The name, no key, by which an experiment's set lists a bitmap that is complete."""
+    return f"{namespace}:{LISTED_BITMAP}{kind}:{experiment}:{escape(goal)}:{escape(variant)}"
 
 
 def experiments_key(namespace: str) -> str:
@@ -141,7 +169,17 @@ def own_counters(namespace: str, experiment: str, members: Iterable[bytes]) -> I
                     if names not in known:
                         goal, variant = names.decode("utf-8", "replace").split(":")[-2:]
                         known[names] = unescape(goal), unescape(variant)
-                    yield Counter(key, prefixes["counters"] + names, kind, *known[names])
+                    listed_key = prefixes["counters"] + names
+                    if kind.startswith(LISTED_BITMAP):
+                        kind = kind.removeprefix(LISTED_BITMAP)
+                        (key,) = own_bitmaps(namespace, listed_key, [kind])
+                    yield Counter(key, listed_key, kind, *known[names])
+
+
+def own_bitmaps(namespace: str, listed_key: bytes, kinds: Iterable[str] = BITMAPS) -> list[bytes]:
+    """The keys that a counter's bitmaps have, listed or not, by its key among all counters."""
+    space = namespace.encode("utf-8", "surrogateescape")
+    return [b"%b:%b:{%b}" % (space, kind.encode(), listed_key) for kind in kinds]
 
 
 def digest(uuid: str) -> bytes:

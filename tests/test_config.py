@@ -227,7 +227,7 @@ def test_every_problem_is_named_with_its_file_key_and_cure(tmp_path):
         ),
         (
             {"experiments": {"b": {"precision": 2}}},
-            'experiments.b.precision: must be 1, 4, 16, 64, 256 or "exact", not 2',
+            'experiments.b.precision: must be 1, 4, 16, 64, 256, "bitmap", "bitmap-768" or "exact", not 2',
         ),
     ],
 )
@@ -507,7 +507,7 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"precision": 8}, 'precision: must be 1, 4, 16, 64, 256 or "exact", not 8'),
+        ({"precision": 8}, 'precision: must be 1, 4, 16, 64, 256, "bitmap", "bitmap-768" or "exact", not 8'),
         ({"precision": True}, "precision: must be"),
         ({"experiments": {"b": {"weights": {"red": 0}}}}, "experiments.b.weights: must be numbers above 0"),
         ({"experiments": {"b": {"wieghts": {}}}}, "experiments.b.wieghts: unknown key; did you mean weights?"),

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,32 @@ def test_a_deletion_leaves_what_gimel_15_leaves(real, old):
     copy(old.client, connection.client())
     assert ask(deletions) == old.ask(deletions)
     assert contents(connection.client()) == contents(old.client)
+
+
+def with_bitmaps() -> None:
+    """Our handlers from now on, as another process."""
+    connection.use(replace(connection.settings(), precision="bitmap"))
+
+
+def test_gimel_15_reports_the_hyperloglogs_beside_our_bitmaps(real, old):
+    with_bitmaps()
+    ask(visits())
+    copy(connection.client(), old.client)
+    assert [*map(in_order, ask(QUESTIONS))] == [*map(in_order, old.ask(QUESTIONS))]
+
+
+def test_what_gimel_15_deleted_does_not_come_back_by_a_bitmap(real, old):
+    with_bitmaps()
+    calls = [call for call in visits() if call[1]["experiment"] == "button"]
+    ask(calls)
+    copy(connection.client(), old.client)
+    old.ask([("delete", {"experiment": "button", **namespace}) for namespace in NAMESPACES])
+    assert all(b":bitmap:{" in key for key in old.client.scan_iter(count=1000) if b":" in key)
+    for key in connection.client().scan_iter(count=1000):
+        connection.client().delete(key)
+    copy(old.client, connection.client())
+    old.server.flush()
+    with_bitmaps()
+    again = calls[:20]
+    assert ask(again) == old.ask(again)
+    assert [*map(in_order, ask(QUESTIONS))] == [*map(in_order, old.ask(QUESTIONS))]

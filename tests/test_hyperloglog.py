@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from gimel.hyperloglog import REGISTERS, Count, hyperloglog_error, settled_error, total, unrounded
+from gimel.hyperloglog import (
+    BITMAPS,
+    REGISTERS,
+    Count,
+    bitmap_error,
+    hyperloglog_error,
+    linear_count,
+    settled_error,
+    total,
+    unrounded,
+)
 
 from .validation.hyperloglog import add, count, random_hashes, redis_hash, sample_counts
 
@@ -86,6 +96,65 @@ class TestCount:
             chance.shuffle(parts)
             found.add(total(7, parts))
         assert len(found) == 1
+
+
+class TestBitmap:
+    BITS = BITMAPS["bitmap"]
+
+    def read(self, visitors: float, hyperloglog: float = 1.0, **others: int) -> Count:
+        """What a bitmap of so many visitors counts whose HyperLogLog reads that many times as many."""
+        bits_set = round(-self.BITS * np.expm1(-visitors / self.BITS))
+        return total(0, [round(visitors * hyperloglog)], {"bitmap": bits_set, **others})
+
+    @pytest.mark.parametrize("n", [1_000, 20_000, 300_000, 2_000_000])
+    def test_its_error_is_that_of_the_formula(self, n):
+        """The long run, to 10 million, is `make validate-statistics`."""
+        bits, runs = self.BITS // 16, 1_000  # a smaller one of the same load
+        items, chance = n // 16, np.random.default_rng(n)
+        rows = np.arange(runs)[:, np.newaxis] * bits
+        bits_set = np.zeros(runs, dtype=int)
+        for part in range(0, runs, 100):  # bounds the memory
+            taken = np.zeros(100 * bits, dtype=bool)
+            taken[(rows[:100] + chance.integers(0, bits, (100, items))).ravel()] = True
+            bits_set[part : part + 100] = taken.reshape(100, bits).sum(axis=1)
+        counted = np.array([linear_count(int(one), bits) for one in bits_set])
+        assert counted.mean() == pytest.approx(items, rel=4 * bitmap_error(items, bits) / sqrt(runs) + 1e-5)
+        assert counted.std() / items == pytest.approx(bitmap_error(items, bits), rel=0.1)
+
+    @pytest.mark.parametrize("n", [1, 100, 10_000, 1_000_000, 10_000_000])
+    def test_it_counts_with_its_own_error(self, n):
+        found = self.read(n)
+        assert found.value == pytest.approx(n, rel=1e-3)
+        assert found.error == pytest.approx(bitmap_error(n, self.BITS), rel=1e-2)
+        assert found.settled_error == pytest.approx(max(found.error, bitmap_error(self.BITS, self.BITS)), rel=1e-3)
+        assert not found.is_full
+
+    def test_it_is_full_where_the_hyperloglog_is_more_exact(self):
+        for visitors, is_full in (14_000_000, False), (14_500_000, True), (30_000_000, True):
+            found = self.read(visitors)
+            assert found.is_full == is_full
+            assert found.value == pytest.approx(visitors, rel=0.01)
+            assert (found.error == pytest.approx(settled_error())) == is_full
+        assert total(0, [10**9], {"bitmap": self.BITS}) == Count(10**9, settled_error(), settled_error(), True)
+
+    @pytest.mark.parametrize("n", [1_000, 10_000, 1_000_000])
+    def test_it_misses_visitors_where_the_hyperloglog_reads_too_many_more(self, n):
+        for factor, of_bitmap in (0.9, True), (1 + 4.8 * hyperloglog_error(n), True), (1.06, False):
+            assert (self.read(n, factor).value == pytest.approx(n, rel=1e-3)) == of_bitmap
+            assert not self.read(n, factor).is_full
+
+    def test_without_its_hyperloglog_it_counts_nothing(self):
+        assert self.read(1_000, 0) == Count(0)
+
+    def test_the_more_exact_of_two_counts(self):
+        assert self.read(10_000, **{"bitmap-768": 9_990}).value == pytest.approx(10_000, abs=20)
+        assert self.read(10_000, **{"bitmap-768": 9_990}).error < bitmap_error(10_000, self.BITS) * 0.6
+
+    def test_what_other_counters_have_is_added(self):
+        found = total(500, [10_000, 2_000, 3_000], {"bitmap": 9_968})
+        assert found.value == pytest.approx(15_500, abs=3)
+        assert found.error < total(500, [10_000, 2_000, 3_000]).error / 2
+        assert total(500, [10_000, 2_000, 3_000], {"bitmap": 0}) == total(500, [10_000, 2_000, 3_000])
 
 
 class TestHyperloglogError:

@@ -14,7 +14,7 @@ from gimel.hyperloglog import EXACT
 
 from .test_limits import SMALL
 
-PRECISIONS = [1, 16, EXACT]
+PRECISIONS = [1, 16, "bitmap", EXACT]
 ONE_PACKET = 1_400
 """Redis reads a message of this many bytes at once."""
 
@@ -41,7 +41,9 @@ def total(goal="participate", experiment="e") -> int:
 
 def assert_listed(real: redis.Redis) -> None:
     """Every key that counts is found by a report, and every list holds nothing but what exists."""
+    bitmaps = [key[len("n:bitmap:{") : -1].split(":") for key in real.scan_iter("n:bitmap:*")]
     keys = {key for key in real.scan_iter("n:*") if key.split(":")[1] in keyspace.KINDS}
+    keys |= {":".join(("n", "complete-bitmap", *names[2:])) for names in bitmaps}
     experiments = real.smembers("n:experiments")
     assert {key.split(":")[2] for key in keys} == experiments
     assert set().union(*(real.smembers(f"n:{name}:counter_keys") for name in experiments), set()) == keys

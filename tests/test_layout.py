@@ -24,8 +24,8 @@ LAYERS = [
     {"cluster", "config", "outage_log", "overflow"},
     {"metrics", "outages"},
     {"round_trip"},
-    {"breaker", "events", "hyperloglog", "keyspace", "passwords", "replies", "timed_connection", "validation"},
-    {"deadline", "errors", "lean_redis"},
+    {"breaker", "events", "keyspace", "passwords", "replies", "timed_connection", "validation"},
+    {"deadline", "errors", "hyperloglog", "lean_redis"},
 ]
 OPS_LAYERS = [
     {"commands.main"},

@@ -21,7 +21,7 @@ from .calls import EVENT, post, read, taking_part
 from .clusters import nodes_of
 
 SMALL = Limits(namespaces=3, experiments=4, counters=12, variants=3, goals=2)
-PRECISIONS = [1, 16, EXACT]
+PRECISIONS = [1, 16, "bitmap", EXACT]
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +43,13 @@ def record(*events: Event, precision=16, bounds: Limits = SMALL) -> list[Event]:
 def contents() -> dict[bytes, object]:
     """Everything in Redis."""
     client = connection.client()
-    return {
-        key: client.smembers(key) if client.type(key) == b"set" else client.pfcount(key) for key in client.scan_iter()
-    }
+
+    def read(key: bytes) -> object:
+        if client.type(key) == b"set":
+            return client.smembers(key)
+        return client.bitcount(key) if b":bitmap:{" in key else client.pfcount(key)
+
+    return {key: read(key) for key in client.scan_iter()}
 
 
 def count(one: Event) -> int:
@@ -339,6 +343,8 @@ def test_the_limits_hold_against_many_at_once(real, precision):
             assert len(goals) <= SMALL.goals
             assert len({variant for variants in goals.values() for variant in variants}) <= SMALL.variants
             listed |= {f"{namespace}:{name}:counter_keys", *real.smembers(f"{namespace}:{name}:counter_keys")}
+        if precision == "bitmap":
+            listed |= {keyspace.bitmap_key("bitmap", namespace, *names) for names in series}
         assert real.smembers(f"{namespace}:counter_keys") == {
             keyspace.counter_key(namespace, *names) for names in series
         }

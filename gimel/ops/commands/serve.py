@@ -112,7 +112,7 @@ def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack
             stack.callback(claim(folder).close)
             _keep_events(found, folder, spool_mb, stack)
         try:
-            counters.check_writable(connection.client())
+            counters.check_writable(connection.client(), found.has_bitmaps)
         except StoreUnavailable as error:
             # Not fatal: Redis may come back, and until then events are kept, or sent again by browsers.
             err.print(f"[yellow]Warning:[/] {plain(error)}", soft_wrap=True)

@@ -220,7 +220,7 @@ def _track(rows: list[Row]) -> dict[int, str]:
 
 def _redis_takes_events() -> bool:
     try:
-        counters.check_writable(connection.client())
+        counters.check_writable(connection.client(), connection.settings().has_bitmaps)
     except StoreUnavailable:
         return False
     return True

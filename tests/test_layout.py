@@ -13,9 +13,9 @@ import pytest
 LAYERS = [
     {"handlers"},
     {"analysis.report"},
-    {"analysis.counting", "analysis.sample_ratio"},
+    {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},
-    {"analysis.variants", "analysis.sequential"},
+    {"analysis.plan", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"plans"},

@@ -129,8 +129,10 @@ def filled(fake):
 
 @pytest.mark.parametrize("query", [{}, {"control": "nobody"}, {"scope": "alone"}, {"namespace": "empty"}])
 def test_reports_are_as_described(filled, query):
-    settings = config.ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
-    for experiments in ({}, {EVENT["experiment"]: settings}):
+    weighted = config.ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
+    roles = {"goal": "buy", "guardrails": {"view": 0.02}, "variants": frozenset(("red", "blue"))}
+    plans = [config.ExperimentSettings(planned_visitors=size, **roles) for size in (1000, 300)]
+    for experiments in ({}, *({EVENT["experiment"]: settings} for settings in (weighted, *plans))):
         connection.use(config.Config(experiments=experiments), connection.client())
         for entry, path, more in ((gimel.all, "/experiments", {}), (gimel.experiment, "/experiment", EVENT)):
             value = read(entry(make_rest_event(query={**more, **query})))

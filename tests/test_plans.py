@@ -90,7 +90,7 @@ UNREADABLE = [
             {"counts": {"participate": {"red": 5}}},
             {"counts": {"participate": {"red": ["5", 0, 0]}}},
             {"counts": {"participate": {"red": [-1, 0, 0]}}},
-            {"counts": {"participate": {"red": [1, 2, 3, 4]}}},
+            {"counts": {"participate": {"red": [1, 2, 3, False, 5]}}},
             {"counts": {"participate": {"red": [float("nan"), 0, 0]}}},
         )
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from math import sqrt
 
-from gimel.hyperloglog import EXACT, PRECISIONS, Count, settled_error
+from gimel.hyperloglog import BITMAPS, EXACT, Count, bitmap_error
 
 from .distributions import critical_value
 from .proportions import Interval, Proportion
@@ -14,6 +14,9 @@ from .wording import percent
 MATTERS = 0.25
 """The share of counting in the variance of a rate from which on it is worth a note."""
 
+BETTER = 0.8
+"""Another kind of counter is worth naming if its error is less than this part of the present one."""
+
 
 def share_of_variance(proportion: Proportion, interval: Interval, alpha: float) -> float:
     """The part of the variance of a rate, whose interval has the confidence 1 - alpha, that the counters bring."""
@@ -21,20 +24,26 @@ def share_of_variance(proportion: Proportion, interval: Interval, alpha: float) 
     return min(1.0, (proportion.rate * proportion.error / spread) ** 2) if spread > 0 else 0.0
 
 
-def note(counts: Iterable[Count], share: float) -> str | None:
-    """What the counters' error does to an experiment, and what the next precision would change; None if it is small.
+def note(counts: Collection[Count], share: float) -> str | None:
+    """What the counters' error does to an experiment, and what the next kind of counter would change; None if it is
+    small.
 
     `counts` are all its counts, `share` is the largest `share_of_variance` of its rates.
     """
-    if share < MATTERS:
-        return None
-    errors = [(count.settled_error, count.error) for count in counts]
-    shards = (settled_error() / max(settled for settled, _ in errors)) ** 2
-    higher = next((one for one in PRECISIONS if one == EXACT or one > 1.5 * shards), EXACT)
-    removed = 1.0 if higher == EXACT else 1 - shards / higher
-    return (
-        f"Visitors are counted to within about {percent(max(error for _, error in errors), 0.001)} (standard error),"
-        f" and more visitors will not reduce that. It makes up as much as {percent(share, 1)} of the uncertainty here,"
-        f" and every interval allows for it. With precision {higher} in config.json from its start, an experiment has"
-        f" intervals that are up to {percent(1 - sqrt(1 - share * removed), 1)} narrower."
+    full = "A bitmap has filled up: its visitors are too many, so the HyperLogLog beside it is read." * any(
+        count.is_full for count in counts
     )
+    if share < MATTERS:
+        return full or None
+    error = max(count.settled_error for count in counts)
+    largest = max(count.value for count in counts)
+    errors = {kind: bitmap_error(max(largest, bits), bits) for kind, bits in BITMAPS.items()}
+    higher = next((kind for kind, own in errors.items() if own < BETTER * error), EXACT)
+    removed = 1 - (errors.get(higher, 0.0) / error) ** 2
+    shown = percent(max(count.error for count in counts), 0.001)
+    return (
+        f"{full} Visitors are counted to within about {shown} (standard error), and more visitors will not reduce that."
+        f" It makes up as much as {percent(share, 1)} of the uncertainty here, and every interval allows for it. With"
+        f" precision {higher} in config.json from its start, an experiment has intervals that are up to"
+        f" {percent(1 - sqrt(1 - share * removed), 1)} narrower."
+    ).strip()

@@ -7,7 +7,6 @@ are none. The inference that holds no matter how often you check is in `sequenti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, hypot, inf, pi, sqrt
@@ -206,40 +205,6 @@ def bonferroni(p: float, comparisons: int) -> float:
     Dunn (1961), JASA 56, 52-64. The interval that goes with it is that of alpha / comparisons.
     """
     return min(1.0, p * max(1, comparisons))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Each p-value as one of several, in the order given: at most alpha of all experiments without any true difference
-    have one below alpha.
-
-    Holm (1979), Scandinavian Journal of Statistics 6, 65-70: the smallest of k times k, the next times k - 1, and so
-    on; none below one that is before it. Never above Bonferroni's, and valid whatever the dependence.
-    """
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for left, i in zip(range(len(p_values), 0, -1), _by_size(p_values)):
-        highest = adjusted[i] = min(1.0, max(highest, left * p_values[i]))
-    return adjusted
-
-
-def holm_levels(p_values: Sequence[float], alpha: float = 0.05) -> list[float]:
-    """The level at which Holm's method tests each of these p-values, in the order given.
-
-    alpha / k for the smallest of k; alpha / (k - 1) for the next if that one is below its level, and so on; all that
-    follow the first that is not below have its level. So `holm` is below alpha exactly where the p-value is below its
-    level, and an interval at this level excludes 0. Each interval has at least the confidence 1 - alpha; that all hold
-    together is sure of the intervals at alpha / k alone.
-    """
-    levels, level, passed = [alpha] * len(p_values), alpha, True
-    for left, i in zip(range(len(p_values), 0, -1), _by_size(p_values)):
-        if passed:
-            level = alpha / left
-            passed = left * p_values[i] < alpha
-        levels[i] = level
-    return levels
-
-
-def _by_size(p_values: Sequence[float]) -> list[int]:
-    return sorted(range(len(p_values)), key=p_values.__getitem__)
 
 
 def _agreeing(low: float, high: float, estimate: float, p: float | None, alpha: float) -> Interval:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite, sqrt
 from typing import Any
@@ -12,23 +12,17 @@ from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
-from . import counting, sample_ratio, verdicts
-from .proportions import (
-    Interval,
-    Proportion,
-    bonferroni,
-    chance_to_beat_control,
-    difference_interval,
-    p_value,
-    rate_interval,
-    uplift_interval,
-)
-from .sequential import always_valid_interval, always_valid_p_value
-from .variants import Variants, notes, resolve_variants
-from .verdicts import Verdict
+from . import comparisons, counting, sample_ratio, verdicts
+from .plan import Plan
+from .proportions import Interval, Proportion, rate_interval
+from .variants import Variants, changed_plan, notes, planned_in_all, variants_of
+from .verdicts import Terms, Verdict
 from .wording import named
 
 ALPHA = 0.05
+MANY_GOALS = 5
+"""From so many goals on, a note says what testing each of them costs."""
+
 BEYOND_COUNTING_ERROR = 4
 """This many standard errors above the visitors, successes are repeated ones and not counting error."""
 
@@ -55,7 +49,12 @@ class ResultRow:
     chance_to_beat_control: float | None = None
     always_valid_interval: Interval | None = None
     always_valid_p_value: float | None = None
+    planned_interval: Interval | None = None
+    planned_p_value: float | None = None
+    expected_loss: float | None = None
     visitors_needed: int | None = None
+    visitors_needed_smallest: int | None = None
+    visitors_needed_equal: int | None = None
     counting_error: float | None = None
     verdict: Verdict
 
@@ -77,11 +76,33 @@ class Goal:
     verdict: Verdict
     results: tuple[ResultRow, ...]
     counting_share: float = 0.0
+    role: str = "goal"
+    alpha: float = ALPHA
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         results = [row.as_dict() for row in self.results]
-        return {"goal": self.goal, "kind": self.kind, "verdict": self.verdict.as_dict(), "results": results}
+        return {
+            "goal": self.goal,
+            "kind": self.kind,
+            "role": self.role,
+            "alpha": self.alpha,
+            "verdict": self.verdict.as_dict(),
+            "results": results,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The variants of an experiment and how many of each reached a goal: now, or when its plan ended."""
+
+    variants: Variants
+    reached: Mapping[str, Count]
+
+    def proportion(self, label: str) -> Proportion | None:
+        """None if no one takes part."""
+        trials = self.variants.trials.get(label, NOTHING)
+        return Proportion(self.reached.get(label, NOTHING), trials) if trials.value else None
 
 
 def experiment_report(
@@ -92,18 +113,26 @@ def experiment_report(
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
-    `counts` is {goal: {variant: Count}} with the goal `participate`, `own` the experiment's settings, and `control` one
-    requested instead of the configured one. What each key means is in docs/reading-a-report.md; a figure that is
-    undefined is None. Never raises for what counters can hold.
+    `counts` is {goal: {variant: Count}} with the goal `participate`, `own` the experiment's settings, `control` one
+    requested instead of the configured one, and `ended` what was counted when its plan ended. What each key means is
+    in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
-    participants = counts.get(PARTICIPATE, {})
-    labels = sorted({label for found in counts.values() for label in found})
+    resolved = variants_of(counts, own, control)
+    if own.planned_visitors is None:
+        ended = None
+    decided_by = ended.counts if ended else counts
+    decided = variants_of(ended.counts, own, control) if ended else resolved
+    plan = _plan(own, resolved, decided, ended)
+    split = sample_ratio.check(decided)
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
-    trials = {label: participants.get(label, NOTHING) for label in labels}
-    resolved = resolve_variants(trials, own.baseline, own.weights, own.variants, control)
-    split = sample_ratio.check(resolved)
-    goals = [_goal(goal, reached[goal], resolved, goal in own.per_visitor, split.alarm is None) for goal in reached]
-    about, verdict = _first_to_read(goals, split.alarm)
+    roles, alphas = _roles(own, reached)
+    goals = []
+    for goal, found in reached.items():
+        terms = Terms(own.smallest_change, alphas[goal], decided.shares, plan, own.guardrails.get(goal))
+        of_goal = _goal(goal, Side(resolved, found), Side(decided, decided_by.get(goal, {})), terms, own.per_visitor)
+        of_goal = replace(of_goal, role=roles[goal], alpha=alphas[goal])
+        goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))
+    about, verdict = _first_to_read(goals, split.alarm, own)
     every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
     return {
         "participants": [
@@ -113,41 +142,82 @@ def experiment_report(
                 "counting_error": count.error,
                 "unexpected": label not in resolved.real,
             }
-            for label, count in trials.items()
+            for label, count in resolved.trials.items()
         ],
-        "control": resolved.control if labels else None,
+        "control": resolved.control if resolved.trials else None,
         "comparisons": resolved.comparisons,
+        "smallest_change": own.smallest_change,
+        "plan": plan.as_dict() if plan else None,
         "verdict": {**verdict.as_dict(), "goal": about},
         "sample_ratio": split.as_dict(),
         "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
-        "notes": list(notes(resolved, own.baseline, control, own.per_visitor, reached)),
+        "notes": [*notes(resolved, own, control, reached), *_notes(own, goals, resolved, ended)],
         "goals": [goal.as_dict() for goal in goals],
     }
 
 
-def _first_to_read(goals: list[Goal], alarm: Verdict | None) -> tuple[str | None, Verdict]:
+def _plan(own: ExperimentSettings, now: Variants, decided: Variants, ended: Ended | None) -> Plan | None:
+    in_all = ended.planned if ended else planned_in_all(own, now)
+    if own.planned_visitors is None or in_all is None:
+        return None
+    sizes = {label: share * in_all for label, share in decided.shares.items()}
+    return Plan(own.planned_visitors, in_all, sizes, now.visitors, ended, decided.visitors)
+
+
+def _roles(own: ExperimentSettings, goals: Collection[str]) -> tuple[dict[str, str], dict[str, float]]:
+    """The role of each goal, and its share of false verdicts.
+
+    The goal that decides has ALPHA, the others share as much between them; without one, each has it. A guardrail
+    claims no success, so it takes no share.
+    """
+    others = "goal" if own.goal is None else "secondary"
+    roles = {goal: "guardrail" if goal in own.guardrails else others for goal in goals}
+    if own.goal in roles:
+        roles[own.goal] = "primary"
+    tested = [goal for goal, role in roles.items() if role == "secondary" and goal not in own.per_visitor]
+    return roles, {goal: ALPHA / len(tested) if goal in tested else ALPHA for goal in goals}
+
+
+def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants, ended: Ended | None) -> Iterator[str]:
+    tested = [goal for goal in goals if goal.role == "goal" and goal.kind == "proportion"]
+    if len(tested) >= MANY_GOALS:
+        yield (
+            f"{len(tested)} goals are tested, each for itself, so that a false verdict on one of them is several times"
+            " as likely as on one goal: name the goal that decides, with goal in config.json"
+        )
+    if ended and (note := changed_plan(own, ended)):
+        yield note
+    if ended and (changed := sample_ratio.check(variants).alarm):
+        yield f"since the plan ended, the visitors are no longer split as expected: {changed.text}"
+
+
+def _first_to_read(
+    goals: Collection[Goal], alarm: Verdict | None, own: ExperimentSettings
+) -> tuple[str | None, Verdict]:
     if alarm:
         return None, alarm
     states: dict[str, dict[str, str]] = {}
     for goal in goals:
         for row in goal.results:
             states.setdefault(row.label, {})[goal.goal] = row.verdict.state
-    return verdicts.of_experiment({goal.goal: goal.verdict for goal in goals}, states)
+    return verdicts.of_experiment({goal.goal: goal.verdict for goal in goals}, states, own.goal, own.guardrails)
 
 
-def _goal(goal: str, successes: Mapping[str, Count], variants: Variants, per_visitor: bool, trusted: bool) -> Goal:
-    reached = {label: successes.get(label, NOTHING) for label in variants.trials}
-    if per_visitor or any(_exceeds(reached[label], variants.trials[label]) for label in variants.real):
-        found = _repeated(goal, reached, variants, per_visitor)
-    else:
-        found = _proportions(goal, reached, variants)
-    if trusted:
-        return found
+def _goal(goal: str, now: Side, decided: Side, terms: Terms, per_visitor: Collection[str]) -> Goal:
+    variants, reached = now.variants, now.reached
+    is_repeated = goal in per_visitor
+    if is_repeated or any(_exceeds(reached.get(one, NOTHING), variants.trials[one]) for one in variants.real):
+        return _repeated(goal, now, is_repeated)
+    return _proportions(goal, now, decided, terms)
+
+
+def _distrusted(goal: Goal, variants: Variants) -> Goal:
+    moot: dict[str, Any] = dict.fromkeys(comparisons.NEEDS)
     rows = [
-        replace(row, verdict=verdicts.WRONG_SPLIT, visitors_needed=None) if row.label in variants.real else row
-        for row in found.results
+        replace(row, verdict=verdicts.WRONG_SPLIT, **moot) if row.label in variants.real else row
+        for row in goal.results
     ]
-    return replace(found, verdict=verdicts.WRONG_SPLIT, results=tuple(rows))
+    return replace(goal, verdict=verdicts.WRONG_SPLIT, results=tuple(rows))
 
 
 def _exceeds(successes: Count, trials: Count) -> bool:
@@ -157,9 +227,10 @@ def _exceeds(successes: Count, trials: Count) -> bool:
     return trials.value > 0 and successes.value > trials.value + allowed
 
 
-def _repeated(goal: str, reached: Mapping[str, Count], variants: Variants, configured: bool) -> Goal:
+def _repeated(goal: str, now: Side, configured: bool) -> Goal:
     """A goal that a visitor can reach more than once: rates per visitor, and no test."""
-    trials, control = variants.trials, variants.control
+    variants, trials, control = now.variants, now.variants.trials, now.variants.control
+    reached = {label: now.reached.get(label, NOTHING) for label in trials}
     rates = {label: reached[label].value / count.value for label, count in trials.items() if count.value}
     rows = []
     for label, count in reached.items():
@@ -179,29 +250,31 @@ def _repeated(goal: str, reached: Mapping[str, Count], variants: Variants, confi
     return Goal(goal, "per_visitor", verdict, tuple(rows))
 
 
-def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) -> Goal:
+def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
     """A goal that a visitor reaches or not: each variant's rate, compared with the control's."""
-    trials, control = variants.trials, variants.control
-    against = Proportion(reached[control], trials[control]) if trials.get(control, NOTHING).value else None
-    rows, comparisons, share = [], [], 0.0
-    for label, count in reached.items():
-        verdict = _without_test(label, count, variants)
-        if verdict and not trials[label].value:
-            rows.append(_row(label, count, trials[label], verdict))
+    variants, trials, control = now.variants, now.variants.trials, now.variants.control
+    against = now.proportion(control) if control in trials else None
+    untested = {label: _without_test(label, now.reached.get(label, NOTHING), variants) for label in trials}
+    compared = [label for label, verdict in untested.items() if verdict is None] if against else []
+    found = comparisons.compare_all(control, compared, now.proportion, decided.proportion, terms) if compared else {}
+    rows, share = [], 0.0
+    for label, verdict in untested.items():
+        count, own = now.reached.get(label, NOTHING), now.proportion(label)
+        if own is None:
+            rows.append(_row(label, count, trials[label], verdict or _no_visitors([count])))
             continue
-        own = Proportion(count, trials[label])
         interval = rate_interval(own, ALPHA)
         if label in variants.real:
             share = max(share, counting.share_of_variance(own, interval, ALPHA))
         figures = {"rate": own.rate, "rate_interval": interval, "counting_error": own.error}
-        if against and verdict is None:
-            comparison, more = _compare(label, own, control, against, variants.comparisons)
-            comparisons.append(comparison)
-            figures |= more
-            verdict = comparison.verdict
+        if label in found:
+            verdict = found[label].comparison.verdict
+            figures |= found[label].figures
+        elif label == control and found:
+            figures["expected_loss"] = max(one.loss_of_control for one in found.values())
         rows.append(_row(label, count, trials[label], verdict or verdicts.no_control(control), **figures))
-    if comparisons and against:
-        verdict = verdicts.of_goal(comparisons, control, against)
+    if found:
+        verdict = verdicts.of_goal([one.comparison for one in found.values()])
     elif against:
         verdict = Verdict(
             "no_data",
@@ -211,30 +284,8 @@ def _proportions(goal: str, reached: Mapping[str, Count], variants: Variants) ->
     elif any(count.value for count in trials.values()):
         verdict = verdicts.no_control(control)
     else:
-        verdict = _no_visitors(reached.values())
+        verdict = _no_visitors(now.reached.values())
     return Goal(goal, "proportion", verdict, tuple(rows), share)
-
-
-def _compare(
-    label: str, own: Proportion, control: str, against: Proportion, comparisons: int
-) -> tuple[verdicts.Comparison, dict[str, Any]]:
-    """A variant's comparison to the control, corrected for the number of such comparisons, and its figures."""
-    alpha = ALPHA / comparisons
-    single = p_value(own, against)
-    interval = always_valid_interval(own, against, alpha)
-    comparison = verdicts.compare(label, own, control, against, interval, alpha)
-    return comparison, {
-        "difference": own.rate - against.rate,
-        "difference_interval": difference_interval(own, against, alpha),
-        "uplift": own.rate / against.rate - 1 if against.rate else None,
-        "uplift_interval": uplift_interval(own, against, alpha),
-        "p_value": bonferroni(single, comparisons),
-        "unadjusted_p_value": single,
-        "chance_to_beat_control": chance_to_beat_control(own, against),
-        "always_valid_interval": interval,
-        "always_valid_p_value": bonferroni(always_valid_p_value(own, against, alpha), comparisons),
-        "visitors_needed": comparison.needed,
-    }
 
 
 def _row(label: str, successes: Count, trials: Count, verdict: Verdict, **figures: Any) -> ResultRow:

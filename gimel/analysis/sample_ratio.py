@@ -65,21 +65,14 @@ class Split:
 
 
 def check(variants: Variants) -> Split:
-    """Against the weights; without them, an equal split.
-
-    A variant in config.json that was never seen has its share too.
-    """
-    trials, weights = variants.trials, variants.weights
-    wanted = weights or dict.fromkeys(variants.configured or [one for one in variants.real if trials[one].value], 1.0)
-    labels = sorted(wanted)
-    visitors = [trials.get(label, NOTHING) for label in labels]
-    everything = sum(wanted.values())
-    shares = [wanted[label] / everything for label in labels]
+    """Whether the visitors are split by the variants' shares."""
+    shares_of = variants.shares
+    labels, shares = list(shares_of), list(shares_of.values())
+    visitors = [variants.trials.get(label, NOTHING) for label in labels]
     if len(labels) < 2 or not any(count.value for count in visitors):
         return Split(None, None, labels, visitors, shares, None)
-    expected = [wanted[label] for label in labels]
-    once, always = sample_ratio_p_value(visitors, expected), always_valid_split_p_value(visitors, expected)
-    alarm = _alarm(labels, visitors, shares, bool(weights)) if always < SPLIT_ALPHA else None
+    once, always = sample_ratio_p_value(visitors, shares), always_valid_split_p_value(visitors, shares)
+    alarm = _alarm(labels, visitors, shares, bool(variants.weights)) if always < SPLIT_ALPHA else None
     return Split(once, always, labels, visitors, shares, alarm)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from math import isfinite
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
-from gimel.plans import TIME, Ended
+from gimel.plans import Ended
 
-from .wording import listed, named
+from .wording import listed, named, on_day
 
 JUDGED_FROM = 20
 """Until the two most visited labels have this many visitors each, any label may be a variant."""
@@ -51,8 +50,19 @@ class Variants:
         return max(1, sum(bool(self.trials[label].value) and label != self.control for label in self.real))
 
     @property
+    def shares(self) -> dict[str, float]:
+        """The part of the visitors that each variant should get: by the weights, or else the same.
+
+        A variant in config.json that was never seen has its share too. Adds up to 1, or is empty.
+        """
+        seen = [label for label in self.real if self.trials[label].value]
+        wanted = self.weights or dict.fromkeys(self.configured or seen, 1.0)
+        everything = sum(wanted.values())
+        return {label: wanted[label] / everything for label in sorted(wanted)}
+
+    @property
     def visitors(self) -> int:
-        """How many take part in the variants, all together."""
+        """How many take part in any variant."""
         return sum(self.trials[label].value for label in self.real)
 
     @property
@@ -113,9 +123,8 @@ def changed_plan(own: ExperimentSettings, ended: Ended) -> str | None:
     if own.planned_visitors is None or now is None or now == ended.planned:
         return None
     was = ended.planned * own.planned_visitors // now
-    at = datetime.strptime(ended.at, TIME)
     return (
-        f"planned_visitors was {was:,} when the plan ended on {at.day} {at:%B %Y}, and has been changed to"
+        f"planned_visitors was {was:,} when the plan ended on {on_day(ended.at)}, and has been changed to"
         f" {own.planned_visitors:,} since; that decision stands"
     )
 
@@ -131,15 +140,11 @@ def _too_few(counts: Collection[Count]) -> float:
 
 
 def notes(
-    variants: Variants,
-    baseline: str | None,
-    requested: str | None,
-    per_visitor: Collection[str],
-    goals: Mapping[str, Mapping[str, Count]],
+    variants: Variants, own: ExperimentSettings, requested: str | None, goals: Mapping[str, Mapping[str, Count]]
 ) -> Iterator[str]:
     """What is configured or requested but was never seen, seen but not configured, or only partly counted."""
     trials, control = variants.trials, named(variants.control)
-    wanted = baseline if requested is None else requested
+    wanted = own.baseline if requested is None else requested
     if trials and wanted is not None and wanted not in variants.real:
         origin = "configured baseline" if requested is None else "requested control"
         why = "is not a variant" if wanted in trials else "has not been seen"
@@ -163,9 +168,10 @@ def notes(
         if not variants.are_configured:
             cause = f"either {cause}, or {is_not} of this experiment"
         yield f"goals were reached in {listed(lost)}, but no participant of {them} was counted: {cause}"
-    unseen = sorted(goal for goal in per_visitor if goal not in goals)
-    if goals and unseen:
-        yield f"no one has reached {listed(unseen)}, listed in per_visitor in config.json"
+    for setting, wanted_goals in ("per_visitor", own.per_visitor), ("guardrails", own.guardrails):
+        unseen = sorted(goal for goal in wanted_goals if goal not in goals)
+        if goals and unseen:
+            yield f"no one has reached {listed(unseen)}, listed in {setting} in config.json"
 
 
 def _left_out(labels: Sequence[str], configured: bool) -> str:

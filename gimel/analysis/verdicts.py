@@ -1,29 +1,40 @@
 """From figures to words: what a person who decides should read, and why.
 
-A winner is declared by the always-valid interval alone, because people check every day. The states, in the order in
-which they deserve attention, are those of `STATES`; rows also have `not_compared` and `control`.
+A winner is declared by an interval that holds no matter how often it is read, because people check every day: the
+always-valid one, or that of the experiment's plan. The states are those of `STATES`, in the order in which they deserve
+attention; the last two are only those of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
+from typing import NamedTuple
 
+from .plan import Plan
 from .proportions import Interval, Proportion
-from .sequential import counting_share, visitors_needed
-from .wording import about, listed, named, per_visitor, percent, points, rounded_up
+from .sequential import counting_share
+from .wording import about, listed, named, on_day, per_visitor, percent, points, rounded_up
+
+GUARDED = ("not_worse", "not_yet_known", "worse")
+"""The states of a guardrail, from good to bad."""
 
 STATES = (
-    *("do_not_trust", "mixed", "winner", "loser", "no_difference", "collecting", "per_visitor", "no_data"),
-    *("not_compared", "control"),
+    *("do_not_trust", "mixed", "worse", "winner", "loser", "no_difference", "leaning", "inconclusive", "collecting"),
+    *("not_yet_known", "not_worse", "per_visitor", "no_data", "not_compared", "control"),
 )
 
-TARGET_EFFECT = 0.10
-"""The relative change that an experiment is expected to detect, in `visitors_needed` and in the verdicts."""
+FINER = 0.5
+COARSER = (2, 5, 10)
+"""What to look for when the smallest change that matters has been looked for, or cannot be found: multiples of it."""
 
-FINER = 0.05
-COARSER = (0.2, 0.5, 1.0)
+ONE_SIDED = 0.75
+"""An interval with this much of it on one side of 0 leans towards it."""
+
+MOSTLY = 0.5
+"""From this part of an interval's square on, it is the counting error that hides a change."""
+
 ALWAYS = "no matter how often you check"
 
 
@@ -40,18 +51,57 @@ class Verdict:
         return {"state": self.state, "text": self.text, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A variant against the control: the always-valid interval of the difference, and the verdict.
+class Needed(NamedTuple):
+    """How many more visitors a verdict takes: in all as they are split now, of these in the variant with the smallest
+    share, and in all if the split were equal."""
 
-    `needed` is how many more visitors each of the two needs to detect TARGET_EFFECT; None if that is unknown or moot.
+    in_all: int
+    smallest: int
+    equal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the verdicts on a goal are judged by.
+
+    `smallest_change` is the relative change that matters, `alpha` the level before the correction for several variants,
+    `shares` the part of the visitors that each variant should get. `allowed` is the largest relative change of a
+    guardrail; None for any other goal.
+    """
+
+    smallest_change: float
+    alpha: float
+    shares: Mapping[str, float]
+    plan: Plan | None = None
+    allowed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A variant and the control, with the counts that the verdict is made from.
+
+    `interval` is the deciding one of the difference and `once` that of a single look, `needed` tells how many visitors
+    it takes to detect a relative change, None if no number is enough. `since` is the always-valid interval of all
+    counts, after the plan has ended.
     """
 
     label: str
-    proportion: Proportion
+    variant: Proportion
+    control_label: str
+    control: Proportion
     interval: Interval
-    needed: int | None
+    once: Interval
+    needed: Callable[[float], Needed | None]
+    since: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The verdict on a pair; `needed` are the visitors for the smallest change that matters, None if moot."""
+
+    pair: Pair
     verdict: Verdict
+    needed: Needed | None = None
 
 
 CONTROL = Verdict("control", "the control", "the other variants are compared with it")
@@ -60,91 +110,156 @@ WRONG_SPLIT = Verdict(
 )
 
 
-def compare(
-    label: str, variant: Proportion, control_label: str, control: Proportion, interval: Interval, alpha: float
-) -> Comparison:
-    """The verdict on one variant. `interval` is the always-valid one of its difference to the control, at `alpha`."""
-    red, blue = named(label), named(control_label)
-
-    def conclude(state: str, text: str, reason: str, needed: int | None = None) -> Comparison:
-        return Comparison(label, variant, interval, needed, Verdict(state, text, reason))
-
+def compare(pair: Pair, terms: Terms) -> Comparison:
+    """The verdict on one variant."""
+    if terms.allowed is not None:
+        return _guard(pair, terms.allowed, terms)
+    red, blue = named(pair.label), named(pair.control_label)
+    interval, plan, change = pair.interval, terms.plan, terms.smallest_change
     if interval.low > 0:
-        return conclude("winner", f"{red} beats {blue}", _gap(variant, control, interval))
+        return Comparison(pair, Verdict("winner", f"{red} beats {blue}", _gap(pair, plan)))
     if interval.high < 0:
-        return conclude("loser", f"{red} loses to {blue}", _gap(variant, control, interval))
-    so_far = _so_far(
-        variant, control, interval, " so far; the difference may be anything from {} to {} percentage points"
-    )
-    if variant.reached + control.reached == 0:
-        return conclude("collecting", "no one has reached this goal yet", so_far)
-    needed = _needed_each(variant, control, TARGET_EFFECT, alpha)
-    change, missing = _next_step(variant, control, interval, needed, alpha)
-    if missing:
-        return conclude("collecting", _to_detect(missing, change, control), so_far, needed)
-    plausible = _largest_change(interval, control)
-    if plausible is None:
-        return conclude("collecting", f"no one has reached this goal in {blue} yet", so_far, needed)
-    if plausible > TARGET_EFFECT and not _is_hidden(variant, control, interval, alpha):
-        return conclude("collecting", "too few visitors to rule out a 10 % change", so_far, needed)
-    settled = _so_far(
-        variant, control, interval, f"; the difference lies between {{}} and {{}} percentage points, {ALWAYS}"
-    )
-    if plausible > TARGET_EFFECT:
-        settled += "; counting error hides smaller changes, which a higher precision would reveal"
-    return conclude("no_difference", f"a difference of more than {rounded_up(plausible)} is implausible", settled)
+        return Comparison(pair, Verdict("loser", f"{red} loses to {blue}", _gap(pair, plan)))
+    largest = _largest_change(pair)
+    is_small = largest is not None and largest <= change
+    side = _leans(pair)
+    if is_small and not side:
+        text = f"a difference of more than {rounded_up(largest or 0.0)} is implausible"
+        return Comparison(pair, Verdict("no_difference", text, _settled(pair, plan)))
+    towards = f"leaning towards {red if side > 0 else blue}"
+    if plan and plan.is_over:
+        reason = _so_far(pair) + _since(pair, plan, "the plan ended")
+        if side:
+            reason += "; the plan has ended, so it takes a new experiment to decide"
+            return Comparison(pair, Verdict("leaning", towards, reason))
+        return Comparison(pair, Verdict("inconclusive", "the plan has ended without a verdict", reason))
+    if is_small and not plan:
+        return Comparison(pair, Verdict("leaning", towards, f"{_so_far(pair)}; {_to_settle(pair, terms)}"))
+    needed = pair.needed(change)
+    so_far = _so_far(pair)
+    if pair.variant.reached + pair.control.reached == 0:
+        return Comparison(pair, Verdict("collecting", "no one has reached this goal yet", so_far))
+    if plan:
+        text = f"about {about(plan.missing)} more visitors in all until the plan ends"
+        return Comparison(pair, Verdict("collecting", text, so_far), needed)
+    looked_for, missing = change, needed
+    if needed is None:
+        steps = ((one * change, pair.needed(one * change)) for one in COARSER)
+        looked_for, missing = next(((one, found) for one, found in steps if found), (change, None))
+    elif not needed.in_all:
+        if side:
+            return Comparison(pair, Verdict("leaning", towards, f"{so_far}; {_to_settle(pair, terms)}"), needed)
+        looked_for, missing = FINER * change, pair.needed(FINER * change)
+    if missing and missing.in_all:
+        return Comparison(pair, Verdict("collecting", _to_detect(missing, looked_for, pair, terms), so_far), needed)
+    if largest is None:
+        return Comparison(pair, Verdict("collecting", f"no one has reached this goal in {blue} yet", so_far), needed)
+    if needed is None and counting_share(pair.variant, pair.control, terms.alpha) > MOSTLY:
+        text = f"counting error hides a change of {_size(change)}"
+        reason = f"{so_far}; more visitors do not help, a higher precision does, in a new experiment"
+        return Comparison(pair, Verdict("inconclusive", text, reason))
+    text = f"too few visitors to rule out a {_size(change)} change"
+    return Comparison(pair, Verdict("collecting", text, so_far), needed)
 
 
-def of_goal(comparisons: Sequence[Comparison], control_label: str, control: Proportion) -> Verdict:
-    """One verdict on a goal, from those on its variants: a winner first, then what is open, then what is settled."""
+def _guard(pair: Pair, allowed: float, terms: Terms) -> Comparison:
+    """Whether a guardrail is kept: the change must not go beyond `allowed`, in its direction."""
+    low, high = (pair.interval.low, pair.interval.high) if allowed > 0 else (-pair.interval.high, -pair.interval.low)
+    bound, size = abs(allowed) * pair.control.rate, _size(abs(allowed))
+    way = "rise" if allowed > 0 else "fall"
+    if high < bound:
+        reason = _settled(pair, terms.plan)
+        if low > 0:
+            reason = f"{_gap(pair, terms.plan)}; it may {way} by up to {size}"
+        return Comparison(pair, Verdict("not_worse", f"not worse by more than {size}", reason))
+    if low > 0:
+        text = f"{named(pair.label)} is worse than {named(pair.control_label)}"
+        return Comparison(pair, Verdict("worse", text, f"{_gap(pair, terms.plan)}; it may {way} by up to {size}"))
+    needed = None if terms.plan and terms.plan.is_over else pair.needed(abs(allowed))
+    reason = _so_far(pair) + _since(pair, terms.plan, "the plan ended")
+    if needed and needed.in_all:
+        reason += f"; {_to_detect(needed, abs(allowed), pair, terms)}"
+    text = f"not yet known whether it is worse by more than {size}"
+    return Comparison(pair, Verdict("not_yet_known", text, reason), needed)
+
+
+def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
+    """One verdict on a goal, from those on its variants: a winner first, then a loser, then what is open."""
     if len(comparisons) == 1 and comparisons[0].verdict.state != "loser":
         return comparisons[0].verdict
-    blue = named(control_label)
-    winners = sorted(_in_state(comparisons, "winner"), key=lambda one: -one.proportion.rate)
+    pair = comparisons[0].pair
+    blue = named(pair.control_label)
+    guarded = [one for one in comparisons if one.verdict.state in GUARDED]
+    if guarded:
+        first = max(guarded, key=lambda one: GUARDED.index(one.verdict.state))
+        same = [one for one in guarded if one is not first and one.verdict.state == first.verdict.state]
+        text = first.verdict.text
+        if same and first.verdict.state == "worse":
+            text = f"{_labels([first, *same])} are worse than {blue}"
+        return Verdict(first.verdict.state, text, f"{named(first.pair.label)} against {blue}: {first.verdict.reason}")
+    winners = sorted(_in_state(comparisons, "winner"), key=lambda one: -one.pair.variant.rate)
     losers = _in_state(comparisons, "loser")
-    collecting = _in_state(comparisons, "collecting")
+    still_open = [one for one in comparisons if one.verdict.state in ("leaning", "collecting")]
     if winners:
         text = f"{_labels(winners)} {'beats' if len(winners) == 1 else 'beat'} {blue}"
         if len(winners) == 1:
             return Verdict("winner", text, winners[0].verdict.reason)
-        reason = f"{named(winners[0].label)} has the highest rate; whether it beats the other winners is not tested"
+        best = named(winners[0].pair.label)
+        reason = f"{best} has the highest rate; whether it beats the other winners is not tested"
         return Verdict("winner", text, reason)
-    if len(losers) == len(comparisons):
-        reason = losers[0].verdict.reason if len(losers) == 1 else f"each of them is worse, {ALWAYS}"
+    if losers:
+        reason = losers[0].verdict.reason
+        if len(losers) > 1:
+            reason = f"each of them is worse, {ALWAYS if losers[0].pair.since is None else 'when the plan ended'}"
+        if still_open:
+            reason += f"; {_labels(still_open)} {'is' if len(still_open) == 1 else 'are'} still open"
         return Verdict("loser", f"{blue}, the control, beats {_labels(losers)}", reason)
-    if collecting:
-        decisive = max(collecting, key=lambda one: one.needed or 0)
+    for state in "leaning", "collecting", "inconclusive", "no_difference":
+        found = _in_state(comparisons, state)
+        if found:
+            break
+    if state == "no_difference":
+        decisive = max(found, key=lambda one: _largest_change(one.pair) or 0.0)
     else:
-        settled = _in_state(comparisons, "no_difference")
-        decisive = max(settled, key=lambda one: _largest_change(one.interval, control) or 0.0)
-    reason = f"{named(decisive.label)} against {blue}: {decisive.verdict.reason}"
-    others = [one for one in collecting if one is not decisive]
+        decisive = max(found, key=lambda one: one.needed.in_all if one.needed else 0)
+    reason = f"{named(decisive.pair.label)} against {blue}: {decisive.verdict.reason}"
+    others = [one for one in still_open if one is not decisive]
     if others:
         reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} also still open"
-    if losers:
-        reason += f"; {_labels(losers)} {'loses' if len(losers) == 1 else 'lose'} to {blue}"
     return Verdict(decisive.verdict.state, decisive.verdict.text, reason)
 
 
 def of_experiment(
-    goals: Mapping[str, Verdict], variants: Mapping[str, Mapping[str, str]]
+    goals: Mapping[str, Verdict],
+    variants: Mapping[str, Mapping[str, str]],
+    primary: str | None = None,
+    guardrails: Collection[str] = (),
 ) -> tuple[str | None, Verdict]:
     """What to read first of an experiment: the goal it is about (None: all of them), and the verdict.
 
     `goals` has each goal's verdict; `variants` the state of each goal by variant. A variant that wins one goal and
-    loses another makes it `mixed`: whoever reads of the one must read of the other.
+    loses another, or breaks a guardrail, makes it `mixed`: whoever reads of the one must read of the other. Otherwise
+    a broken guardrail comes first, and then the `primary` goal, if there is one.
     """
     if not goals:
         return None, Verdict("no_data", "no goal has been reached yet")
     split = []
     for label, states in variants.items():
-        won, lost = ([goal for goal, state in states.items() if state == end] for end in ("winner", "loser"))
-        if won and lost:
-            split.append(f"{named(label)} wins {listed(won)} but loses {listed(lost)}")
+        won, lost, worse = ([goal for goal in states if states[goal] == end] for end in ("winner", "loser", "worse"))
+        but = [f"loses {listed(lost)}"] * bool(lost) + [f"is worse on {listed(worse)}"] * bool(worse)
+        if won and but:
+            split.append(f"{named(label)} wins {listed(won)} but {' and '.join(but)}")
     if split:
         return None, Verdict("mixed", "; ".join(split), "decide which goal matters more")
-    first = min(goals, key=lambda goal: STATES.index(goals[goal].state))
-    return first, goals[first]
+    judged = {goal: verdict for goal, verdict in goals.items() if goal not in guardrails or verdict.state == "worse"}
+    broken = [goal for goal, verdict in judged.items() if verdict.state == "worse"]
+    if primary is not None and not broken:
+        missing = Verdict("no_data", f"no one has reached {named(primary)}, the goal that decides, yet")
+        return primary, goals.get(primary, missing)
+    if not judged:
+        return None, Verdict("no_data", "no goal but guardrails has been reached yet")
+    first = min(judged, key=lambda goal: STATES.index(judged[goal].state))
+    return first, judged[first]
 
 
 def not_compared(label: str, configured: bool) -> Verdict:
@@ -175,66 +290,95 @@ def repeated(rates: Mapping[str, float], configured: bool) -> Verdict:
     return Verdict("per_visitor", shown, reason)
 
 
-def _next_step(
-    variant: Proportion, control: Proportion, interval: Interval, needed: int | None, alpha: float
-) -> tuple[float, int | None]:
-    """The change to look for next, and the visitors it takes; None if that is known, or cannot be known."""
-    plausible = _largest_change(interval, control)
-    if plausible is not None and plausible <= TARGET_EFFECT:
-        return TARGET_EFFECT, None
-    if needed:
-        return TARGET_EFFECT, needed
-    if needed == 0:
-        return FINER, _needed_each(variant, control, FINER, alpha)
-    for change in COARSER:
-        missing = _needed_each(variant, control, change, alpha)
-        if missing is not None:
-            return change, missing
-    return TARGET_EFFECT, None
+def _leans(pair: Pair) -> int:
+    """1 if the difference looks more like one above 0, -1 if like one below, 0 if neither."""
+    low, high = pair.interval.low, pair.interval.high
+    if pair.once.low > 0 or high > ONE_SIDED * (high - low):
+        return 1
+    return -1 if pair.once.high < 0 or -low > ONE_SIDED * (high - low) else 0
 
 
-def _needed_each(variant: Proportion, control: Proportion, change: float, alpha: float) -> int | None:
-    in_all = visitors_needed(variant, control, change, alpha)
-    return None if in_all is None else ceil(in_all / 2)
+def _to_settle(pair: Pair, terms: Terms) -> str:
+    """What it would take to decide a difference of the size that it seems to have."""
+    seen = abs(pair.variant.rate / pair.control.rate - 1) if pair.control.rate else 0.0
+    needed = pair.needed(seen) if seen else None
+    if not needed or not needed.in_all:
+        return "not decided yet"
+    return f"if that is the true difference, it takes {_visitors(needed, pair, terms)} to decide"
 
 
-def _is_hidden(variant: Proportion, control: Proportion, interval: Interval, alpha: float) -> bool:
-    """Whether no number of visitors can rule out TARGET_EFFECT, because the counters' own error remains."""
-    share = counting_share(variant, control, alpha)
-    lasting = (interval.high - interval.low) / 2 * sqrt(share)
-    return share > 0.5 and abs(variant.rate - control.rate) + lasting > TARGET_EFFECT * control.rate
+def _to_detect(needed: Needed, change: float, pair: Pair, terms: Terms) -> str:
+    return f"{_visitors(needed, pair, terms)} to detect a {_size(change)} change"
 
 
-def _to_detect(missing: int, change: float, control: Proportion) -> str:
-    visitors = about(missing, digits=2 if control.reached >= 10 else 1)
-    noun = "visitor" if visitors == "1" else "visitors"
-    return f"about {visitors} more {noun} per variant to detect a {100 * change:.0f} % change"
+def _visitors(needed: Needed, pair: Pair, terms: Terms) -> str:
+    """Equal variants are told what each needs; of others, how many in all, and in the smallest."""
+    digits = 2 if pair.control.reached >= 10 else 1
+    if len(set(terms.shares.values())) <= 1:
+        each = ceil(needed.in_all / max(1, len(terms.shares)))
+        count = about(each, digits)
+        return f"about {count} more {'visitor' if count == '1' else 'visitors'} per variant"
+    smallest = min(terms.shares, key=lambda label: terms.shares[label])
+    return (
+        f"about {about(needed.in_all, digits)} more visitors in all, {about(needed.smallest, digits)} of them in"
+        f" {named(smallest)} (with an equal split {about(needed.equal, digits)} in all),"
+    )
 
 
-def _largest_change(interval: Interval, control: Proportion) -> float | None:
-    return max(-interval.low, interval.high) / control.rate if control.rate else None
+def _size(change: float) -> str:
+    return f"{100 * change:.3g} %"
 
 
-def _gap(variant: Proportion, control: Proportion, interval: Interval) -> str:
+def _largest_change(pair: Pair) -> float | None:
+    return max(-pair.interval.low, pair.interval.high) / pair.control.rate if pair.control.rate else None
+
+
+def _gap(pair: Pair, plan: Plan | None) -> str:
+    variant, control, interval = pair.variant, pair.control, pair.interval
     near, far = sorted((abs(interval.low), abs(interval.high)))
     width = max(min(near, far - near), (far - near) / 30) / 2
     least = points(near, width)
     return (
         f"{percent(variant.rate, width)} against {percent(control.rate, width)}:"
         f" {f'{least} to' if least.strip('0.') else 'up to'} {points(far, width)} percentage points"
-        f" {'higher' if interval.low > 0 else 'lower'}, {ALWAYS}"
+        f" {'higher' if interval.low > 0 else 'lower'}" + (_since(pair, plan) or f", {ALWAYS}")
     )
 
 
-def _so_far(variant: Proportion, control: Proportion, interval: Interval, phrase: str) -> str:
+def _settled(pair: Pair, plan: Plan | None) -> str:
+    ends = "; the difference lies between {} and {} percentage points"
+    return _with_ends(pair, ends) + (_since(pair, plan) or f", {ALWAYS}")
+
+
+def _so_far(pair: Pair) -> str:
+    now = " so far" if pair.since is None else ""
+    return _with_ends(pair, now + "; the difference may be anything from {} to {} percentage points")
+
+
+def _with_ends(pair: Pair, phrase: str) -> str:
+    variant, control, interval = pair.variant, pair.control, pair.interval
     width = (interval.high - interval.low) / 2
     if width >= max(variant.rate, control.rate):
         return (
             f"so far {variant.successes.value:,} of {variant.trials.value:,} visitors against"
             f" {control.successes.value:,} of {control.trials.value:,}: too few to tell"
         )
-    ends = phrase.format(points(interval.low, width, signed=True), points(interval.high, width, signed=True))
-    return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{ends}"
+    return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{_ends(interval, phrase)}"
+
+
+def _ends(interval: Interval, phrase: str) -> str:
+    width = (interval.high - interval.low) / 2
+    return phrase.format(points(interval.low, width, signed=True), points(interval.high, width, signed=True))
+
+
+def _since(pair: Pair, plan: Plan | None, what: str = "decided") -> str:
+    """When the plan ended, and what all counts say since; empty as long as it has not."""
+    if pair.since is None or plan is None or plan.ended is None:
+        return ""
+    return (
+        f"; {what} at {plan.ended_at:,} visitors on {on_day(plan.ended.at)}; since then, at {plan.came:,} visitors,"
+        f" {_ends(pair.since, '{} to {}')} percentage points, {ALWAYS}"
+    )
 
 
 def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]:
@@ -242,4 +386,4 @@ def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]
 
 
 def _labels(comparisons: Sequence[Comparison]) -> str:
-    return listed([one.label for one in comparisons])
+    return listed([one.pair.label for one in comparisons])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from math import ceil, floor, log10
+
+from gimel.plans import TIME
 
 LONGEST_LIST = 4
 MINUS = "\N{MINUS SIGN}"
@@ -20,6 +23,12 @@ def listed(labels: Sequence[str]) -> str:
     if len(words) > LONGEST_LIST:
         words = [*words[: LONGEST_LIST - 1], f"{len(words) - LONGEST_LIST + 1:,} more"]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def on_day(moment: str) -> str:
+    """2026-11-30T10:00:00Z -> 30 November 2026."""
+    day = datetime.strptime(moment, TIME)
+    return f"{day.day} {day:%B %Y}"
 
 
 def per_visitor(rate: float) -> str:

@@ -56,9 +56,14 @@ FIGURES = {
     "p_value": "For a single look, corrected for several variants.",
     "unadjusted_p_value": "The same without that correction.",
     "chance_to_beat_control": "Probability that the true rate exceeds the control's, from uniform priors, uncorrected.",
-    "always_valid_interval": "Of the difference, for any number of looks. The verdict is made from it.",
-    "always_valid_p_value": "Below 0.05 exactly when that interval excludes zero.",
-    "visitors_needed": "How many more visitors each variant needs until a 10 % change gets a verdict.",
+    "always_valid_interval": "Of the difference, for any number of looks. Without a plan, the verdict is made from it.",
+    "always_valid_p_value": "Below the goal's `alpha` exactly when that interval excludes zero.",
+    "planned_interval": "Of the difference, for any number of looks until the plan ends. It makes the verdict.",
+    "planned_p_value": "Below the goal's `alpha` exactly when that interval excludes zero.",
+    "expected_loss": "What choosing this variant loses on average if it is worse; 0.01 is one percentage point.",
+    "visitors_needed": "How many more visitors, in all, until the smallest change that matters gets a verdict.",
+    "visitors_needed_smallest": "How many of these in the variant with the smallest share.",
+    "visitors_needed_equal": "How many in all, if the visitors were split equally.",
     "counting_error": "Relative standard error that the two counters alone give the rate.",
     "verdict": "What the figures mean.",
 }
@@ -295,6 +300,11 @@ def _schemas() -> Json:
                 "enum": ["proportion", "per_visitor"],
                 "description": "Whether a visitor reaches it once or can reach it repeatedly: then it is not tested.",
             },
+            role=_described(
+                {"type": "string", "enum": ["primary", "secondary", "guardrail", "goal"]},
+                "Whether it decides, is one beside that, must not get worse, or is one of equals.",
+            ),
+            alpha=_described({"type": "number"}, "The share of false verdicts that its tests allow."),
             verdict=_schema("Verdict"),
             results=_list_of(_schema("Result")),
         ),
@@ -322,6 +332,8 @@ def _schemas() -> Json:
             ),
             control=_described(TEXT_OR_NULL, "The variant that the others are compared with."),
             comparisons=_described(COUNT, "How many variants are compared with it."),
+            smallest_change=_described({"type": "number"}, "The relative change of a rate that matters; 0.1 is 10 %."),
+            plan=_described({"anyOf": [NULL, _schema("Plan")]}, "How far a planned experiment is, or null."),
             verdict={
                 "description": "What to read first.",
                 "allOf": [
@@ -352,6 +364,23 @@ def _schemas() -> Json:
             ),
             notes=_described(TEXTS, "Sentences about what does not fit together."),
             goals=_list_of(_schema("Goal")),
+        ),
+        "Plan": _object(
+            "A planned experiment; its verdicts are final once it has ended.",
+            visitors=_described(COUNT, "The planned visitors as configured: of each variant, or with weights in all."),
+            in_all=_described(COUNT, "The planned visitors in all."),
+            reached=_described({"type": "number"}, "How many of them have come; 0.31 is 31 %."),
+            missing=_described(COUNT, "How many are still to come."),
+            ended={
+                "anyOf": [
+                    NULL,
+                    _object(
+                        "When its verdicts were decided, and from how many visitors.",
+                        at={"type": "string", "format": "date-time"},
+                        visitors=COUNT,
+                    ),
+                ]
+            },
         ),
         "Meta": _object(
             "The first item of the list.",

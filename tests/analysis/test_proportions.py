@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from scipy.integrate import trapezoid
 from scipy.optimize import brentq
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from gimel.analysis.proportions import (
@@ -20,8 +19,6 @@ from gimel.analysis.proportions import (
     chance_to_beat_control,
     difference_interval,
     expected_losses,
-    holm,
-    holm_levels,
     p_value,
     rate_interval,
     uplift_interval,
@@ -399,25 +396,6 @@ class TestExpectedLosses:
         assert of_control - of_variant == pytest.approx(gain, abs=1e-12)
         assert min(of_variant, of_control) >= 0
         assert expected_losses(control, variant) == pytest.approx((of_control, of_variant), rel=1e-6, abs=1e-9)
-
-
-class TestHolm:
-    @pytest.mark.parametrize(
-        "p_values", [[0.04], [0.01, 0.04], [0.04, 0.01, 0.02], [0.9, 0.02, 0.02, 0.5], [0.001, 0.012, 1.0, 0.0, 0.03]]
-    )
-    def test_it_is_statsmodels(self, p_values):
-        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
-
-    @given(st.lists(st.floats(0, 0.1), min_size=1, max_size=11), st.sampled_from([0.05, 0.01]))
-    def test_a_p_value_is_below_its_level_exactly_when_its_adjusted_one_is_below_alpha(self, p_values, alpha):
-        for p, adjusted, level in zip(p_values, holm(p_values), holm_levels(p_values, alpha)):
-            assert (p < level) == (adjusted < alpha)
-
-    def test_each_level_is_the_wider_the_more_were_rejected_before(self):
-        assert holm_levels([0.03, 0.001, 0.9, 0.01]) == pytest.approx([0.025, 0.0125, 0.025, 0.05 / 3])
-        assert holm_levels([0.02, 0.02]) == pytest.approx([0.025, 0.05])
-        assert holm_levels([0.04, 0.03]) == pytest.approx([0.025, 0.025])
-        assert holm([]) == holm_levels([]) == []
 
 
 def test_several_comparisons_share_the_error():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gimel.analysis.proportions import Proportion, uplift_interval
 from gimel.analysis.report import experiment_report
+from gimel.analysis.verdicts import STATES
 from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count, hyperloglog_error
 from tests.counts import counted
@@ -23,20 +24,14 @@ FIGURES = [
     "chance_to_beat_control",
     "always_valid_interval",
     "always_valid_p_value",
+    "planned_interval",
+    "planned_p_value",
+    "expected_loss",
     "visitors_needed",
+    "visitors_needed_smallest",
+    "visitors_needed_equal",
     "counting_error",
 ]
-STATES = {
-    "winner",
-    "loser",
-    "no_difference",
-    "collecting",
-    "do_not_trust",
-    "per_visitor",
-    "control",
-    "not_compared",
-    "no_data",
-}
 
 
 def report(
@@ -540,7 +535,7 @@ class TestEdges:
         answer = json.loads(json.dumps(experiment_report(counts, own, control), allow_nan=False))
         for item in answer["goals"]:
             assert item["verdict"]["state"] in STATES
-            assert {result["verdict"]["state"] for result in item["results"]} <= STATES
+            assert {result["verdict"]["state"] for result in item["results"]} <= {*STATES}
             assert len(item["results"]) == len(answer["participants"])
 
 

@@ -7,9 +7,12 @@ import re
 import pytest
 from rich.console import Console
 
+from gimel.analysis import verdicts
 from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
+from gimel.config import ExperimentSettings
 from gimel.ops import formats
 from gimel.ops.server.assets import FOLDER
+from gimel.plans import Ended
 from tests.counts import counted
 
 BETTER, WORSE = {"blue": 2500, "red": 2960}, {"blue": 2500, "red": 2000}
@@ -174,3 +177,58 @@ def test_the_page_reads_no_field_that_a_row_lacks():
     read = {field for path in FOLDER.glob("*.js") for field in re.findall(r"\brow\.(\w+)", path.read_text())}
     assert "uplift_interval" in read
     assert read <= set(ROW_FIELDS)
+
+
+def test_the_page_has_the_states_of_the_report_in_their_order_and_the_same_labels():
+    script = (FOLDER / "verdicts.js").read_text()
+    page = dict(re.findall(r'^  (\w+): \{short: "(.*?)"', script, re.MULTILINE))
+    assert tuple(page) == verdicts.STATES
+    assert [*formats.STATES, "not_compared", "control"] == list(page)
+    for state, (label, _) in formats.STATES.items():
+        assert label in (page[state], "")
+
+
+def planned(counts, ended=None, **settings):
+    own = ExperimentSettings(planned_visitors=20_000, **settings)
+    return {"experiment": "planned", **experiment_report(counts, own, ended=ended)}
+
+
+def made(**goals):
+    return {name: {label: counted(value, 0) for label, value in found.items()} for name, found in goals.items()}
+
+
+def test_the_goal_that_decides_is_first_and_guardrails_follow():
+    goals = made(participate={"a": 6200, "b": 6200}, **{goal: {"a": 310, "b": 312} for goal in ("add", "buy", "call")})
+    output = shown(planned(goals, goal="buy", guardrails={"call": 0.02}))
+    assert re.findall(r"^  (add|buy|call)( \(.*?\))?   ", output, re.MULTILINE) == [
+        ("buy", " (primary goal)"),
+        ("call", " (guardrail)"),
+        ("add", ""),
+    ]
+
+
+def test_a_plan_says_how_far_it_is_and_how_it_ended():
+    now = made(participate={"a": 6200, "b": 6200}, buy={"a": 310, "b": 372})
+    assert "\n  12,400 of 40,000 planned visitors, 31 %; the verdict is final when they have come\n" in shown(
+        planned(now)
+    )
+    (row, _) = rows(planned(now))
+    assert (row["planned_participants"], row["plan_reached"], row["plan_ended"]) == ("40000", "0.31", "")
+    ended = Ended(40_000, "2026-11-30T23:59:00Z", made(participate={"a": 20_000, "b": 20_010}, buy={"a": 900}))
+    over = planned(made(participate={"a": 21_000, "b": 21_000}, buy={"a": 950, "b": 1}), ended)
+    said = "the plan for 40,000 visitors ended on 30 November 2026 at 40,010: its verdict is final"
+    assert f"\n  {said}\n" in shown(over)
+    (row, _) = rows(over)
+    assert (row["plan_ended"], row["plan_ended_participants"]) == ("2026-11-30T23:59:00Z", "40010")
+
+
+def test_a_goal_that_decides_and_was_never_reached_is_missed():
+    goals = made(participate={"a": 6200, "b": 6200}, buy={"a": 310, "b": 312})
+    assert "No data: no one has reached order, the goal that decides, yet" in shown(planned(goals, goal="order"))
+    assert "no one has reached" not in shown(planned(goals))
+
+
+def test_a_goal_beside_the_primary_one_has_the_interval_of_its_level():
+    goals = made(participate={"a": 6200, "b": 6200}, **{goal: {"a": 310, "b": 312} for goal in ("add", "buy", "call")})
+    output = shown(planned(goals, goal="buy"))
+    assert (output.count("(95 % interval)"), output.count("(97.5 % interval)")) == (1, 2)

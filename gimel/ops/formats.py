@@ -7,6 +7,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from math import floor
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,8 +15,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gimel.analysis.report import INTERVALS, ROW_FIELDS
-from gimel.analysis.wording import per_visitor, percent
+from gimel.analysis.report import ALPHA, INTERVALS, ROW_FIELDS
+from gimel.analysis.wording import on_day, per_visitor, percent
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
@@ -23,14 +24,22 @@ Report = list[dict[str, Any]]
 STATES = {
     "do_not_trust": ("Do not trust", "bold red"),
     "mixed": ("Mixed", "bold red"),
+    "worse": ("Worse", "red"),
     "winner": ("Winner", "green"),
     "loser": ("Control wins", "red"),
     "no_difference": ("No difference", ""),
+    "leaning": ("", ""),  # its text begins with this word
+    "inconclusive": ("Inconclusive", ""),
     "collecting": ("Collecting", "yellow"),
+    "not_yet_known": ("Open", "yellow"),
+    "not_worse": ("Kept", ""),
     "per_visitor": ("Per visitor", ""),
     "no_data": ("No data", ""),
 }
 """How the verdict on a goal or an experiment is shown, by its state: its label and color."""
+
+ROLES = {"primary": "primary goal", "goal": "", "guardrail": "guardrail", "secondary": ""}
+"""What a goal is called by its role, in the order in which goals are read."""
 
 IGNORED = {
     "bot": "from bots",
@@ -64,6 +73,8 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
     """One row for each goal and variant; an experiment without goals has a row for each variant."""
     for item in report:
         ratio = item.get("sample_ratio", {})
+        plan = item.get("plan") or {}
+        ended = plan.get("ended") or {}
         participants = {one["label"]: one for one in item.get("participants", [])}
         expected = {one["label"]: one for one in ratio.get("expected", [])}
         for goal in item["goals"] or [{"goal": None, "results": item.get("participants", [])}]:
@@ -73,6 +84,8 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "experiment": item["experiment"],
                     "goal": goal["goal"],
                     "kind": goal.get("kind"),
+                    "role": goal.get("role"),
+                    "alpha": goal.get("alpha"),
                     "variant": label,
                     "unexpected": participants.get(label, {}).get("unexpected"),
                     "participants": result["trials"],
@@ -87,6 +100,11 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "experiment_verdict_goal": item.get("verdict", {}).get("goal"),
                     "control": item.get("control"),
                     "comparisons": item.get("comparisons"),
+                    "smallest_change": item.get("smallest_change"),
+                    "planned_participants": plan.get("in_all"),
+                    "plan_reached": plan.get("reached"),
+                    "plan_ended": ended.get("at"),
+                    "plan_ended_participants": ended.get("visitors"),
                     "sample_ratio": ratio.get("state"),
                     "sample_ratio_p_value": ratio.get("p_value"),
                     "sample_ratio_always_valid_p_value": ratio.get("always_valid_p_value"),
@@ -172,7 +190,8 @@ def as_text(report: Report, width: int) -> RenderableType:
     parts: list[RenderableType] = []
     for item in _visible(report):
         parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
-        parts += [Padding(_goal(goal, item, no_wrap), (1, 0, 0, 2)) for goal in item["goals"]]
+        goals = sorted(item["goals"], key=lambda goal: [*ROLES].index(goal.get("role", "goal")))
+        parts += [Padding(_goal(goal, item, no_wrap), (1, 0, 0, 2)) for goal in goals]
         if not item["goals"]:
             parts.append(Text("  no goal reached yet"))
         parts.append(Text())
@@ -194,13 +213,26 @@ def _overview(item: dict[str, Any]) -> list[Text]:
     lines = [Text(f"participants: {', '.join(shown[False])}")]
     if shown[True]:
         lines.append(Text(f"unexpected: {', '.join(shown[True])}", style="dim"))
+    lines += [Text(_planned(item))] if item.get("plan") else []
     verdict = item.get("verdict", {})
-    if verdict.get("state") in ("do_not_trust", "mixed"):  # the verdicts on its goals do not say so
+    is_of_a_goal = verdict.get("goal") in [goal["goal"] for goal in item["goals"]]
+    if not is_of_a_goal and verdict.get("state") and (item["goals"] or verdict["state"] == "do_not_trust"):
         lines += _sentences(verdict)
     lines += [Text(note, style="yellow") for note in item.get("notes", [])]
     if item.get("counting_note"):
         lines.append(Text(item["counting_note"], style="dim"))
     return [Text("  ") + line for line in lines]
+
+
+def _planned(item: dict[str, Any]) -> str:
+    """How far a planned experiment is."""
+    plan, ended = item["plan"], item["plan"]["ended"]
+    if ended:
+        day = on_day(ended["at"])
+        return f"the plan for {plan['in_all']:,} visitors ended on {day} at {ended['visitors']:,}: its verdict is final"
+    came = sum(one["trials"] for one in item["participants"] if not one["unexpected"])
+    done = f"{came:,} of {plan['in_all']:,} planned visitors, {floor(100 * plan['reached'])} %"
+    return f"{done}; the verdict is final when they have come"
 
 
 def _sentences(verdict: dict[str, Any]) -> list[Text]:
@@ -211,7 +243,9 @@ def _sentences(verdict: dict[str, Any]) -> list[Text]:
 
 def _goal(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Group:
     first, *more = _sentences(goal.get("verdict", {}))
-    return Group(Text.assemble((goal["goal"], "bold"), "   ", first), *more, _table(goal, item, no_wrap))
+    role = ROLES[goal.get("role", "goal")]
+    name = Text.assemble((goal["goal"], "bold"), (f" ({role})" if role else "", "dim"), "   ", first)
+    return Group(name, *more, _table(goal, item, no_wrap))
 
 
 def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
@@ -221,7 +255,7 @@ def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
     for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
         table.add_column(name, justify="right", no_wrap=no_wrap)
     if not is_repeated:
-        for name in ("Uplift\n(95 % interval)", "Beats\ncontrol"):
+        for name in (f"Uplift\n({100 - 100 * goal.get('alpha', ALPHA):.3g} % interval)", "Beats\ncontrol"):
             table.add_column(name, justify="right", no_wrap=no_wrap)
     unexpected = {one["label"] for one in item.get("participants", []) if one.get("unexpected")}
     for result in sorted(goal["results"], key=lambda result: result["label"] in unexpected):

@@ -65,6 +65,11 @@ export function points(difference, digits) {
   return difference == null ? UNKNOWN : signed(100 * difference, digits);
 }
 
+// In percentage points, without a sign: a loss is never below 0.
+export function loss(expected) {
+  return expected == null ? "" : fixed(100 * expected, decimals(100 * expected));
+}
+
 export function range(interval, write) {
   if (!interval) return "";
   const {low, high} = interval;
@@ -86,14 +91,24 @@ export function chance(value) {
   return percent(value, value < 0.01 || value > 0.99 ? 1 : 0);
 }
 
-export function probability(p) {
-  if (p == null) return UNKNOWN;
-  if (p < 0.0001) return `<${NARROW}0.0001`;
-  return p > 0.995 ? "1" : p.toLocaleString(LANGUAGE, {minimumSignificantDigits: 2, maximumSignificantDigits: 2});
+export function pValue(p) {
+  if (p == null) return "";
+  if (p < 0.0001) return "p\u00a0<\u00a00.0001";
+  const digits = {minimumSignificantDigits: 2, maximumSignificantDigits: 2};
+  return `p\u00a0=\u00a0${p > 0.995 ? "1" : p.toLocaleString(LANGUAGE, digits)}`;
+}
+
+// 0.03 -> 3 %: a share that someone has chosen.
+export function chosen(share) {
+  return `${Number((100 * share).toPrecision(3))}${NARROW}%`;
 }
 
 export function timeOfDay(date) {
   return date.toLocaleTimeString("en-GB");
+}
+
+export function dayOf(moment) {
+  return new Date(moment).toLocaleDateString("en-GB", {day: "numeric", month: "long", year: "numeric", timeZone: "UTC"});
 }
 
 export function dateAndTime(date) {

@@ -1,10 +1,11 @@
-// Intervals of differences on one axis: a bar for the 95 % interval of a single look, and around it a line for the one
-// that holds no matter how often you check.
+// Intervals of differences on one axis: a bar for the interval of a single look, and around it a line for the one that
+// decides.
 
 import { s } from "./elements.js";
 import { LARGE_UPLIFT, points, signedPercent } from "./numbers.js";
+import { deciding } from "./verdicts.js";
 
-const TONES = {winner: "good", loser: "bad"};
+const TONES = {winner: "good", loser: "bad", worse: "bad"};
 const HEIGHT = 30;
 const TICKS = 5;
 const CROWDED = 4; // with more ticks, a narrow plot has room for every second relative label only
@@ -13,10 +14,10 @@ const LONGEST_LINE = 2.5; // times the longest bar: what goes beyond leaves the 
 
 // From a difference to a place on the axis. Differences are shares: 0.01 is one percentage point.
 export class Scale {
-  constructor(rows, controlRate) {
+  constructor(rows, item, controlRate) {
     const bars = bounds(rows.map(row => row.difference_interval)).concat(rows.map(row => row.difference ?? 0));
     const limit = LONGEST_LINE * Math.max(...bars.map(Math.abs));
-    const lines = bounds(rows.map(row => row.always_valid_interval)).map(end => Math.max(-limit, Math.min(limit, end)));
+    const lines = bounds(rows.map(row => deciding(row, item))).map(end => Math.max(-limit, Math.min(limit, end)));
     const low = Math.min(0, ...bars, ...lines);
     const high = Math.max(0, ...bars, ...lines);
     const width = high - low || 0.02;
@@ -72,13 +73,13 @@ export function axis(scale) {
   }));
 }
 
-export function bars(scale, row, description) {
+export function bars(scale, row, item, description) {
   const middle = HEIGHT / 2;
   const x = (difference, beyond) => percentOfWidth(scale.place(difference ?? beyond));
   const grid = scale.ticks.values.map(value =>
     s("line", {class: value ? "grid" : "zero", x1: x(value), x2: x(value), y1: 0, y2: HEIGHT}));
   const marks = [];
-  const line = row.always_valid_interval;
+  const line = deciding(row, item);
   if (line) {
     const [x1, x2] = [x(line.low, -Infinity), x(line.high, Infinity)];
     marks.push(s("line", {class: "outer", x1, x2, y1: middle, y2: middle}));

@@ -2,14 +2,19 @@
 
 import { h, icon } from "./elements.js";
 
-// In the order in which they deserve attention.
+// In the order in which they deserve attention, that of the report.
 const STATES = {
   do_not_trust: {short: "Do not trust", sign: "warning", tone: "alarm"},
   mixed: {short: "Mixed", sign: "mixed", tone: "alarm"},
+  worse: {short: "Worse", sign: "warning", tone: "bad"},
   winner: {short: "Winner", sign: "winner", tone: "good"},
   loser: {short: "Control wins", sign: "loser", tone: "bad"},
   no_difference: {short: "No difference", sign: "equal", tone: "calm"},
+  leaning: {short: "Leaning", sign: "leaning", tone: "calm"},
+  inconclusive: {short: "Inconclusive", sign: "unknown", tone: "calm"},
   collecting: {short: "Collecting", sign: "collecting", tone: "calm"},
+  not_yet_known: {short: "Open", sign: "collecting", tone: "calm"},
+  not_worse: {short: "Kept", sign: "kept", tone: "calm"},
   per_visitor: {short: "Per visitor", sign: "visitor", tone: "calm"},
   no_data: {short: "No data", sign: "none", tone: "calm"},
   not_compared: {short: "Not compared", sign: "none", tone: "calm"},
@@ -24,6 +29,15 @@ export function rank(state) {
 export function chip(state, text) {
   const {short, sign, tone} = STATES[state] || {short: state.replaceAll("_", " "), sign: "none", tone: "calm"};
   return h("span", {class: `chip ${tone}`}, icon(sign), h("span", null, text || short));
+}
+
+// The interval that decides, and how it is called.
+export function deciding(row, item) {
+  return item.plan ? row.planned_interval : row.always_valid_interval;
+}
+
+export function decides(item) {
+  return item.plan ? "by the plan" : "no matter how often you check";
 }
 
 // The reasons to doubt an experiment, in the report's words.

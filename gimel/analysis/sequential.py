@@ -138,14 +138,16 @@ def planned_interval(variant: Proportion, control: Proportion, fraction: float, 
     visitors, grows by independent steps, so that its relative error after n visitors and after N has the correlation
     n / N (linear counting: Whang, Vander-Zanden & Taylor 1990; of HyperLogLogs measured: 0.89 at 0.9, 0.49 at 0.5,
     0.105 at 0.1). With the variances S of sampling and C of counting now, those at the end are S t and C, and the reach
-    is c sqrt(S t + C) / t.
+    is c sqrt(S t + C) / t. A counter that will be less exact at the end, such as a bitmap that fills up, has the larger
+    C of then: between `error` now and `settled_error` at twice the visitors.
 
     The last look may come late, with t above 1. Its boundary is then higher by as much as the variance is larger than
     planned, c sqrt(t) without counting error: at c, a last look at twice the plan would raise 5 % to 6.4 %; so it
     stays at 5.1 % (30,000 Brownian paths of 1,000 looks). The power does not suffer, as z grows with sqrt(t) as well.
 
     One success and one failure are added to either variant, and it is never narrower than the interval for a single
-    look, as in `always_valid_interval`.
+    look, as in `always_valid_interval`. Nor is S below its value under one pooled rate: the few visitors of a small
+    variant may all do the same (at 1 : 19, 50 % and 300 in all, a level of 0.45 % was 0.9 %, and is 0.05 %).
     """
     difference, reach = _planned(variant, control, fraction)
     return _about(difference, planned_boundary(alpha) * reach, difference_interval(variant, control, alpha))
@@ -336,9 +338,15 @@ def _estimate(variant: Proportion, control: Proportion) -> tuple[float, float, f
 
 def _planned(variant: Proportion, control: Proportion, fraction: float) -> tuple[float, float]:
     """The difference, and how far from 0 it must lie, in units of `planned_boundary`."""
-    difference, sampling, _ = _estimate(variant, control)
-    counting = variant.rate**2 * variant.settled_error_squared + control.rate**2 * control.settled_error_squared
-    planned = sqrt((sampling + counting / fraction) / fraction)
+    difference, sampling, counting = _estimate(variant, control)
+    m1, m0 = variant.trials.value + 2, control.trials.value + 2
+    pooled = (variant.reached + control.reached + 2) / (m1 + m0)
+    sampling = max(sampling, pooled * (1 - pooled) * (1 / m1 + 1 / m0))
+    at_end = counting
+    if counting and fraction < 1:
+        settled = variant.rate**2 * variant.settled_error_squared + control.rate**2 * control.settled_error_squared
+        at_end *= (settled / counting) ** min(1, 1 / fraction - 1)
+    planned = sqrt((sampling + at_end / fraction) / fraction)
     return difference, max(planned, (sampling + counting) / planned)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from gimel.analysis.distributions import brownian_tail, critical_value
-from gimel.analysis.proportions import Proportion, difference_interval
+from gimel.analysis.proportions import Proportion, difference_interval, p_value
 from gimel.analysis.sequential import (
     always_valid_interval,
     always_valid_p_value,
@@ -186,6 +186,18 @@ class TestPlanned:
         interval = planned_interval(*[seen(10**11, 10**12, 0.001)] * 2, fraction)
         assert interval.high == pytest.approx(boundary * 0.1 * 0.001 * 2, rel=1e-3)
 
+    @pytest.mark.parametrize(("fraction", "error"), [(1, 0.001), (0.8, 0.001 * 3**0.25), (0.5, 0.003), (0.1, 0.003)])
+    def test_a_counter_that_fills_up_is_expected_to_be_less_exact_at_the_end(self, fraction, error):
+        filling = Proportion(Count(10**11, 0.001, 0.003), Count(10**12, 0.001, 0.003))
+        interval = planned_interval(filling, filling, fraction)
+        assert interval.high == pytest.approx(min(1, 2.2414 / fraction * 0.1 * error * 2), rel=1e-3)
+
+    def test_a_small_variant_in_which_nearly_all_convert_is_not_taken_for_certain(self):
+        """14 of 15 against half of 285: 0.0007 by Fisher's mid-p in a single look, but 4.6 standard errors of its own
+        variance.
+        """
+        assert planned_p_value(seen(14, 15), seen(142, 285), 1) > p_value(seen(14, 15), seen(142, 285)) > 0.0005
+
     def test_it_is_narrower_than_the_always_valid_one_near_the_end(self):
         pair = seen(5000, 100_000), seen(5000, 100_000)
         assert planned_interval(*pair, 1).high < 0.7 * always_valid_interval(*pair).high
@@ -207,8 +219,7 @@ class TestPlanned:
         if abs(p / alpha - 1) > 1e-9:
             assert (p < alpha) == (interval.low > 0 or interval.high < 0)
 
-    @pytest.mark.parametrize("last", [1.05, 1.25, 2])
-    @pytest.mark.parametrize(("share", "rate"), [(0.5, 0.05), (0.05, 0.2), (0.95, 0.2)])
+    @pytest.mark.parametrize(("share", "rate", "last"), [(0.5, 0.05, 1.05), (0.05, 0.2, 1.25), (0.95, 0.2, 2)])
     def test_looking_till_the_end_and_once_more_rarely_finds_a_false_winner(self, share, rate, last):
         """Twenty looks until 4,000 visitors, and one that comes late. Tables of more are in docs/evidence.md."""
         random = np.random.default_rng([11, round(100 * share)])

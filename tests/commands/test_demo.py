@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import gimel
-from gimel import connection
+from gimel import connection, plans
 from gimel.ops.commands.serve import use_samples
 from gimel.ops.server import demo
 from tests.parts import start_gimel
@@ -46,6 +46,17 @@ def test_the_demo_shows_each_kind_of_verdict():
     assert "per_visitor" in states["article layout"]
     assert items["search engine"]["sample_ratio"]["state"] == "as_expected"
     assert [each["share"] for each in items["search engine"]["sample_ratio"]["expected"]] == [0.9, 0.1]
+
+
+def test_the_demo_has_a_plan_that_runs_and_one_that_the_first_report_ends():
+    with ExitStack() as stack:
+        use_samples(stack)
+        gimel.all({})
+        found = plans.read(connection.client(), "alephbet", ["sign-up form", "free trial"])
+        planned = [connection.settings().experiment(name).planned_visitors for name in ("sign-up form", "free trial")]
+    assert set(found) == {"free trial"}
+    assert found["free trial"].planned == 2 * planned[1]
+    assert planned[0]
 
 
 def test_progress_ends_when_all_visitors_have_come(fake):

@@ -72,6 +72,38 @@ EXPERIMENTS = (
         {"plan chosen": (0.094, 0.101, 0.127, 0.068)},
         {"baseline": "monthly"},
     ),
+    # Planned, and on its way: visitors are still to come.
+    Experiment(
+        "sign-up form",
+        {"one step": 4_210, "two steps": 4_168},
+        {"signed up": (0.118, 0.126)},
+        {"baseline": "two steps", "planned_visitors": 7_000},
+    ),
+    # Planned, and at its end: the first report records the counts that decide.
+    Experiment(
+        "free trial",
+        {"7 days": 6_083, "14 days": 6_021},
+        {"trial started": (0.084, 0.105), "plan chosen": (0.021, 0.022)},
+        {"baseline": "7 days", "planned_visitors": 6_000, "goal": "trial started", "smallest_change": 0.15},
+    ),
+    # The goal that decides got better, and a guardrail got worse.
+    Experiment(
+        "delivery date",
+        {"shown": 9_140, "hidden": 9_206},
+        {"order placed": (0.096, 0.078), "support ticket": (0.047, 0.029), "order returned": (0.021, 0.02)},
+        {
+            "baseline": "hidden",
+            "goal": "order placed",
+            "guardrails": {"support ticket": 0.02, "order returned": 0.1},
+        },
+    ),
+    # Neither decided nor without a difference: it leans towards one variant.
+    Experiment(
+        "product photos",
+        {"drawing": 5_120, "photo": 5_074},
+        {"added to cart": (0.181, 0.2)},
+        {"baseline": "drawing"},
+    ),
     # Names in another script.
     Experiment("צבע הכפתור", {"כחול": 2_950, "ירוק": 3_020}, {"הרשמה": (0.148, 0.163)}),
     # Just started: nobody has reached a goal.

@@ -21,7 +21,7 @@ def main() -> int:
     started = time.monotonic()
     results = simulate(options.quick, options.workers)
     with real_redis.running() as server:
-        for precision in (1, 16):
+        for precision in (1, 16, "bitmap"):
             results["real redis", precision] = real_redis.compare(
                 server, [plan.SEED], 10 if options.quick else 100, 3000, 0.05, precision
             )

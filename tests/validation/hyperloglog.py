@@ -54,8 +54,7 @@ def places_and_ranks(hashes: Hashes) -> tuple[Ints, npt.NDArray[np.uint8]]:
     """The register of each item, and the number of trailing zeros of the rest of its hash, plus one."""
     places = (hashes & np.uint64(REGISTERS - 1)).astype(np.int64)
     rest = (hashes >> np.uint64(INDEX_BITS)) | np.uint64(1 << (HIGHEST_RANK - 1))
-    lowest_bit = rest & (~rest + np.uint64(1))
-    return places, np.frexp(lowest_bit.astype(np.float64))[1].astype(np.uint8)
+    return places, np.bitwise_count(rest ^ (rest - np.uint64(1)))
 
 
 def add(registers: npt.NDArray[np.uint8], hashes: Hashes) -> None:
@@ -109,7 +108,7 @@ def sample_counts(random: np.random.Generator, items: npt.ArrayLike, shards: int
     histograms = np.zeros((*parts.shape, HIGHEST_RANK + 1), dtype=np.int64)
     for rank in range(len(by_rank), 0, -1):
         if by_rank[rank - 1].any():
-            occupied = _occupied(random, random.binomial(by_rank[rank - 1], free / REGISTERS), free)
+            occupied = occupied_cells(random, random.binomial(by_rank[rank - 1], free / REGISTERS), free)
             histograms[..., rank] = occupied
             free = free - occupied
     histograms[..., 0] = free
@@ -124,7 +123,7 @@ def added(readings: Ints) -> Ints:
     return np.rint(estimates.sum(axis=-1)).astype(np.int64)
 
 
-def _occupied(random: np.random.Generator, balls: Ints, cells: Ints) -> Ints:
+def occupied_cells(random: np.random.Generator, balls: Ints, cells: Ints) -> Ints:
     """In how many of the cells so many balls land."""
     e, b = np.maximum(cells, 1).astype(float), balls.astype(float)
     one, two = np.log1p(-1 / np.maximum(e, 1.5)), np.log1p(-2 / np.maximum(e, 2.5))

@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gimel.config import ExperimentSettings
+
 from . import measure
-from .experiments import EXACT
+from .experiments import EXACT, Kind
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 RATES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.5)
-PRECISIONS = (1, 16, EXACT)
+PRECISIONS: tuple[Kind, ...] = (1, 16, "bitmap", EXACT)
+FINEST = "bitmap-768"
 SEED = 20261123
+
+FINEST_CASES = tuple((visitors, rate) for visitors in (1_000, 100_000, 1_000_000, 10_000_000) for rate in (0.05, 0.5))
 
 POWER_CASES = (
     (10_000, 0.1, 0.2),
@@ -21,21 +26,32 @@ POWER_CASES = (
     (1_000_000, 0.2, 0.015),
     (1_000_000, 0.2, 0.01),
 )
-POWER_PRECISIONS = (1, 4, 16, 64, 256, EXACT)
+POWER_PRECISIONS: tuple[Kind, ...] = (1, 4, 16, 64, 256, "bitmap", FINEST, EXACT)
 POWER_SIZES = (10_000, 30_000, 100_000, 200_000, 300_000, 500_000, 1_000_000, 2_000_000)
-LOOKS = (
+LOOKS: tuple[tuple[int, float, Kind], ...] = (
     (10_000, 0.05, EXACT),
     (10_000, 0.005, EXACT),
     (1_000_000, 0.05, EXACT),
     (1_000_000, 0.2, EXACT),
     (10_000, 0.05, 1),
     (100_000, 0.05, 1),
-    (1_000_000, 0.05, 1),
     (1_000_000, 0.2, 1),
-    (10_000_000, 0.2, 1),
     (100_000, 0.05, 16),
     (1_000_000, 0.2, 16),
+    (100_000, 0.05, "bitmap"),
+    (1_000_000, 0.2, "bitmap"),
+    (10_000_000, 0.2, "bitmap"),
+    (10_000_000, 0.2, FINEST),
 )
+"""Visitors per variant, rate, counters."""
+LOOKED_AT = 100_000
+"""Visitors in all of the experiments that are looked at with weights; HyperLogLogs, which take longer, get fewer."""
+LOOK_WEIGHTS = ((1, 1), (1, 4), (4, 1), (1, 19), (19, 1))
+"""The control's weight and the variant's."""
+LOOK_RATES = (0.001, 0.01, 0.05, 0.2, 0.5)
+LOOK_LIFT = 0.2
+NEEDED_WEIGHTS = ((1, 1), (8, 2), (9, 1))
+GUARDRAIL = ExperimentSettings(guardrails={"buy": -0.1})
 WEIGHTS: tuple[tuple[float, ...], ...] = ((1, 1), (9, 1), (99, 1), (1, 1, 1), (1,) * 12)
 ONE_UUID = ((10_000, 0.05), (100_000, 0.05), (100_000, 0.5), (1_000_000, 0.2))
 VARIANTS = (3, 12)
@@ -79,7 +95,8 @@ def tasks(quick: bool = False) -> list[Task]:
         )
         for visitors in SIZES
         for rate in RATES
-        for precision in PRECISIONS
+        for precision in (*PRECISIONS, FINEST)
+        if precision != FINEST or (visitors, rate) in FINEST_CASES
     ]
     cells += [
         Task(
@@ -109,7 +126,7 @@ def tasks(quick: bool = False) -> list[Task]:
                 "precision": precision,
                 "lift": lift,
             },
-            1 + precision / 8,
+            1 + (precision / 8 if isinstance(precision, int) else 0),
         )
         for visitors, rate, lift in POWER_CASES
         for precision in POWER_PRECISIONS
@@ -125,7 +142,7 @@ def tasks(quick: bool = False) -> list[Task]:
                 "precision": precision,
                 "lift": 0.03,
             },
-            1 + precision / 16,
+            1,
         )
         for visitors in POWER_SIZES
         for precision in PRECISIONS
@@ -135,15 +152,116 @@ def tasks(quick: bool = False) -> list[Task]:
             ("looks", visitors, rate, precision),
             "looking",
             {
-                "experiments": times(_looking_experiments(visitors, precision)),
-                "visitors": visitors,
+                "experiments": times(_looking_experiments(2 * visitors, precision)),
+                "visitors": 2 * visitors,
                 "rate": rate,
                 "precision": precision,
             },
             100,
         )
         for visitors, rate, precision in LOOKS
-        if not (quick and visitors * max(1, precision) > 1_000_000)
+        if not (quick and visitors >= 1_000_000 and precision in (1, 16))
+    ]
+    cells += [
+        Task(
+            (kind, weights, rate, precision),
+            "looking",
+            {
+                "experiments": times(_looking_experiments(_looked_at(precision), precision)),
+                "visitors": _looked_at(precision),
+                "rate": rate,
+                "precision": precision,
+                "weights": weights,
+                "lift": lift,
+                "late": late,
+            },
+            20,
+        )
+        for kind, lift, late in (("weights", 0.0, False), ("late look", 0.0, True), ("all looks", LOOK_LIFT, False))
+        for weights in LOOK_WEIGHTS
+        for rate in LOOK_RATES
+        for precision in PRECISIONS
+        if _is_looked_at(kind, weights, rate, precision)
+    ]
+    cells += [
+        Task(
+            ("honest split", precision),
+            "split_looks",
+            {"experiments": times(experiments), "visitors": visitors, "precision": precision},
+            60,
+        )
+        for precision, visitors, experiments in (
+            (1, 20_000, 10_000),
+            (16, 20_000, 5_000),
+            ("bitmap", 1_000_000, 40_000),
+            (EXACT, 1_000_000, 40_000),
+        )
+    ]
+    cells += [
+        Task(
+            ("wrong split, looks", precision),
+            "split_looks",
+            {"experiments": times(1000), "visitors": 100_000, "precision": precision, "share": 0.52},
+            20,
+        )
+        for precision in PRECISIONS
+    ]
+    cells += [
+        Task(
+            ("until", precision),
+            "until",
+            {"experiments": times(10_000), "rate": 0.05, "lift": 0.1, "precision": precision},
+            40,
+        )
+        for precision in ("bitmap", EXACT)
+    ]
+    cells += [
+        Task(
+            ("needed", weights, precision),
+            "needed",
+            {
+                "experiments": times(experiments),
+                "start": 4000,
+                "rate": 0.05,
+                "lift": 0.1,
+                "precision": precision,
+                "weights": weights,
+                "looks": 100,
+            },
+            60 if precision in (1, 16) else 10,
+        )
+        for weights in NEEDED_WEIGHTS
+        for precision, experiments in ((1, 1000), (16, 1000), ("bitmap", 4000), (EXACT, 4000))
+    ]
+    cells += [
+        Task(
+            (kind, precision),
+            "said",
+            {
+                "experiments": times(400),
+                "visitors": 200_000,
+                "rate": 0.05,
+                "lift": lift,
+                "precision": precision,
+                "state": state,
+                "own": own,
+            },
+            30,
+        )
+        for kind, lift, state, own in (
+            ("no difference", 0.1, "no_difference", ExperimentSettings()),
+            ("guardrail", -0.1, "not_worse", GUARDRAIL),
+        )
+        for precision in PRECISIONS
+    ]
+    cells += [
+        Task(
+            ("goals", precision),
+            "many_goals",
+            {"experiments": times(4000), "visitors": 100_000, "rate": 0.05, "precision": precision},
+            20,
+        )
+        for precision in ("bitmap", EXACT)
     ]
     cells += [
         Task(
@@ -155,7 +273,7 @@ def tasks(quick: bool = False) -> list[Task]:
                 "weights": weights,
                 "precision": precision,
             },
-            1 + len(weights) * max(1, precision) / 8,
+            1 + len(weights) * (2 if precision == 16 else 1),
         )
         for weights in WEIGHTS
         for visitors in (100, 10_000, 1_000_000, 10_000_000)
@@ -217,15 +335,25 @@ def tasks(quick: bool = False) -> list[Task]:
             {"experiments": times(20_000), "visitors": visitors, "precision": precision},
             2,
         )
-        for visitors in (100, 1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 10_000_000)
-        for precision in (1, 16)
+        for visitors in (100, 1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000)
+        for precision in (1, 16, "bitmap", FINEST)
     ]
     return cells
 
 
-def _looking_experiments(visitors: int, precision: int) -> int:
-    if precision == EXACT:
-        return 4000
-    if precision == 16:
-        return 500 if visitors > 100_000 else 600
-    return 2000 if visitors <= 100_000 else 1000 if visitors <= 1_000_000 else 400
+def _looked_at(precision: Kind) -> int:
+    return LOOKED_AT if precision in (EXACT, "bitmap") else LOOKED_AT * 2 // 5
+
+
+def _is_looked_at(kind: str, weights: tuple[int, int], rate: float, precision: Kind) -> bool:
+    if precision in (EXACT, "bitmap"):
+        return kind == "weights" or (weights in ((1, 1), (1, 19)) and rate in (0.001, 0.05, 0.5))
+    few = weights in ((1, 1), (1, 19), (19, 1)) and rate in (0.001, 0.05, 0.5)
+    return few if kind == "weights" else weights == (1, 1) and rate in (0.05, 0.5)
+
+
+def _looking_experiments(visitors: int, precision: Kind) -> int:
+    """As many as take a minute or so: HyperLogLogs are simulated by the visitor, the others by the look."""
+    if precision in (1, 16):
+        return 4000 if visitors <= 100_000 else 2000 // (1 if precision == 1 else 2) if visitors <= 200_000 else 400
+    return 10_000

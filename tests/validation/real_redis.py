@@ -14,12 +14,13 @@ import numpy as np
 import gimel
 from gimel import config, connection
 from gimel.events import MAX_EVENTS
+from gimel.hyperloglog import BITMAPS, total
 from gimel.keyspace import digest
 from tests.calls import make_rest_event
 from tests.parts import RedisServer
 
-from .experiments import Counter
-from .hyperloglog import added, estimate, redis_hash
+from .experiments import Counters, Kind
+from .hyperloglog import redis_hash
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def running() -> Iterator[RedisServer]:
 
 
 def compare(
-    server: RedisServer, seed: list[int], experiments: int, visitors: int, rate: float, precision: int
+    server: RedisServer, seed: list[int], experiments: int, visitors: int, rate: float, precision: Kind
 ) -> dict[str, int]:
     """How often Redis and the numpy HyperLogLog count alike, and how often the report finds a difference."""
     random = np.random.default_rng(seed)
@@ -75,9 +76,14 @@ def _track(variant: str, goal: str, uuids: list[str]) -> None:
         assert answer["body"] == "null", answer
 
 
-def _count(uuids: list[str], precision: int) -> int:
-    counter = Counter(precision)
+def _count(uuids: list[str], precision: Kind) -> int:
+    places = [int.from_bytes(digest(one), "big") for one in uuids]
+    shards = precision if isinstance(precision, int) else 1
+    counter = Counters(1, shards)
     if uuids:
-        shards = np.array([int.from_bytes(digest(one), "big") % precision for one in uuids], dtype=np.int64)
-        counter.add(redis_hash(uuids), shards)
-    return int(added(estimate(counter.histograms())))
+        counter.add(redis_hash(uuids), np.array([place % shards for place in places], dtype=np.int64))
+    read = int(counter.readings()[0])
+    if precision in BITMAPS:
+        bits = len({place % BITMAPS[str(precision)] for place in places})
+        return total(0, [read], {str(precision): bits}).value
+    return read

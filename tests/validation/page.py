@@ -492,7 +492,7 @@ def variants(page: Page) -> None:
 
 
 def goals(page: Page) -> None:
-    page.say('## Several goals, guardrails, and "no difference"')
+    page.say("## Several goals and guardrails")
     page.say(
         f"A/A tests of 100,000 visitors in all with ten goals of 5 % each, read 100 times ({page.times('goals')}"
         " experiments): how often some goal has a false always-valid verdict at some look. Without a primary goal each"

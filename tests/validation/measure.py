@@ -5,14 +5,21 @@ returns its numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, log, sqrt
+from math import inf, isfinite, log, sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gimel.analysis.distributions import critical_value, normal_tail
-from gimel.analysis.proportions import Interval, Proportion, p_value
+from gimel.analysis.proportions import (
+    Interval,
+    Proportion,
+    difference_interval,
+    p_value,
+    rate_interval,
+    uplift_interval,
+)
 from gimel.analysis.report import experiment_report
 from gimel.analysis.sample_ratio import always_valid_split_p_value, sample_ratio_p_value
 from gimel.analysis.sequential import (
@@ -39,6 +46,7 @@ from .experiments import (
     grow,
     proportion,
     reading,
+    report,
     simulate,
     simulate_looks,
     simulate_one_uuid,
@@ -47,6 +55,9 @@ from .experiments import (
 ALPHA = 0.05
 SPLIT_ALPHA = 0.001
 POWER = 0.8
+REPORTED = 100
+"""Of so many experiments one goes through the whole report, which must say the same as the functions called here."""
+
 INTERVALS = ("rate", "difference", "uplift", "planned_difference", "always_valid_difference")
 
 
@@ -69,26 +80,34 @@ def inference(
     """How often each rule finds a difference, and how often each interval holds the truth."""
     random = np.random.default_rng(seed)
     changed = rate * (1 + lift)
+    truths = dict.fromkeys(INTERVALS, changed - rate) | {"rate": changed, "uplift": lift}
     if one_uuid:
         readings = simulate_one_uuid(random, experiments, visitors, rate, precision)
     else:
         readings = simulate(random, experiments, visitors, rate, lift, precision)
-    names = ("naive", "p_value", "planned", "always_valid", *INTERVALS)
-    hits = dict.fromkeys(names, 0)
-    for (n0, s0, n1, s1), answer in zip(readings, readings.reports()):
-        row = compared(answer)
+    hits = dict.fromkeys(("naive", "p_value", "planned", "always_valid", *INTERVALS), 0)
+    for number, (n0, s0, n1, s1) in enumerate(readings):
+        variant, control = proportion(s1, n1, precision), proportion(s0, n0, precision)
+        p = p_value(variant, control)
+        intervals = {
+            "rate": rate_interval(variant),
+            "difference": difference_interval(variant, control),
+            "uplift": uplift_interval(variant, control),
+            "planned": planned_for(variant, control, (visitors, visitors)),
+            "always_valid": always_valid_interval(variant, control),
+        }
+        if number % REPORTED == 0:
+            own = ExperimentSettings(planned_visitors=visitors)
+            row = compared(report(n0, s0, n1, s1, precision, own))
+            assert row["unadjusted_p_value"] == p, row
+            for name, interval in intervals.items():
+                assert row[f"{name}_interval"] == for_json(interval), (name, row)
         hits["naive"] += naive_p_value(n0, s0, n1, s1) < ALPHA
-        if row["p_value"] is None:  # more successes than visitors, beyond the counters' error: cannot happen here
-            raise AssertionError(row)
-        hits["p_value"] += row["p_value"] < ALPHA
-        hits["always_valid"] += row["always_valid_p_value"] < ALPHA
-        hits["rate"] += holds(row["rate_interval"], changed)
-        hits["difference"] += holds(row["difference_interval"], changed - rate)
-        hits["uplift"] += holds(row["uplift_interval"], lift)
-        hits["always_valid_difference"] += holds(row["always_valid_interval"], changed - rate)
-        planned = planned_for(proportion(s1, n1, precision), proportion(s0, n0, precision), (visitors, visitors))
-        hits["planned"] += misses(0, planned)
-        hits["planned_difference"] += not misses(changed - rate, planned)
+        hits["p_value"] += p < ALPHA
+        hits["planned"] += misses(0, intervals["planned"])
+        hits["always_valid"] += misses(0, intervals["always_valid"])
+        for name, truth in truths.items():
+            hits[name] += not misses(truth, intervals[name.removesuffix("_difference")])
     return {name: value / experiments for name, value in hits.items()}
 
 
@@ -430,9 +449,8 @@ def counting(seed: Sequence[int], experiments: int, visitors: int, precision: Ki
     return {"bias": float(values.mean() / visitors - 1), "error": float(values.std() / visitors)}
 
 
-def holds(interval: Mapping[str, float | None], value: float) -> bool:
-    low, high = interval["low"], interval["high"]
-    return (low is None or low <= value) and (high is None or value <= high)
+def for_json(interval: Interval) -> dict[str, float | None]:
+    return {name: end if isfinite(end) else None for name, end in (("low", interval.low), ("high", interval.high))}
 
 
 def standard_error(share: float, experiments: int) -> float:

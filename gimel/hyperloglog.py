@@ -17,7 +17,11 @@ MAX_LOAD = 30
 """Items per bit from which on a bitmap is as good as full."""
 
 DOUBT = 5
-"""By how many standard errors a HyperLogLog must read more than its bitmap to show that the bitmap misses uuids."""
+"""By how many standard errors a HyperLogLog must read more than its bitmap to show that the bitmap misses uuids; or
+less, to show that it has those of a counter that was deleted."""
+
+COLLISIONS = 2
+"""By how much more it may read less: of a few uuids, two that select the same register make more than DOUBT."""
 
 Bitmap = Literal["bitmap", "bitmap-768"]
 Precision = int | Literal["exact"] | Bitmap
@@ -87,8 +91,8 @@ class _Estimate(NamedTuple):
 
 
 def _bitmap(reading: int, bits_set: Mapping[str, int]) -> tuple[_Estimate | None, bool]:
-    """The most exact of a counter's bitmaps, None if its HyperLogLog is more exact or shows that they miss uuids; and
-    whether they are full."""
+    """The most exact of a counter's bitmaps, None if its HyperLogLog is more exact or shows that it has other uuids;
+    and whether they are full."""
     if not reading:
         return None, False
     found = []
@@ -101,7 +105,8 @@ def _bitmap(reading: int, bits_set: Mapping[str, int]) -> tuple[_Estimate | None
     own_error = hyperloglog_error(reading)
     if best.error > own_error:
         return None, True
-    return (best if unrounded(reading) - best.value <= DOUBT * reading * own_error else None), False
+    missed, allowed = unrounded(reading) - best.value, DOUBT * reading * own_error
+    return (best if -allowed - COLLISIONS <= missed <= allowed else None), False
 
 
 def settled_error(shards: int = 1) -> float:

@@ -20,6 +20,7 @@ import gimel
 from gimel import plans
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import REPORT_TIMEOUT_S, ask_each
+from gimel.hyperloglog import BITMAPS
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, ended_key, experiments_key, own_counters
 from gimel.outages import ask
 from gimel.plans import Ended
@@ -130,8 +131,12 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
             experiment
         )  # before the counts, which are then no older
         yield Entry(space, name, settings=_settings(config, experiment))
-        own = own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment)))
-        for group in _batches(own):
+        own = list(own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment))))
+        bitmaps: defaultdict[bytes, dict[str, bytes]] = defaultdict(dict)
+        for counter in own:
+            if counter.kind in BITMAPS:
+                bitmaps[counter.listed_key][counter.kind] = counter.key
+        for group in _batches(counter for counter in own if counter.kind not in BITMAPS):
             keys = [counter.key for counter in group if counter.kind != "exact"]
             strings = dict(zip(keys, ask_each(client, [("GET", key) for key in keys])))
             for counter in group:
@@ -141,7 +146,12 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
                 elif strings[counter.key] is None:  # listed, but not there: the report has it with a count of 0
                     yield entry
                 else:
-                    yield replace(entry, hyperloglog=_registers(counter.key, strings[counter.key]))
+                    hyperloglog = _registers(counter.key, strings[counter.key])
+                    # One after the other, as they are large, and after the HyperLogLog, so that they have all it has.
+                    found = {kind: _ask(client, "GET", key) for kind, key in bitmaps[counter.key].items()}
+                    yield replace(
+                        entry, hyperloglog=hyperloglog, bitmaps={k: bits for k, bits in found.items() if bits}
+                    )
         if ended:
             yield Entry(space, name, ended=ended)
 
@@ -206,8 +216,22 @@ def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
     others = _different(client, [entry for entry, is_new in zip(found, created) if not is_new])
     if others and not merge:
         raise _differs(others[0].full_key, "was counted while importing")
-    ask_each(client, [command for entry in others for command in _merge(entry)])
+    partial = _partial_bitmaps(client, others)
+    ask_each(client, [("SREM", _own(entry), *(entry.listed_bitmap(kind) for kind in BITMAPS)) for entry in others])
+    for entry in found:
+        for kind, bits in entry.bitmaps.items():
+            for command in _merge(entry.bitmap_key(kind), bits, "BITOP", "OR", entry.bitmap_key(kind)):
+                # One by one: BITOP's first argument is no key, so a cluster's node may have to send it on to another.
+                ask_each(client, [command])
+    ask_each(client, [each for entry in others for each in _merge(entry.full_key, entry.hyperloglog, "PFMERGE")])
     ask_each(client, [command for entry in entries for command in _add(entry)])
+    whole = [
+        ("SADD", _own(entry), entry.listed_bitmap(kind))
+        for entry in found
+        for kind in entry.bitmaps
+        if (entry.full_key, kind) not in partial
+    ]
+    ask_each(client, whole)
     _write_ends(client, [entry for entry in entries if entry.ended])
 
 
@@ -222,26 +246,38 @@ def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
             ask_each(client, [("SET", key, entry.ended.as_json())])
 
 
+def _own(entry: Entry) -> bytes:
+    return as_bytes(counters_key(as_text(entry.namespace), as_text(entry.experiment)))
+
+
+def _partial_bitmaps(client: Client, entries: Sequence[Entry]) -> set[tuple[bytes, str]]:
+    """The keys and kinds of which the target's HyperLogLog has uuids that its bitmap has not."""
+    asked = [(entry, kind) for entry in entries for kind in BITMAPS]
+    listed = ask_each(client, [("SISMEMBER", _own(entry), entry.listed_bitmap(kind)) for entry, kind in asked])
+    return {(entry.full_key, kind) for (entry, kind), is_listed in zip(asked, listed) if not is_listed}
+
+
 def _add(entry: Entry) -> Iterator[Command]:
-    namespace, experiment = as_text(entry.namespace), as_text(entry.experiment)
+    namespace = as_text(entry.namespace)
     if entry.members:
         yield "SADD", entry.full_key, *entry.members
     if entry.key:
         yield "SADD", as_bytes(all_counters_key(namespace)), entry.listed_key
-        yield "SADD", as_bytes(counters_key(namespace, experiment)), entry.full_key
+        yield "SADD", _own(entry), entry.full_key
     yield "SADD", as_bytes(experiments_key(namespace)), entry.experiment
     yield "SADD", NAMESPACES_KEY, entry.namespace
 
 
-def _merge(entry: Entry) -> Iterator[Command]:
-    beside = b"{%s}:importing" % _tag(entry.full_key)
-    yield "SET", beside, entry.hyperloglog, "EX", TEMPORARY_S
-    yield "PFMERGE", entry.full_key, beside
+def _merge(key: bytes, value: bytes | None, *command: str | bytes) -> Iterator[Command]:
+    """Merge this value with that of a key, by a command for the two."""
+    beside = b"{%s}:importing" % _tag(key)
+    yield "SET", beside, value, "EX", TEMPORARY_S
+    yield *command, key, beside
     yield "DEL", beside
 
 
 def _tag(key: bytes) -> bytes:
-    """What, in braces, puts another key into the same slot of a cluster: PFMERGE needs that."""
+    """What, in braces, puts another key into the same slot of a cluster: PFMERGE and BITOP need that."""
     found = re.match(rb"[^{]*\{([^}]+)\}", key)
     if found or b"}" not in key:
         return found[1] if found else key
@@ -282,7 +318,8 @@ class _Comparison:
             namespace = as_text(entry.namespace)
             self.known[experiments_key(namespace)].add(entry.experiment)
             if entry.key:
-                self.known[counters_key(namespace, as_text(entry.experiment))].add(entry.full_key)
+                own = self.known[counters_key(namespace, as_text(entry.experiment))]
+                own.update([entry.full_key, *(entry.listed_bitmap(kind) for kind in entry.bitmaps)])
         exact = [entry for entry in entries if entry.members]
         found = ask_each(self.client, [("SMISMEMBER", each.full_key, *each.members) for each in exact])
         for entry, flags in zip(exact, found):

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gimel.errors import GimelError
-from gimel.keyspace import own_counters
+from gimel.hyperloglog import BITMAPS
+from gimel.keyspace import LISTED_BITMAP, own_bitmaps, own_counters
 from gimel.plans import Ended
 
 KIND = "counts of Gimel"
@@ -48,13 +49,15 @@ class Entry:
     """One line: an experiment with its settings in config.json, or a counter of it, or some members of an exact one, or
     the end of its plan.
 
-    Names are bytes, as in Redis; `key` is the counter's without its namespace.
+    Names are bytes, as in Redis; `key` is the counter's without its namespace. `bitmaps` are those that have every
+    uuid of the HyperLogLog, by kind.
     """
 
     namespace: bytes
     experiment: bytes
     key: bytes = b""
     hyperloglog: bytes | None = None
+    bitmaps: Mapping[str, bytes] = field(default_factory=dict)
     members: tuple[bytes, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
@@ -70,6 +73,14 @@ class Entry:
         (own,) = own_counters(as_text(self.namespace), as_text(self.experiment), [self.full_key])
         return own.listed_key
 
+    def bitmap_key(self, kind: str) -> bytes:
+        """The key in Redis of the counter's bitmap of this kind."""
+        return own_bitmaps(as_text(self.namespace), self.full_key, [kind])[0]
+
+    def listed_bitmap(self, kind: str) -> bytes:
+        """The name by which the experiment's set lists that bitmap, if it is complete."""
+        return as_bytes(f"{as_text(self.namespace)}:{LISTED_BITMAP}{kind}:") + self.key.partition(b":")[2]
+
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
         record: dict[str, Any] = {"namespace": as_text(self.namespace), "experiment": as_text(self.experiment)}
@@ -80,6 +91,8 @@ class Entry:
         record["key"] = as_text(self.key)
         if self.hyperloglog:
             record["hyperloglog"] = base64.b64encode(self.hyperloglog).decode()
+        if self.bitmaps:
+            record["bitmaps"] = {kind: base64.b64encode(bits).decode() for kind, bits in self.bitmaps.items()}
         if self.members:
             record["set"] = [base64.b64encode(member).decode() for member in self.members]
         return record
@@ -93,14 +106,18 @@ class Entry:
             as_bytes(record["experiment"]),
             as_bytes(key),
             None if data is None else registers(base64.b64decode(data, validate=True)),
+            {kind: _bits(kind, base64.b64decode(bits)) for kind, bits in record.get("bitmaps", {}).items()},
             tuple(base64.b64decode(member, validate=True) for member in record.get("set", ())),
             dict(record.get("settings", {})),
             Ended.from_json(record.get("ended")),
         )
         if "ended" in record and not entry.ended:
             raise ValueError("not the end of a plan")
-        if key and not any(own_counters(record["namespace"], record["experiment"], [entry.full_key])):
+        own = list(own_counters(record["namespace"], record["experiment"], [entry.full_key]))
+        if key and not own:
             raise ValueError(f"not a counter of this experiment: {key}")
+        if entry.bitmaps and not (data and own and own[0].kind == "counters"):
+            raise ValueError(f"a bitmap without its HyperLogLog: {key}")
         return entry
 
 
@@ -122,6 +139,12 @@ def registers(hyperloglog: bytes) -> bytes:
     if not hyperloglog.startswith(HYPERLOGLOG) or len(hyperloglog) < 16:
         raise ValueError("not a HyperLogLog")
     return hyperloglog[:8] + NO_CACHED_COUNT + hyperloglog[16:]
+
+
+def _bits(kind: str, bitmap: bytes) -> bytes:
+    if 8 * len(bitmap) > BITMAPS[kind] + 1:
+        raise ValueError("a bitmap with too many bits")
+    return bitmap
 
 
 def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:

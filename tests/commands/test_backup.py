@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ import gimel
 from gimel import config, connection, counters, keyspace, plans
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
-from gimel.hyperloglog import Count
+from gimel.hyperloglog import Count, Precision, hyperloglog_error
 from gimel.ops import backup, backup_file
 from gimel.ops.backup import TargetDiffers
 from gimel.ops.backup_file import BackupError, DamagedFile
@@ -33,10 +34,18 @@ from .test_main import fail, run
 
 pytestmark = pytest.mark.slow
 
-PRECISIONS = {"exact": "exact", "fine": 16}
+PRECISIONS = {"exact": "exact", "fine": 16, "finer": "bitmap"}
 SETTINGS = {
     name: config.ExperimentSettings(precision=precision, planned_visitors=2_000)
     for name, precision in PRECISIONS.items()
+}
+
+
+HYPERLOGLOG = {
+    "namespace": "n",
+    "experiment": "e",
+    "key": "counters:e:buy:red",
+    "hyperloglog": base64.b64encode(b"HYLL" + bytes(12)).decode(),
 }
 
 
@@ -138,7 +147,7 @@ def test_reports_of_an_import_into_an_empty_redis_are_byte_identical(source, sta
     del own[b"of another program"]
     assert everything(target) == own
     assert (exported.experiments, exported.counters) == (imported.experiments, imported.counters)
-    assert exported.experiments == 3 + len(ODD_NAMES) + 2
+    assert exported.experiments == 4 + len(ODD_NAMES) + 2
 
 
 def test_the_end_of_a_plan_is_imported_with_its_counts_and_stands(source, start, tmp_path):
@@ -341,6 +350,57 @@ def test_a_cluster_takes_an_import_and_a_merge(source, start, tmp_path):
     assert not [key for key in everything(target) if key.endswith(b":importing")]
 
 
+class TestBitmaps:
+    """They are merged, and read only if they are complete then, too."""
+
+    @staticmethod
+    def record(first: int, end: int, precision: Precision) -> None:
+        events = [Event("n", "e", "participate", "red", f"u{number}") for number in range(first, end)]
+        counters.record(connection.connect(connection.settings().redis), events, lambda _: precision)
+
+    @pytest.mark.parametrize(
+        ("exported", "present", "is_read"),
+        [
+            ("bitmap", None, True),
+            ("bitmap", "bitmap", True),
+            ("bitmap-768", "bitmap-768", True),
+            ("bitmap", "bitmap-768", False),
+            ("bitmap", 1, False),
+            (1, "bitmap", False),
+        ],
+    )
+    def test_stay_complete_or_are_left_unread(self, real, tmp_path, exported, present, is_read):
+        client = connection.client()
+        self.record(0, 4_000, exported)
+        backup.export(client, ["n"], tmp_path / "f", connection.settings())
+        counters.forget(client, "n", "e")
+        if present:
+            self.record(2_000, 4_100, present)
+        expected = 4_100 if present else 4_000
+        for _ in range(2):
+            backup.load(client, tmp_path / "f", connection.settings(), merge=bool(present))
+            found = counters.count(client, "n", ["e"])["e"]["participate"]["red"]
+            assert found.value == pytest.approx(expected, rel=4 * found.error)
+            assert (found.error < hyperloglog_error(expected) / 2) == is_read
+        assert not [key for key in real.scan_iter() if "importing" in key]
+
+    def test_that_are_interrupted_in_a_merge_are_left_unread(self, real, tmp_path, monkeypatch):
+        client = connection.client()
+        self.record(0, 4_000, "bitmap")
+        backup.export(client, ["n"], tmp_path / "f", connection.settings())
+        counters.forget(client, "n", "e")
+        self.record(4_000, 4_100, "bitmap")
+        with monkeypatch.context() as patch:
+            patch.setattr(backup, "_add", lambda entry: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                backup.load(client, tmp_path / "f", connection.settings(), merge=True)
+        for _ in range(2):
+            found = counters.count(client, "n", ["e"])["e"]["participate"]["red"]
+            assert found.value == pytest.approx(4_100, rel=0.02)
+            assert found.error == pytest.approx(hyperloglog_error(4_100), rel=0.05)
+            backup.load(client, tmp_path / "f", connection.settings(), merge=True)
+
+
 class TestTheFile:
     @pytest.fixture
     def small(self, start, tmp_path) -> tuple[RedisServer, Path]:
@@ -413,6 +473,9 @@ class TestTheFile:
             {"namespace": "n", "experiment": "e", "key": "experiments", "set": ["eA=="]},
             {"namespace": "n", "experiment": "e", "key": "counters:other:buy:red"},
             {"namespace": "n", "experiment": "e", "key": "counters:e:buy:red", "hyperloglog": "eA=="},
+            {"namespace": "n", "experiment": "e", "key": "counters:e:buy:red", "bitmaps": {"bitmap": "eA=="}},
+            {**HYPERLOGLOG, "bitmaps": {"bitmap-1": "eA=="}},
+            {**HYPERLOGLOG, "bitmaps": {"bitmap": base64.b64encode(bytes(192 * 1024)).decode()}},
             {"namespace": 5, "experiment": "e"},
             {"namespace": "n", "experiment": "e", "settings": 5},
             {"namespace": "n", "experiment": "e", "ended": '{"version": 2}'},
@@ -503,7 +566,7 @@ class TestCommands:
         return source
 
     def test_say_what_they_did(self, here, start, monkeypatch, tmp_path):
-        told = "3 experiments with 10 counters of namespace alephbet"
+        told = "4 experiments with 13 counters of namespace alephbet"
         assert run("export", "f.gz").stdout == f"Exported {told} to f.gz\n"
         target = start()
         monkeypatch.setenv("GIMEL_REDIS_URL", target.url)

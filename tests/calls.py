@@ -71,8 +71,10 @@ def read(answer: dict[str, Any]) -> Any:
 
 
 def participants(client: Any, experiment: str = EVENT["experiment"], variant: str = EVENT["variant"]) -> int:
-    """How many took part, as Redis says."""
-    return client.pfcount(f"alephbet:counters:{experiment}:participate:{variant}")
+    """How many took part, as Redis says, at any precision of HyperLogLogs."""
+    shards = client.scan_iter(f"alephbet:shards:{experiment}:participate:{variant}:*", count=1000)
+    keys = [f"alephbet:counters:{experiment}:participate:{variant}", *shards]
+    return sum(client.pfcount(key) for key in keys)
 
 
 def plain(goals: list[dict[str, Any]]) -> list[dict[str, Any]]:

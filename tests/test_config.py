@@ -6,6 +6,7 @@ import pytest
 from gimel import config
 from gimel.errors import ConfigError
 from gimel.events import Event
+from gimel.ops import resources
 from gimel.ops.resources import shipped
 from gimel.ops.server import exports, local, proxy
 from gimel.validation import Section, read_file, text
@@ -502,6 +503,11 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
     assert found.experiment("other") == config.ExperimentSettings()
     assert [found.precision_of(name) for name in ("button", "other")] == ["exact", 16]
     assert config.Config().precision_of("any") == 1
+    for precision in (1, 4, 16, 64, 256, "exact", "bitmap", "bitmap-768"):
+        found = config.load(write(tmp_path / "c.json", {"experiments": {"button": {"precision": precision}}}), {})
+        assert (found.precision_of("button"), found.precision_of("other")) == (precision, 1)
+        assert found.has_bitmaps == str(precision).startswith("bitmap")
+    assert config.Config(precision="bitmap").has_bitmaps
 
 
 @pytest.mark.parametrize(
@@ -599,7 +605,7 @@ def test_the_template_is_right_and_names_every_key(tmp_path):
     found = config.load(
         write(tmp_path / "c.json", text.replace("ENTER YOUR REDIS HOST", "r").replace('"..."', '""')), {}
     )
-    assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, 16)
+    assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, resources.PRECISION)
     keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
     keys |= set(config.ExperimentSettings.__dataclass_fields__)
     text = text.replace("\\", "")  # a default may itself be JSON

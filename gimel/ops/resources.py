@@ -8,6 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 from gimel.errors import ConfigError
+from gimel.hyperloglog import Precision
+
+PRECISION: Precision = 64
+"""Of new installations: that of the template, and of `gimel serve` without a config.json."""
 
 
 def shipped(name: str) -> Path:

@@ -12,6 +12,7 @@ import pytest
 
 from gimel.errors import ConfigError
 from gimel.gateway import cors_origin
+from gimel.ops import resources
 from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS
 from gimel.ops.server.app import App
@@ -274,3 +275,17 @@ def test_the_proxy_event_has_what_api_gateway_sends():
     assert event["queryStringParameters"] == {"a": "2", "b": "x y"}
     assert event["headers"] == {"Content-Type": "text/plain", "X-Api-Key": "k"}
     assert (event["body"], event["isBase64Encoded"]) == ("/w==", True)
+
+
+@pytest.mark.parametrize(("written", "is_spread"), [(None, True), ("{}", False), ('{"precision": 4}', True)])
+def test_a_new_installation_counts_more_exactly_than_an_old_file_says(
+    serve, redis_server, tmp_path, written, is_spread
+):
+    if written:
+        (tmp_path / "config.json").write_text(written)
+    server = serve(GIMEL_REDIS_URL=redis_server.url)
+    body = json.dumps([{**EVENT, "uuid": f"u{number}"} for number in range(300)]).encode()
+    assert ask(f"{server.url}/track", "POST", body, Content_Type="text/plain")[::2] == (200, "null")
+    expected = (resources.PRECISION if written is None else 4) if is_spread else 1
+    shards = redis_server.client().scard("alephbet:button color:counter_keys")
+    assert expected * 0.8 < shards <= expected

@@ -18,7 +18,7 @@ import redis
 
 from gimel.errors import ConfigError
 from gimel.ops.server import folder, redis_process, wsgi
-from tests.calls import EVENT
+from tests.calls import EVENT, participants
 from tests.parts import ROOT, Process, missing, start_gimel, wait_for
 
 pytestmark = pytest.mark.slow
@@ -270,7 +270,7 @@ def test_a_frozen_orphan_is_ended_and_its_data_are_kept(serve, binary, tmp_path,
     assert time.monotonic() - start < 10
     assert send(server.url, 2)
     client = redis.Redis(unix_socket_path=str(redis_process.socket_of(data)))
-    assert client.pfcount("alephbet:counters:button color:participate:red") == 2
+    assert participants(client) == 2
     assert redis_pid(data) != orphan
 
 
@@ -328,10 +328,7 @@ def test_no_event_that_was_answered_is_lost_by_kill_9(serve, binary, tmp_path, o
         server = serve("--data", str(data))
     wait_for(lambda: send(server.url, 0), "the server on its Redis")
     assert answered == 50
-    counted = redis.Redis(unix_socket_path=str(redis_process.socket_of(data))).pfcount(
-        "alephbet:counters:button color:participate:red"
-    )
-    assert counted == 50
+    assert participants(redis.Redis(unix_socket_path=str(redis_process.socket_of(data)))) == 50
     assert redis_pid(data) != orphan
 
 

@@ -19,7 +19,7 @@ from gimel import connection, counters
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.events import Event
 from gimel.ops.server import folder, redis_process, spool
-from tests.calls import EVENT
+from tests.calls import EVENT, participants
 from tests.parts import missing, start_gimel, wait_for
 from tests.server.test_app import ask
 
@@ -57,7 +57,7 @@ class TestWithAConfiguredRedis:
         assert health(server.url) == outage
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
-        assert redis_server.client().pfcount(KEY) == 20
+        assert participants(redis_server.client()) == 20
 
     def test_what_waits_when_the_server_is_killed_is_counted_by_the_next(self, serve, redis_server):
         url = redis_server.url
@@ -69,7 +69,7 @@ class TestWithAConfiguredRedis:
         assert "20 events wait to be counted as soon as Redis takes events." in server.lines
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
-        assert redis_server.client().pfcount(KEY) == 20
+        assert participants(redis_server.client()) == 20
 
     def test_beyond_the_size_limit_events_are_refused_and_those_answered_are_counted(self, serve, redis_server):
         server = serve("--spool-mb", "1", GIMEL_REDIS_URL=redis_server.url)
@@ -85,7 +85,7 @@ class TestWithAConfiguredRedis:
         assert (health(server.url)["waiting"], answered > 2_000) == (answered, True)
         redis_server.start()
         wait_for(lambda: health(server.url)["waiting"] == 0, "an empty spool")
-        assert redis_server.client().pfcount(KEY) == pytest.approx(answered, rel=0.05)
+        assert participants(redis_server.client()) == pytest.approx(answered, rel=0.05)
 
     @pytest.mark.parametrize(
         ("broken", "mended"),
@@ -102,7 +102,7 @@ class TestWithAConfiguredRedis:
         assert {send(server.url, number) for number in range(20)} == {200}
         redis_server.client().execute_command(*mended)
         wait_for(lambda: health(server.url)["status"] == 200 and health(server.url)["waiting"] == 0, "an empty spool")
-        assert (health(server.url)["set_aside"], redis_server.client().pfcount(KEY)) == (0, 20)
+        assert (health(server.url)["set_aside"], participants(redis_server.client())) == (0, 20)
 
     def test_without_a_spool_the_browser_keeps_the_event(self, serve, redis_server, tmp_path):
         server = serve("--spool-mb", "0", "--data", str(tmp_path / "data"), GIMEL_REDIS_URL=redis_server.url)
@@ -126,7 +126,7 @@ class TestWithAConfiguredRedis:
         server.stop()
         redis_server.start()
         serve("--spool-mb", "0", GIMEL_REDIS_URL=url)
-        wait_for(lambda: redis_server.client().pfcount(KEY) == 1, "the event")
+        wait_for(lambda: participants(redis_server.client()) == 1, "the event")
 
     def test_two_servers_do_not_share_a_spool(self, serve, redis_server, tmp_path):
         serve(GIMEL_REDIS_URL=redis_server.url)
@@ -158,7 +158,7 @@ def test_a_killed_embedded_redis_loses_no_event(serve, tmp_path):
     os.kill(client().info("server")["process_id"], signal.SIGKILL)
     assert {send(server.url, number) for number in range(1, 100)} == {200}
     wait_for(lambda: health(server.url)["status"] == 200 and health(server.url)["waiting"] == 0, "an empty spool")
-    assert client().pfcount(KEY) == 100
+    assert participants(client()) == 100
 
 
 def test_a_batch_that_could_not_be_deleted_is_counted_again_but_once(real, kept, monkeypatch):
@@ -260,7 +260,7 @@ def test_events_wait_for_as_long_as_redis_takes_none(redis_server, kept, monkeyp
         assert (kept.waiting, kept.set_aside) == (10, 0)
         redis_server.start()
         wait_for(lambda: kept.waiting == 0, "an empty spool")
-    assert redis_server.client().pfcount(KEY) == 10
+    assert participants(redis_server.client()) == 10
 
 
 def test_the_log_says_once_a_minute_that_events_wait_and_that_none_do_any_more(real, kept, caplog):

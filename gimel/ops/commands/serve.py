@@ -13,7 +13,7 @@ import click
 from gimel import bots, config, connection, counters
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.gateway import cors_origin
-from gimel.ops import known_bots
+from gimel.ops import known_bots, resources
 from gimel.ops.addresses import is_loopback
 from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process, spool
@@ -79,7 +79,7 @@ def serve(
         hint = "set one with --api-key-file or GIMEL_API_KEY"
         raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
     with ExitStack() as stack:
-        store = use_samples(stack) if is_demo else _use_redis(config.load(config_file), data, spool_mb, stack)
+        store = use_samples(stack) if is_demo else _use_redis(_load(config_file), data, spool_mb, stack)
         api = LocalApi(api_key or None, alephbet, is_demo, connection.settings().track_path)
         server = _server(api, host, port)
         track_url = f"{server.url}{api.track_path}"
@@ -97,6 +97,11 @@ def serve(
 
 def _server(api: LocalApi, host: str, port: int) -> Server:
     return Server(App(api.answer, cors_origin, api.admit), host, port, {api.track_path: config.TRACK})
+
+
+def _load(config_file: Path | None) -> config.Config:
+    found = config.load(config_file)
+    return found if found.path else replace(found, precision=resources.PRECISION)
 
 
 def _use_redis(found: config.Config, data: Path, spool_mb: int, stack: ExitStack) -> str:

@@ -209,7 +209,7 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known,
     commands += _unlist_partial(members, unsure)
     replies = send(client, commands, atomic=not is_short, once=True)  # the second time, all keys exist
     existed = {key: replies[place] for key, place in places.items()}
-    whole |= _whole(members, existed) | whole  # what was seen first is so
+    whole |= _whole(members, existed)
     if not all(existed.values()) or any(replies[end : end + len(unsure)]):
         return False
     known.update(dict.fromkeys(unsure, now + KNOWN_S))
@@ -241,7 +241,7 @@ def _write(
             commands.append(("SETBIT", key, BITMAPS[found.kind], 0))  # all of it at once, which takes less memory
         commands += found.commands(key)
     replies = send(client, commands, atomic=True)
-    whole |= _whole(members, {key: replies[place] for key, place in places.items()}) | whole
+    whole |= _whole(members, {key: replies[place] for key, place in places.items()})
     _list_whole(client, members, whole)
     return _created(sent, iter(replies), is_new=1)
 

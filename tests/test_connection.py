@@ -12,7 +12,7 @@ import gimel
 from gimel import config, connection
 from gimel.errors import ConfigError, StoreUnavailable
 
-from .calls import EVENT, make_rest_event, participants, post, read
+from .calls import EVENT, make_rest_event, participants, post, read, taking_part
 from .clusters import nodes_of
 from .parts import ROOT, RedisServer, free_port, wait_for
 
@@ -268,6 +268,11 @@ def test_a_redis_user_with_the_documented_commands_can_do_all_that_functions_do(
         assert gimel.all({"namespace": "a stranger's"})[0]["meta"]["ignored"] == {"namespace": 1}
         for call, event in CALLS:
             assert call(event, None)["statusCode"] == 200
+        assert gimel.health(make_rest_event())["statusCode"] == 200
+        connection.use(replace(connection.settings(), precision="bitmap"))
+        with_bitmap = {**EVENT, "experiment": "with a bitmap"}
+        assert gimel.track(with_bitmap) is gimel.track({**with_bitmap, "uuid": "2"}) is None
+        assert taking_part(gimel.all({"scope": "with a bitmap"})[1]) == {"red": 2}
         assert gimel.health(make_rest_event())["statusCode"] == 200
     finally:
         for node in nodes:

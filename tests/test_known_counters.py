@@ -258,8 +258,8 @@ def run_with(steps: Steps, places: tuple[int, ...], call, rival) -> int:
 
 @pytest.mark.parametrize("goal", ["participate", "a new one"])
 @pytest.mark.parametrize("is_deleted", [False, True])
-@pytest.mark.parametrize("number", [1, 100])
-def test_a_delete_and_an_event_may_meet_at_any_step(single, monkeypatch, number, is_deleted, goal):
+@pytest.mark.parametrize(("number", "precision"), [(1, EXACT), (100, EXACT), (1, "bitmap")])
+def test_a_delete_and_an_event_may_meet_at_any_step(single, monkeypatch, number, precision, is_deleted, goal):
     """The experiment is deleted as a whole, or what is there afterwards is listed and complete."""
     steps = Steps(monkeypatch)
     end, first = 1, 0
@@ -267,7 +267,7 @@ def test_a_delete_and_an_event_may_meet_at_any_step(single, monkeypatch, number,
         second = first
         while second <= end:
             single.flushall()
-            record(events(number), EXACT)
+            record(events(number), precision)
             if is_deleted:
                 counters.forget(another(), "n", "e")
             deleted: list[None] = []
@@ -276,7 +276,9 @@ def test_a_delete_and_an_event_may_meet_at_any_step(single, monkeypatch, number,
                 counters.forget(another(), "n", "e")
                 deleted.append(None)
 
-            end = run_with(steps, (first, second), delete, lambda: record(events(number, goal, first=number), EXACT))
+            end = run_with(
+                steps, (first, second), delete, lambda: record(events(number, goal, first=number), precision)
+            )
             assert deleted
             assert_listed(single)
             assert total(goal) in (0, number), (first, second)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,7 @@ from gimel.hyperloglog import Count
 from gimel.plans import Ended
 
 from .calls import read
-from .parts import RedisServer
+from .parts import ROOT, RedisServer
 from .test_counters import ODD_NAMES
 from .test_known_counters import Steps, run_with
 
@@ -284,6 +285,24 @@ def test_a_record_that_cannot_be_read_now_fails_the_report(redis_server):
     refuse(redis_server, "-get")
     answer = gimel.all({"httpMethod": "GET"})
     assert (answer["statusCode"], read(answer)["error"]) == (503, "could not store or read counts")
+
+
+def test_a_user_with_the_documented_commands_can_do_all_that_an_endpoint_does(single, made):
+    block = re.search(r"```\n(\+exists [^`]+)```", (ROOT / "docs" / "redis.md").read_text())
+    single.acl_setuser("few", enabled=True, passwords=["+p"], keys=["*"], commands=block[1].split())
+    try:
+        few = replace(connection.settings().redis, username="few", password="p")
+        connection.use(replace(connection.settings(), limits=config.Limits(), redis_settings=few))
+        plan()
+        gimel.health({})
+        for number in range(4):
+            gimel.track({"experiment": "button", "variant": "red", "event": "participate", "uuid": str(number)})
+        counters.ignore(connection.client(), [("nobody's", "bot")])
+        assert ended(made).planned == 4
+        gimel.delete({"experiment": "button"})
+        assert [key for key in single.scan_iter() if not key.startswith("gimel-ignored")] == []
+    finally:
+        single.acl_deluser("few")
 
 
 @pytest.mark.parametrize("goes_on", [False, True])

@@ -31,7 +31,10 @@ HIDDEN = 0.9
 """The counters' part in the variance of a difference from which on more visitors are no way to a verdict."""
 
 STEPS = 20
-"""At most; 3 to 5 are enough."""
+"""At most; 1 to 3 are enough."""
+
+TOLERANCE = 0.01
+"""Of the last step; what is left is less than 0.1 %."""
 
 
 def boundary(clock: float, alpha: float = 0.05, typical_change: float = TYPICAL_CHANGE) -> float:
@@ -168,35 +171,6 @@ def counting_share(variant: Proportion, control: Proportion, alpha: float = 0.05
     return counting / (sampling + counting)
 
 
-def visitors_per_variant(
-    rate: float,
-    change: float,
-    *,
-    alpha: float = 0.05,
-    power: float = POWER,
-    counting_variance: float = 0.0,
-    critical: float | None = None,
-) -> float:
-    """The visitors per variant with which a test detects a change of `rate` with this probability.
-
-    Fleiss, Levin & Paik (2003), 4.2, without continuity correction: (z_a sqrt(2 p q) + z_b sqrt(p q + p1
-    q1))^2 / d^2, where d is the change, p1 = p + d, q = 1 - p. The counters' error is a floor, c =
-    `counting_variance` (of the difference, in units of rate squared), that no visitor reduces: d^2 becomes d^2
-    - (z_a + z_b)^2 c, and the answer is infinite if nothing is left. `critical`, the z of a test whose
-    variance is not pooled, is used in place of z_a: then p q + p1 q1 stands in both places.
-    Raises ValueError unless both rates lie in [0, 1] and change is not 0.
-    """
-    changed = rate + change
-    if change == 0 or not (0 <= rate <= 1 and 0 <= changed <= 1):
-        raise ValueError(f"{rate!r} to {changed!r} is not a change of a rate")
-    z_a = critical_value(alpha) if critical is None else critical
-    z_b = critical_value(2 * (1 - power))
-    apart = sqrt(rate * (1 - rate) + changed * (1 - changed))
-    spread = z_a * (sqrt(2 * rate * (1 - rate)) if critical is None else apart) + z_b * apart
-    left = change * change - (z_a + z_b) ** 2 * counting_variance
-    return spread * spread / left if left > 0 else inf
-
-
 def planned_size(
     rate: float,
     change: float,
@@ -208,14 +182,19 @@ def planned_size(
 ) -> float:
     """The visitors in all to plan for, so that the planned verdict detects a change of `rate` with this probability.
 
-    `visitors_per_variant` with `planned_boundary` as the critical value, ((2.24 + 0.84) / (1.96 + 0.84))^2 = 1.21 times
-    those of a single look at the usual 5 % and 80 %. That is the power at the end alone; who reads often also finds
-    what crosses the boundary before and not at the end: 84 % instead of 80 %. `shares` are the parts of all visitors
-    that go to the variant and to the control. For `counting_variance` and errors see `visitors_per_variant`.
+    (c + z)^2 (p1 q1 / w1 + p q / w0) / d^2 (Fleiss, Levin & Paik 2003, 4.2, with a variance that is not pooled and
+    without continuity correction), where d is the change, p1 = p + d, q = 1 - p, z the normal quantile of the power, c
+    `planned_boundary` and w1 and w0 the `shares`, the parts of all visitors that go to the variant and to the control.
+    At 5 % and 80 % that is ((2.24 + 0.84) / (1.96 + 0.84))^2 = 1.21 times the visitors of a single look. It is the
+    power at the end alone: who reads often also finds what was beyond the boundary before, 84 % instead of 80 %.
+
+    The counters' error is a floor, `counting_variance` (of the difference, in units of rate squared), that no visitor
+    reduces: d^2 becomes d^2 - (c + z)^2 times it, and the answer is infinite if nothing is left. Raises ValueError
+    unless both rates lie in [0, 1] and change is not 0.
     """
-    drift = planned_boundary(alpha) + critical_value(2 * (1 - power))
+    apart, drift = _spread(rate, change, shares), planned_boundary(alpha) + critical_value(2 * (1 - power))
     left = change * change - drift * drift * counting_variance
-    return drift * drift * _spread(rate, change, shares) / left if left > 0 else inf
+    return drift * drift * apart / left if left > 0 else inf
 
 
 def always_valid_size(
@@ -261,18 +240,20 @@ def always_valid_size(
         needed = critical + gain - early / critical - 0.65 * share + log(1 - share) / 4
         return log(needed) + log(sampling + counting) / 2 - log(max((p1 - p0) / change, 0.1) * abs(change))
 
-    most = log(apart / counting / (1 / HIDDEN - 1)) if counting else inf
-    if counting and lacking(most) > 0:
-        return inf
-    before = min(most, log(16 * apart) - 2 * log(abs(change)))
+    most = log(max(apart / counting / (1 / HIDDEN - 1), 1)) if counting else inf
+    before = min(most - 0.5, log(16 * max(apart / change / change, 1)))
     lacked = lacking(before)
     found = min(most, before + 2 * lacked)
     for _ in range(STEPS):  # the secant method
         lacks = lacking(found)
-        if abs(lacks) < 1e-5 or lacks == lacked:
+        if found == most and lacks > 0:
+            return inf
+        if lacks == lacked:
             break
         step = lacks * (found - before) / (lacks - lacked)
         before, lacked, found = found, lacks, min(most, found - step)
+        if abs(step) < TOLERANCE:
+            break
     return exp(found)
 
 

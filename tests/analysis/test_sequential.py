@@ -23,7 +23,6 @@ from gimel.analysis.sequential import (
     planned_p_value,
     planned_size,
     visitors_needed,
-    visitors_per_variant,
 )
 from gimel.hyperloglog import Count
 from tests import counts
@@ -253,47 +252,37 @@ class TestCountingShare:
 
 
 class TestVisitors:
-    @pytest.mark.parametrize("case", GBSTATS["sample_size"], ids=lambda case: f"{case['p']} + {case['d']}")
-    def test_a_single_look_takes_as_many_as_evan_miller_says(self, case):
-        ours = visitors_per_variant(case["p"], case["d"], alpha=case["alpha"], power=case["power"])
-        assert ours == pytest.approx(case["n_per_arm"], rel=1e-9)
-
-    def test_the_counters_error_takes_more(self):
-        exact, counters = (
-            visitors_per_variant(0.05, 0.005, counting_variance=c * 0.05**2) for c in (0, 4 * 0.00813**2)
-        )
-        assert counters > 1.2 * exact
-
-    def test_no_number_shows_what_the_counters_hide(self):
-        assert visitors_per_variant(0.05, 0.0005, counting_variance=0.05**2 * 4 * 0.00813**2) == inf
-
-    @pytest.mark.parametrize(("rate", "change"), [(0.5, 0.0), (0.5, 0.6), (0.5, -0.6), (1.1, -0.2)])
-    def test_an_impossible_change_is_refused(self, rate, change):
-        with pytest.raises(ValueError, match="is not a change of a rate"):
-            visitors_per_variant(rate, change)
-
-    @pytest.mark.parametrize(("rate", "change"), [(0.0, 0.1), (0.5, -0.5), (0.5, 0.5), (1.0, -0.1)])
-    def test_either_rate_may_be_0_or_1(self, rate, change):
-        """Fleiss, Levin & Paik, 4.2, with scipy's quantiles."""
-        changed = rate + change
-        spread = norm.isf(0.025) * sqrt(2 * rate * (1 - rate))
-        spread += norm.isf(0.2) * sqrt(rate * (1 - rate) + changed * (1 - changed))
-        assert visitors_per_variant(rate, change) == pytest.approx((spread / change) ** 2)
-
-    def test_a_planned_test_takes_a_fifth_more_than_a_single_look(self):
-        """Both with the variance that is not pooled: ((2.2414 + 0.8416) / (1.96 + 0.8416))^2."""
-        once = 2 * visitors_per_variant(0.05, 0.005, critical=critical_value(0.05))
-        assert planned_size(0.05, 0.005) / once == pytest.approx(((2.2414 + 0.8416) / (1.96 + 0.8416)) ** 2, rel=1e-4)
+    @pytest.mark.parametrize(
+        "case",
+        [case for case in GBSTATS["sample_size"] if case["d"] <= case["p"] / 4],
+        ids=lambda case: f"{case['p']} + {case['d']}",
+    )
+    def test_a_planned_test_takes_a_fifth_more_than_evan_miller_says_of_a_single_look(self, case):
+        """His variance is the control's for one of the two quantiles: little of a difference for a small change."""
+        z, power = critical_value(case["alpha"]), norm.ppf(case["power"])
+        more = ((planned_boundary(case["alpha"]) + power) / (z + power)) ** 2
+        ours = planned_size(case["p"], case["d"], alpha=case["alpha"], power=case["power"]) / 2
+        assert more == pytest.approx(1.2, abs=0.05)
+        assert ours == pytest.approx(more * case["n_per_arm"], rel=0.08)
 
     def test_the_always_valid_verdict_takes_nearly_twice_as_many_as_a_single_look(self):
         """Simulated by an independent audit: 1.83 for 80 % at 5 % and +10 %, read a hundred times."""
-        assert always_valid_size(0.05, 0.005) / (2 * visitors_per_variant(0.05, 0.005)) == pytest.approx(1.83, rel=0.02)
+        assert always_valid_size(0.05, 0.005) == pytest.approx(1.83 * 2 * 31_233, rel=0.03)
 
     @pytest.mark.parametrize("size", [planned_size, always_valid_size])
     def test_a_lopsided_split_takes_more(self, size):
         assert size(0.05, 0.005, shares=(0.9, 0.1)) == pytest.approx(size(0.05, 0.005) * 0.25 / 0.09, rel=0.06)
+
+    @pytest.mark.parametrize("size", [planned_size, always_valid_size])
+    @pytest.mark.parametrize(("rate", "change"), [(0.5, 0.0), (0.5, 0.6), (0.5, -0.6), (1.1, -0.2)])
+    def test_an_impossible_change_is_refused(self, size, rate, change):
         with pytest.raises(ValueError, match="is not a change of a rate"):
-            size(0.5, 0.6)
+            size(rate, change)
+
+    @pytest.mark.parametrize("size", [planned_size, always_valid_size])
+    @pytest.mark.parametrize(("rate", "change"), [(0.0, 0.1), (0.5, -0.5), (0.5, 0.5), (1.0, -0.1), (0.0, 1.0)])
+    def test_either_rate_may_be_0_or_1(self, size, rate, change):
+        assert 0 <= size(rate, change) < 2000
 
     @pytest.mark.parametrize("size", [planned_size, always_valid_size])
     def test_more_power_less_alpha_and_counters_take_more(self, size):

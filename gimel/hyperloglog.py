@@ -82,8 +82,8 @@ def total(exact: int, readings: Iterable[int], bits_set: Mapping[str, int] = NO_
 
 
 class _Estimate(NamedTuple):
-    """A bitmap's reading, not rounded, and its relative standard errors: now, and the largest until it has an item
-    for each bit."""
+    """A bitmap's reading, not rounded, and its relative standard errors: now, and with an item for each bit, or with
+    twice as many as now, or those of the HyperLogLog that is then more exact."""
 
     value: float
     error: float
@@ -100,7 +100,7 @@ def _bitmap(reading: int, bits_set: Mapping[str, int]) -> tuple[_Estimate | None
         bits = BITMAPS[kind]
         value = linear_count(number, bits)
         error = bitmap_error(value, bits)
-        found.append(_Estimate(value, error, max(error, bitmap_error(bits, bits))))
+        found.append(_Estimate(value, error, min(bitmap_error(max(bits, 2 * value), bits), settled_error())))
     best = min(found, key=lambda one: one.error)
     own_error = hyperloglog_error(reading)
     if best.error > own_error:

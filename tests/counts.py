@@ -11,5 +11,5 @@ def counted(value: int, precision: int | str = 1) -> Count:
         return Count(value)
     if precision in BITMAPS:
         bits = BITMAPS[precision]
-        return Count(value, bitmap_error(value, bits), bitmap_error(bits, bits))
+        return Count(value, bitmap_error(value, bits), min(bitmap_error(max(bits, 2 * value), bits), settled_error()))
     return Count(value, hyperloglog_error(value, precision), settled_error(precision))

@@ -35,12 +35,12 @@ def note(counts: Collection[Count], share: float) -> str | None:
     )
     if share < MATTERS:
         return full or None
-    error = max(count.settled_error for count in counts)
+    error = max(count.error for count in counts)
     largest = max(count.value for count in counts)
     errors = {kind: bitmap_error(max(largest, bits), bits) for kind, bits in BITMAPS.items()}
     higher = next((kind for kind, own in errors.items() if own < BETTER * error), EXACT)
     removed = 1 - (errors.get(higher, 0.0) / error) ** 2
-    shown = percent(max(count.error for count in counts), 0.001)
+    shown = percent(error, 0.001)
     return (
         f"{full} Visitors are counted to within about {shown} (standard error), and more visitors will not reduce that."
         f" It makes up as much as {percent(share, 1)} of the uncertainty here, and every interval allows for it. With"

@@ -142,7 +142,7 @@ def always_valid_split_p_value(counts: Sequence[Count], weights: Sequence[float]
         exact = _chi_square(counts, shares, visitors, [0.0] * len(counts))
         counted = _chi_square(counts, shares, visitors, counting)
         evidence = (evidence + height) * (counted / exact if exact else 1.0) - height
-    return min(1.0, exp(-evidence))
+    return exp(-max(0.0, evidence))
 
 
 def _shares(counts: Sequence[Count], weights: Sequence[float]) -> list[float]:

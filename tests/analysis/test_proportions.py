@@ -382,7 +382,7 @@ class TestExpectedLosses:
         theirs = trapezoid(of1.cdf(x) * of0.sf(x), x), trapezoid(of1.sf(x) * of0.cdf(x), x)
         assert expected_losses(seen(*variant), seen(*control)) == pytest.approx(theirs, rel=0.005, abs=1e-6)
 
-    @pytest.mark.parametrize(("trials", "error"), [(1000, 0.2), (10**6, 0.008)])
+    @pytest.mark.parametrize(("trials", "error"), [(500, 0.2), (10**6, 0.008)])
     def test_the_counters_error_adds_to_the_variance(self, trials, error):
         variant, control = seen(trials // 10, trials, error), seen(trials // 10, trials, error)
         sd = sqrt(2 * (0.1 * 0.9 / trials + 2 * 0.01 * error**2))

@@ -135,11 +135,23 @@ class TestAlwaysValid:
     def test_what_is_a_mismatch_at_a_single_look_may_be_none_at_many(self):
         counts = [Count(5180), Count(4820)]
         assert sample_ratio_p_value(counts, [1, 1]) < SPLIT_ALPHA < always_valid_split_p_value(counts, [1, 1])
+        answer = experiment_report({"participate": dict(zip("ab", counts))})["sample_ratio"]
+        assert answer["p_value"] < SPLIT_ALPHA < answer["always_valid_p_value"]
+        assert answer["state"] == "as_expected"
 
     def test_counting_error_is_not_a_mismatch(self):
         visitors = [1_000_000, 1_010_000]
         assert always_valid_split_p_value([Count(n) for n in visitors], [1, 1]) < 1e-7
         assert always_valid_split_p_value([counted(n) for n in visitors], [1, 1]) == 1.0
+
+    def test_counters_that_hardly_err_are_as_exact_ones(self):
+        exact, counted_well = ([Count(5150, error), Count(4850, error)] for error in (0.0, 1e-7))
+        ours = always_valid_split_p_value(counted_well, [1, 1])
+        assert ours == pytest.approx(always_valid_split_p_value(exact, [1, 1]), rel=1e-6)
+
+    def test_counts_beyond_the_digits_of_a_float_are_no_exception(self):
+        for x in range(2**62, 2**63, 2**57):
+            assert 0 <= always_valid_split_p_value([Count(x)] * 3, [1, 1, 1]) <= 1
 
     def test_a_reversed_split_is_not_counting_error(self):
         assert always_valid_split_p_value([counted(1000), counted(9000)], [999, 1]) < 1e-9
@@ -153,7 +165,7 @@ class TestAlwaysValid:
             always_valid_split_p_value([Count(1), Count(2)], [1, 0])
 
     @given(
-        st.lists(st.tuples(st.integers(0, 10**9), st.floats(0, 0.1), st.floats(1e-300, 1e300)), min_size=1, max_size=12)
+        st.lists(st.tuples(st.integers(0, 2**63), st.floats(0, 0.1), st.floats(1e-300, 1e300)), min_size=1, max_size=12)
     )
     def test_it_is_a_probability_for_whatever_was_counted(self, variants):
         counts = [Count(value, error) for value, error, _ in variants]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from math import isfinite, sqrt
+from operator import attrgetter
 from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
@@ -60,11 +62,16 @@ class ResultRow:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {field: _for_json(getattr(self, field)) for field in ROW_FIELDS}
+        found = dict(zip(ROW_FIELDS, _VALUES(self)), verdict=self.verdict.as_dict())
+        for field in INTERVALS:
+            if interval := found[field]:
+                found[field] = {"low": _bound(interval.low), "high": _bound(interval.high)}
+        return found
 
 
 ROW_FIELDS = tuple(field.name for field in fields(ResultRow))
 INTERVALS = frozenset(field.name for field in fields(ResultRow) if "Interval" in str(field.type))
+_VALUES = attrgetter(*ROW_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +260,14 @@ def _repeated(goal: str, now: Side, configured: bool) -> Goal:
 def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
     """A goal that a visitor reaches or not: each variant's rate, compared with the control's."""
     variants, trials, control = now.variants, now.variants.trials, now.variants.control
-    against = now.proportion(control) if control in trials else None
+    proportion = cache(now.proportion)
+    against = proportion(control) if control in trials else None
     untested = {label: _without_test(label, now.reached.get(label, NOTHING), variants) for label in trials}
     compared = [label for label, verdict in untested.items() if verdict is None] if against else []
-    found = comparisons.compare_all(control, compared, now.proportion, decided.proportion, terms) if compared else {}
+    found = comparisons.compare_all(control, compared, proportion, decided.proportion, terms) if compared else {}
     rows, share = [], 0.0
     for label, verdict in untested.items():
-        count, own = now.reached.get(label, NOTHING), now.proportion(label)
+        count, own = now.reached.get(label, NOTHING), proportion(label)
         if own is None:
             rows.append(_row(label, count, trials[label], verdict or _no_visitors([count])))
             continue
@@ -307,8 +315,6 @@ def _no_visitors(reached: Collection[Count]) -> Verdict:
     return Verdict("no_data", "no visitors yet", lost)
 
 
-def _for_json(value: Any) -> Any:
+def _bound(value: float) -> float | None:
     """JSON has no infinity: a bound that does not exist is None."""
-    if isinstance(value, Interval):
-        return {"low": value.low if isfinite(value.low) else None, "high": value.high if isfinite(value.high) else None}
-    return value.as_dict() if isinstance(value, Verdict) else value
+    return value if isfinite(value) else None

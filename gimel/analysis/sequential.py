@@ -197,6 +197,7 @@ def planned_size(
     return drift * drift * apart / left if left > 0 else inf
 
 
+@lru_cache(maxsize=64)
 def always_valid_size(
     rate: float,
     change: float,

@@ -134,8 +134,9 @@ def experiment_report(
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
     roles, alphas = _roles(own, reached)
     goals = []
+    shares = decided.shares
     for goal, found in reached.items():
-        terms = Terms(own.smallest_change, alphas[goal], decided.shares, plan, own.guardrails.get(goal))
+        terms = Terms(own.smallest_change, alphas[goal], shares, plan, own.guardrails.get(goal))
         of_goal = _goal(goal, Side(resolved, found), Side(decided, decided_by.get(goal, {})), terms, own.per_visitor)
         of_goal = replace(of_goal, role=roles[goal], alpha=alphas[goal])
         goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))

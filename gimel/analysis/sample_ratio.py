@@ -11,7 +11,7 @@ from gimel.hyperloglog import NOTHING, Count
 
 from .distributions import binomial_tails, chi_square_tail, normal_tail, z_of_tail
 from .proportions import EXACT_BELOW, bonferroni, with_counting
-from .variants import Variants
+from .variants import SMALLEST_SHARE, Variants
 from .verdicts import Verdict
 from .wording import LONGEST_LIST, named
 
@@ -26,9 +26,6 @@ SPLIT_PRIOR = 1000.0
 The check is valid for any number. With this one, and two equal variants, the alarm is raised at 52.1 : 47.9 of 10,000
 visitors and at 50.23 : 49.77 of a million: 4.2 and 4.6 standard errors, where a single look takes 3.3.
 """
-
-SMALLEST_SHARE = 1e-100
-"""A share below this is taken for this one, which can be divided by."""
 
 
 @dataclass(frozen=True, slots=True)

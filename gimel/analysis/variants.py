@@ -26,6 +26,9 @@ FEW = 0.1
 ENOUGH = 100
 """With this many visitors a label is a variant, ..."""
 
+SMALLEST_SHARE = 1e-100
+"""A share below this is taken for this one, which can be divided by."""
+
 VERY_FEW = 0.01
 """... but not with less than this share."""
 
@@ -57,8 +60,9 @@ class Variants:
         """
         seen = [label for label in self.real if self.trials[label].value]
         wanted = self.weights or dict.fromkeys(self.configured or seen, 1.0)
-        everything = sum(wanted.values())
-        return {label: wanted[label] / everything for label in sorted(wanted)}
+        largest = max(wanted.values(), default=1.0)  # their sum may be beyond a float's range
+        everything = sum(weight / largest for weight in wanted.values())
+        return {label: max(wanted[label] / largest / everything, SMALLEST_SHARE) for label in sorted(wanted)}
 
     @property
     def visitors(self) -> int:

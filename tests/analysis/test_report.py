@@ -182,6 +182,13 @@ class TestSampleRatio:
     def test_the_configured_weights_are_expected(self):
         assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0
 
+    @pytest.mark.parametrize("weights", [{"a": 1e308, "b": 1e308}, {"a": 1e308, "b": 1e-300}])
+    def test_no_weight_is_too_large_or_too_small(self, weights):
+        answer = report(
+            {"a": 9000, "b": 9000}, weights=weights, buy={"a": 90, "b": 95}, settings={"planned_visitors": 5}
+        )
+        assert answer["sample_ratio"]["state"] == ("as_expected" if weights["b"] > 1 else "mismatch")
+
     def test_a_configured_variant_that_was_never_seen_is_a_mismatch(self):
         answer = report({"a": 900}, weights={"a": 0.5, "b": 0.5}, buy={"a": 5})
         assert answer["sample_ratio"]["text"] == "the split 900 / 0 should be 50 / 50"

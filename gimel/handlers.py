@@ -91,7 +91,7 @@ def all(request: Request) -> Answer:
 
 @endpoint("DELETE")
 def delete(request: Request) -> Answer:
-    """Delete one experiment: its counters and its name, and nothing else."""
+    """Delete one experiment: its counters, its name and the end of its plan, and nothing else."""
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()

@@ -236,13 +236,16 @@ def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
 
 
 def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
-    """Write the ends of plans. The earlier of two stands: a report may have been read while counts were missing."""
+    """Write the ends of plans. The earlier of two stands, and of the same second this one.
+
+    A report that was read while counts were missing may have written another.
+    """
     keys = [ended_key(as_text(entry.namespace), as_text(entry.experiment)) for entry in entries]
     values = [entry.ended.as_json() for entry in entries if entry.ended]
     ask_each(client, [("SET", key, value, "NX") for key, value in zip(keys, values)])
     for entry, key, standing in zip(entries, keys, ask_each(client, [("GET", key) for key in keys])):
         other = Ended.from_json(standing)
-        if entry.ended and other and other.at > entry.ended.at:
+        if entry.ended and other and other.at >= entry.ended.at:
             ask_each(client, [("SET", key, entry.ended.as_json())])
 
 

@@ -155,7 +155,7 @@ def test_the_end_of_a_plan_is_imported_with_its_counts_and_stands(source, start,
     export(source, tmp_path / "f", "alephbet")
     target = start()
     use(target)
-    earlier = Ended(4_000, "2026-11-01T10:00:00Z", {"participate": {"red": Count(2_000), "blue": Count(2_000)}})
+    earlier = Ended(4_000, "2001-01-01T10:00:00Z", {"participate": {"red": Count(2_000), "blue": Count(2_000)}})
     target.client().set("alephbet:ended:fine:counts", earlier.as_json())
     load(target, tmp_path / "f")
     found = plans.read(connection.client(), "alephbet", ["exact", "fine", "button color"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,16 @@ def reports() -> list:
     return found
 
 
-def test_the_demo_is_the_same_every_time():
+class Noon(datetime):
+    """A clock that stands still: the end of a plan has its time."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 11, 30, 12, tzinfo=tz)
+
+
+def test_the_demo_is_the_same_every_time(monkeypatch):
+    monkeypatch.setattr(plans, "datetime", Noon)
     found = []
     for _ in range(2):
         with ExitStack() as stack:
@@ -49,6 +59,11 @@ def test_the_demo_shows_each_kind_of_verdict():
     assert states["free shipping banner"] == {"collecting"}
     assert states["new landing page"] == {"do_not_trust"}
     assert "per_visitor" in states["article layout"]
+    assert states["product photos"] == {"leaning"}
+    assert {"winner", "worse"} <= states["delivery date"]
+    assert "winner" in states["free trial"]
+    assert items["free trial"]["plan"]["ended"]
+    assert not items["sign-up form"]["plan"]["ended"]
     assert items["search engine"]["sample_ratio"]["state"] == "as_expected"
     assert [each["share"] for each in items["search engine"]["sample_ratio"]["expected"]] == [0.9, 0.1]
 

@@ -102,7 +102,7 @@ EXPERIMENTS = (
         "product photos",
         {"drawing": 5_120, "photo": 5_074},
         {"added to cart": (0.181, 0.2)},
-        {"baseline": "drawing"},
+        {"baseline": "drawing", "smallest_change": 0.25},
     ),
     # Names in another script.
     Experiment("צבע הכפתור", {"כחול": 2_950, "ירוק": 3_020}, {"הרשמה": (0.148, 0.163)}),

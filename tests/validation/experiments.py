@@ -66,8 +66,8 @@ class Readings:
             yield report(n0, s0, n1, s1, self.precision, own)
 
     def standing(self, difference: float = 0.0) -> Floats:
-        """By about how many standard errors of the sampling alone the rates differ from this difference; infinite
-        where there are too few successes or failures for that to mean anything, 0 where a variant has no visitors.
+        """By about how many standard errors of the sampling alone the rates differ from this difference, half as many
+        again where there are few successes or failures; 0 where a variant has no visitors.
 
         No interval of the project is much narrower than such a standard error allows: whoever asks which of a million
         of them exclude something need only compute those where this is large.
@@ -76,11 +76,11 @@ class Readings:
         p1, p0 = (s1 + 1) / (n1 + 2), (s0 + 1) / (n0 + 2)
         z = np.abs(p1 - p0 - difference) / np.sqrt(p1 * (1 - p1) / (n1 + 2) + p0 * (1 - p0) / (n0 + 2))
         fewest = np.minimum(np.minimum(s0, s1), np.minimum(n0 - s0, n1 - s1))
-        return np.where(np.minimum(n0, n1) == 0, 0.0, np.where(fewest < FEW, np.inf, z))
+        return np.where(np.minimum(n0, n1) == 0, 0.0, np.where(fewest < FEW, 1.5 * z, z))
 
 
 FEW = 30
-"""Successes or failures in one variant, below which normal approximations are not used to choose what to compute."""
+"""Successes or failures in one variant, below which a normal approximation is far off."""
 
 
 def reading(value: int, precision: Kind) -> Count:
@@ -210,7 +210,7 @@ def grow(random: np.random.Generator, items: Ints, precision: Kind) -> Ints:
             read[:, look] = _read(random, taken, seen[:, look], bits)
         return read
     shards = int(precision)
-    at_once = max(1, min(64, MOST_AT_ONCE // int(items.sum(axis=2).max())))
+    at_once = max(1, min(64, MOST_AT_ONCE // int(1 + items.sum(axis=2).mean())))
     for start in range(0, len(items), at_once):
         block = items[start : start + at_once]
         counters = Counters(block[:, 0].size, shards)

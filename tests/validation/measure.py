@@ -121,12 +121,14 @@ def looking(
     lift: float = 0.0,
     looks: int = 100,
     late: bool = False,
+    single: bool = False,
 ) -> dict[str, Any]:
     """Experiments that grow to `visitors` in all, as many as planned, read at so many moments: the share in which each
     rule has been wrong at least once, by the look.
 
     `weights` are the control's and the variant's. Without a lift, an interval is wrong when it announces a difference;
-    with one, when it does not contain the true difference. `late`: the last look comes after 1.25 times the plan.
+    with one, when it does not contain the true difference. `late`:
+    the last look comes after 1.25 times the plan. `single`: also the p-values for a single look.
     """
     random = np.random.default_rng(seed)
     moments = np.linspace(0, visitors, looks + 1)[1:].round().astype(int)
@@ -140,16 +142,13 @@ def looking(
         "planned": (1.7, lambda variant, control: misses(difference, planned_for(variant, control, planned))),
         "always_valid": (1.7, lambda variant, control: misses(difference, always_valid_interval(variant, control))),
     }
-    if not lift:
+    if single:
         rules["p_value"] = (1.7, lambda variant, control: p_value(variant, control) < ALPHA)
     fired = first(readings, readings.standing(difference), rules)
-    if not lift:
-        n0, s0, n1, s1 = readings.arrays
-        pooled = np.minimum(1.0, (s0 + s1) / np.maximum(n0 + n1, 1))
-        variance = pooled * (1 - pooled) * (1 / np.maximum(n1, 1) + 1 / np.maximum(n0, 1))
-        z = np.abs(s1 / np.maximum(n1, 1) - s0 / np.maximum(n0, 1)) / np.sqrt(np.maximum(variance, 1e-300))
-        fired["naive"] = first_of(z > critical_value(ALPHA))
-    return {name: by_look(when, looks) for name, when in fired.items()} | splits_over(readings, weights)
+    if single:
+        naive = [naive_p_value(*counts) < ALPHA for counts in readings]
+        fired["naive"] = first_of(np.array(naive).reshape(readings.trials.shape))
+    return {name: by_look(when, looks) for name, when in fired.items()}
 
 
 def splits_over(readings: Readings, weights: tuple[float, float]) -> dict[str, list[float]]:

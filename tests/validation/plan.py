@@ -156,6 +156,7 @@ def tasks(quick: bool = False) -> list[Task]:
                 "visitors": 2 * visitors,
                 "rate": rate,
                 "precision": precision,
+                "single": True,
             },
             100,
         )
@@ -231,7 +232,7 @@ def tasks(quick: bool = False) -> list[Task]:
             60 if precision in (1, 16) else 10,
         )
         for weights in NEEDED_WEIGHTS
-        for precision, experiments in ((1, 1000), (16, 1000), ("bitmap", 4000), (EXACT, 4000))
+        for precision, experiments in ((1, 2000), (16, 1500), ("bitmap", 10_000), (EXACT, 10_000))
     ]
     cells += [
         Task(

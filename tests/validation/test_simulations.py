@@ -117,11 +117,10 @@ def test_precision_16_has_the_power_of_exact_counts():
     ],
 )
 def test_a_hundred_looks_rarely_find_a_false_winner(visitors, rate, precision, weights, times, late):
-    ever = measure.looking([5], times, visitors, rate, precision, weights, late=late)
+    ever = measure.looking([5], times, visitors, rate, precision, weights, late=late, single=True)
     assert at_most(0.055, ever["planned"][-1], times)
     assert at_most(0.055, ever["always_valid"][-1], times)
     assert ever["p_value"][-1] > 0.15
-    assert at_most(0.001, ever["always_valid_split"][-1], times)
 
 
 @pytest.mark.parametrize("precision", [1, "bitmap", EXACT])
@@ -131,17 +130,20 @@ def test_a_hundred_intervals_hold_a_true_difference(precision):
     assert at_most(0.065, ever["always_valid"][-1], 300)
 
 
+@pytest.mark.parametrize(("rate", "share"), [(0.05, 0.5), (0.001, 0.5), (0.002, 0.05), (0.002, 0.95)])
 @pytest.mark.parametrize("precision", [1, EXACT])
-def test_no_interval_is_missed_where_it_is_not_computed(precision):
+def test_no_interval_is_missed_where_it_is_not_computed(precision, rate, share):
     """The looks are screened by a cheap normal approximation; the project's own functions must not fire elsewhere."""
     random = np.random.default_rng(16)
-    readings = experiments.simulate_looks(random, 20, list(range(2000, 40_001, 2000)), (0.05, 0.05), precision)
+    looks = list(range(2000, 40_001, 2000))
+    readings = experiments.simulate_looks(random, 100, looks, (rate, rate), precision, share)
+    planned = (40_000 * share, 40_000 * (1 - share))
     for (n0, s0, n1, s1), standing in zip(readings, readings.standing().ravel()):
         variant = experiments.proportion(s1, n1, precision)
         control = experiments.proportion(s0, n0, precision)
         if standing <= 1.7:
             assert measure.p_value(variant, control) >= 0.05
-            assert not measure.misses(0, measure.planned_for(variant, control, (20_000, 20_000)))
+            assert not measure.misses(0, measure.planned_for(variant, control, planned))
         if standing <= 2.7:
             assert not measure.misses(0, always_valid_interval(variant, control))
 

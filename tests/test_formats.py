@@ -205,6 +205,7 @@ def test_the_goal_that_decides_is_first_and_guardrails_follow():
         ("call", " (guardrail)"),
         ("add", ""),
     ]
+    assert (output.count("Beats"), output.count("Exceeds")) == (2, 1)
 
 
 def test_a_plan_says_how_far_it_is_and_how_it_ended():

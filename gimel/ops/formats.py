@@ -255,7 +255,8 @@ def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
     for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
         table.add_column(name, justify="right", no_wrap=no_wrap)
     if not is_repeated:
-        for name in (f"Uplift\n({100 - 100 * goal.get('alpha', ALPHA):.3g} % interval)", "Beats\ncontrol"):
+        beats = "Exceeds" if goal.get("role") == "guardrail" else "Beats"  # of a guardrail, more may be worse
+        for name in (f"Uplift\n({100 - 100 * goal.get('alpha', ALPHA):.3g} % interval)", f"{beats}\ncontrol"):
             table.add_column(name, justify="right", no_wrap=no_wrap)
     unexpected = {one["label"] for one in item.get("participants", []) if one.get("unexpected")}
     for result in sorted(goal["results"], key=lambda result: result["label"] in unexpected):

@@ -135,6 +135,14 @@ def test_what_choosing_a_variant_may_cost_is_shown_for_the_control_too(opened):
         assert agree(cell(row(details, label), "Expected loss").inner_text(), [100 * found["expected_loss"]])
 
 
+def test_nothing_is_said_of_beating_the_control_on_a_guardrail(opened):
+    page = opened("running")
+    for name, beats in ("buy", True), ("ticket", False):
+        text = words(goal(page, name))
+        said = [phrase in text for phrase in ("chance to beat", "expected loss", "chance to exceed")]
+        assert said == [beats, beats, not beats]
+
+
 def test_a_verdict_that_is_none_of_a_goals_is_told_before_them(opened):
     page = opened("not yet")
     assert "no one has reached order, the goal that decides, yet" in words(page.locator(".whole"))

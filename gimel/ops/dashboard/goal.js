@@ -23,6 +23,7 @@ export function goalSection(goal, item, index) {
   const rows = labels.map(label => goal.results.find(row => row.label === label));
   const title = `goal-${index}`;
   const isCompared = rows.some(row => row.difference_interval);
+  const isGuardrail = goal.role === "guardrail"; // more of it may be worse, so nothing is said of beating and losing
   return h("section", {class: "card goal", key: goal.goal, "aria-labelledby": title},
     h("header", {class: "goal-head"},
       h("h3", {id: title}, isolated(goal.goal)),
@@ -31,11 +32,11 @@ export function goalSection(goal, item, index) {
     goal.verdict ? h("p", {class: "verdict"},
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
-    goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared),
-    isCompared ? allFigures(rows, item, goal) : null);
+    goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared, isGuardrail),
+    isCompared ? allFigures(rows, item, goal, isGuardrail) : null);
 }
 
-function proportionTable(rows, item, isCompared) {
+function proportionTable(rows, item, isCompared, isGuardrail) {
   const control = rows.find(row => row.label === item.control);
   const variants = rows.filter(row => kind(row.label, item) !== "unexpected");
   const digits = sharedDecimals(variants.map(row => halfWidth(row.rate_interval)));
@@ -48,7 +49,8 @@ function proportionTable(rows, item, isCompared) {
       h("th", {scope: "col", class: "wide"},
         h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
         axis(scale)),
-      column("Uplift", "number uplift", "relative"), column("Chance to beat", "number chance", "the control"),
+      column("Uplift", "number uplift", "relative"),
+      column(isGuardrail ? "Chance to exceed" : "Chance to beat", "number chance", "the control"),
     ] : null,
   ];
   return table(isCompared ? "figures compared" : "figures", head, rows.map(row => variantRow(row, item,
@@ -75,13 +77,13 @@ function perVisitorTable(rows, item) {
       : figure("Uplift", signedPercent(row.uplift, 1), row.uplift == null ? null : "not tested"))));
 }
 
-function allFigures(rows, item, goal) {
+function allFigures(rows, item, goal, isGuardrail) {
   const alpha = goal.alpha ?? ALPHA;
-  const sees = goal.role === "guardrail" ? "in all" : `in all, to see ${chosen(item.smallest_change ?? 0.1)}`;
+  const sees = isGuardrail ? "in all" : `in all, to see ${chosen(item.smallest_change ?? 0.1)}`;
   const head = [
     column("Variant"), column("Difference", "number", "points"), column("Single look", "number", "points"),
     item.plan ? column("By the plan", "number", "points") : null, column("Always valid", "number", "points"),
-    column("Expected loss", "number", "points"), column("Still needed", "number", sees),
+    isGuardrail ? null : column("Expected loss", "number", "points"), column("Still needed", "number", sees),
     column("Counting error", "number", "of the rate"),
   ];
   const body = rows.filter(row => row.difference_interval || row.label === item.control).map(row => {
@@ -93,7 +95,7 @@ function allFigures(rows, item, goal) {
       figure("Single look", range(row.difference_interval, write), pValue(row.p_value)),
       item.plan ? figure("By the plan", range(row.planned_interval, write), pValue(row.planned_p_value)) : null,
       figure("Always valid", range(row.always_valid_interval, write), pValue(row.always_valid_p_value)),
-      figure("Expected loss", loss(row.expected_loss)),
+      isGuardrail ? null : figure("Expected loss", loss(row.expected_loss)),
       figure("Still needed", isCompared ? roundUp(row.visitors_needed) : "", parts(row)),
       figure("Counting error", percent(row.counting_error, 2)));
   });

@@ -67,7 +67,8 @@ export function points(difference, digits) {
 
 // In percentage points, without a sign: a loss is never below 0.
 export function loss(expected) {
-  return expected == null ? "" : fixed(100 * expected, decimals(100 * expected));
+  if (expected == null) return "";
+  return expected < 0.00001 ? `<${NARROW}0.001` : fixed(100 * expected, Math.max(1, decimals(100 * expected)));
 }
 
 export function range(interval, write) {

@@ -31,7 +31,7 @@ def agree(text: str, truths: list[float]) -> bool:
     return len(shown) == len(truths) and all(each.is_(true) for each, true in zip(shown, truths))
 
 
-@pytest.mark.parametrize("name", [CHECKOUT, PRICE, "button color", "צבע הכפתור"])
+@pytest.mark.parametrize("name", [CHECKOUT, PRICE, "button color", "free trial", "צבע הכפתור"])
 def test_the_numbers_on_the_page_are_the_reports(demo, visit, name):
     page = visit(address(demo, experiment=name))
     item = report(demo)[name]
@@ -172,7 +172,7 @@ def test_the_list_is_searched_and_sorted(demo, visit):
     expect(listed(page)).to_have_text(by_number[::-1])
     page.keyboard.press("/")
     page.keyboard.type("ORDER placed")
-    expect(page.locator("#list tbody tr")).to_have_count(3)
+    expect(page.locator("#list tbody tr")).to_have_count(4)
     assert "search=ORDER" in page.url
     page.get_by_label("Search experiments").fill("nowhere to be found")
     page.get_by_role("button", name="Clear search").click()

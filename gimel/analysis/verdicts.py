@@ -130,7 +130,7 @@ def compare(pair: Pair, terms: Terms) -> Comparison:
     if plan and plan.is_over:
         reason = _so_far(pair) + _since(pair, plan, "the plan ended")
         if side:
-            reason += "; the plan has ended, so it takes a new experiment to decide"
+            reason += "; it takes a new experiment to decide"
             return Comparison(pair, Verdict("leaning", towards, reason))
         return Comparison(pair, Verdict("inconclusive", "the plan has ended without a verdict", reason))
     if is_small and not plan:
@@ -375,10 +375,10 @@ def _since(pair: Pair, plan: Plan | None, what: str = "decided") -> str:
     """When the plan ended, and what all counts say since; empty as long as it has not."""
     if pair.since is None or plan is None or plan.ended is None:
         return ""
-    return (
-        f"; {what} at {plan.ended_at:,} visitors on {on_day(plan.ended.at)}; since then, at {plan.came:,} visitors,"
-        f" {_ends(pair.since, '{} to {}')} percentage points, {ALWAYS}"
-    )
+    when = f"; {what} at {plan.ended_at:,} visitors on {on_day(plan.ended.at)}"
+    if plan.came == plan.ended_at:
+        return when
+    return f"{when}; since then, at {plan.came:,}, {_ends(pair.since, '{} to {}')} percentage points, {ALWAYS}"
 
 
 def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]:

@@ -51,7 +51,7 @@ def points(share: float, uncertainty: float, signed: bool = False) -> str:
     """The same without the sign of percent: a share in percentage points."""
     decimals = max(0, min(4, ceil(0.5 - log10(100 * uncertainty)))) if uncertainty > 0 else 4
     rounded = round(100 * share, decimals) + 0.0  # + 0.0: there is no -0
-    return f"{rounded:{'+' if signed else '-'},.{decimals}f}".replace("-", MINUS)
+    return f"{rounded:{'+' if signed and rounded else '-'},.{decimals}f}".replace("-", MINUS)
 
 
 def rounded_up(share: float) -> str:

@@ -39,7 +39,7 @@ class TestLeaning:
         answer = report({"gate 30": 44_700, "gate 40": 45_489}, retained={"gate 30": 8_502, "gate 40": 8_279})
         assert words(answer) == ("leaning", "leaning towards gate 30")
         assert answer["verdict"]["reason"].startswith(
-            "18.2 % against 19.0 % so far; the difference may be anything from −1.7 to +0.0 percentage points; if that"
+            "18.2 % against 19.0 % so far; the difference may be anything from −1.7 to 0.0 percentage points; if that"
             " is the true difference, it takes about "
         )
 
@@ -256,7 +256,7 @@ class TestPlan:
         assert words(answer) == ("winner", "b beats a")
         reason = answer["verdict"]["reason"]
         assert "5.79 % against 5.00 %" in reason
-        assert "; decided at 40,030 visitors on 30 November 2026; since then, at 60,020 visitors, " in reason
+        assert "; decided at 40,030 visitors on 30 November 2026; since then, at 60,020, " in reason
         of_b = row(answer["goals"][0], "b")
         assert (of_b["successes"], of_b["visitors_needed"]) == (1_510, None)
         assert of_b["planned_interval"]["low"] > 0 > of_b["always_valid_interval"]["low"]

@@ -26,6 +26,7 @@ from .test_known_counters import Steps, run_with
 
 ENDED = Ended(4, "2026-11-30T10:00:00Z", {"participate": {"blue": Count(2), "red": Count(2, 0.1, 0.2)}, "buy": {}})
 KEY = "alephbet:ended:button:counts"
+PATIENT_S = 60
 
 
 @pytest.fixture
@@ -310,6 +311,10 @@ def test_a_delete_and_the_end_of_a_plan_may_meet_at_any_step(single, monkeypatch
     """No record is left, though the page may go on and make the experiment anew."""
     steps = Steps(monkeypatch)
     monkeypatch.setattr(plans, "send", counters.send)
+    # Each waits for the other in the middle, on a machine that may be busy.
+    monkeypatch.setattr(counters, "REPORT_TIMEOUT_S", PATIENT_S)
+    patient = replace(connection.settings().redis, timeout_s=PATIENT_S)
+    connection.use(replace(connection.settings(), redis_settings=patient))
 
     def another() -> redis.Redis:
         return connection.connect(connection.settings().redis)

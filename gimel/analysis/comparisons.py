@@ -74,7 +74,7 @@ def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, t
             "chance_to_beat_control": chance_to_beat_control(own, against),
             "always_valid_interval": interval,
             "always_valid_p_value": always[label][1],
-            "expected_loss": loss,
+            "expected_loss": loss if terms.allowed is None else None,
         }
         needed = partial(_needed, label, own, control, against, always_level, terms)
         pair = Pair(label, own, control, against, interval, single, needed)

@@ -279,7 +279,7 @@ def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
         if label in found:
             verdict = found[label].comparison.verdict
             figures |= found[label].figures
-        elif label == control and found:
+        elif label == control and found and terms.allowed is None:
             figures["expected_loss"] = max(one.loss_of_control for one in found.values())
         rows.append(_row(label, count, trials[label], verdict or verdicts.no_control(control), **figures))
     if found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isinf
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
@@ -60,9 +60,11 @@ class Variants:
         """
         seen = [label for label in self.real if self.trials[label].value]
         wanted = self.weights or dict.fromkeys(self.configured or seen, 1.0)
-        largest = max(wanted.values(), default=1.0)  # their sum may be beyond a float's range
-        everything = sum(weight / largest for weight in wanted.values())
-        return {label: max(wanted[label] / largest / everything, SMALLEST_SHARE) for label in sorted(wanted)}
+        everything = sum(wanted.values())
+        if isinf(everything):
+            wanted = {label: weight / len(wanted) for label, weight in wanted.items()}
+            everything = sum(wanted.values())
+        return {label: max(wanted[label] / everything, SMALLEST_SHARE) for label in sorted(wanted)}
 
     @property
     def visitors(self) -> int:

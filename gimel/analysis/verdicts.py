@@ -166,15 +166,15 @@ def _guard(pair: Pair, allowed: float, terms: Terms) -> Comparison:
     """Whether a guardrail is kept: the change must not go beyond `allowed`, in its direction."""
     low, high = (pair.interval.low, pair.interval.high) if allowed > 0 else (-pair.interval.high, -pair.interval.low)
     bound, size = abs(allowed) * pair.control.rate, _size(abs(allowed))
-    way = "rise" if allowed > 0 else "fall"
+    allows = f"a {'rise' if allowed > 0 else 'fall'} of up to {size} is allowed"
     if high < bound:
         reason = _settled(pair, terms.plan)
         if low > 0:
-            reason = f"{_gap(pair, terms.plan)}; it may {way} by up to {size}"
+            reason = f"{_gap(pair, terms.plan)}; {allows}"
         return Comparison(pair, Verdict("not_worse", f"not worse by more than {size}", reason))
     if low > 0:
         text = f"{named(pair.label)} is worse than {named(pair.control_label)}"
-        return Comparison(pair, Verdict("worse", text, f"{_gap(pair, terms.plan)}; it may {way} by up to {size}"))
+        return Comparison(pair, Verdict("worse", text, f"{_gap(pair, terms.plan)}; {allows}"))
     needed = None if terms.plan and terms.plan.is_over else pair.needed(abs(allowed))
     reason = _so_far(pair) + _since(pair, terms.plan, "the plan ended")
     if needed and needed.in_all:

@@ -180,7 +180,7 @@ class TestGuardrails:
         trials, ticket = dict.fromkeys("ab", 10**8), {"a": 25_000_000, "b": 25_200_000}
         (of_goal,) = report(trials, ticket=ticket, settings={"guardrails": {"ticket": 0.02}})["goals"]
         assert of_goal["verdict"]["state"] == "not_worse"
-        assert of_goal["verdict"]["reason"].endswith("it may rise by up to 2 %")
+        assert of_goal["verdict"]["reason"].endswith("a rise of up to 2 % is allowed")
         assert "higher" in of_goal["verdict"]["reason"]
 
     def test_a_winner_that_breaks_one_is_mixed(self):

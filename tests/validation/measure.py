@@ -127,8 +127,8 @@ def looking(
     rule has been wrong at least once, by the look.
 
     `weights` are the control's and the variant's. Without a lift, an interval is wrong when it announces a difference;
-    with one, when it does not contain the true difference. `late`:
-    the last look comes after 1.25 times the plan. `single`: also the p-values for a single look.
+    with one, when it does not contain the true difference. `late`: the last
+    look comes after 1.25 times the plan. `single`: also the p-values for a single look.
     """
     random = np.random.default_rng(seed)
     moments = np.linspace(0, visitors, looks + 1)[1:].round().astype(int)

@@ -232,7 +232,7 @@ def tasks(quick: bool = False) -> list[Task]:
             60 if precision in (1, 16) else 10,
         )
         for weights in NEEDED_WEIGHTS
-        for precision, experiments in ((1, 2000), (16, 1500), ("bitmap", 10_000), (EXACT, 10_000))
+        for precision, experiments in ((1, 2000), (16, 1000), ("bitmap", 10_000), (EXACT, 10_000))
     ]
     cells += [
         Task(
@@ -349,8 +349,9 @@ def _looked_at(precision: Kind) -> int:
 def _is_looked_at(kind: str, weights: tuple[int, int], rate: float, precision: Kind) -> bool:
     if precision in (EXACT, "bitmap"):
         return kind == "weights" or (weights in ((1, 1), (1, 19)) and rate in (0.001, 0.05, 0.5))
-    few = weights in ((1, 1), (1, 19), (19, 1)) and rate in (0.001, 0.05, 0.5)
-    return few if kind == "weights" else weights == (1, 1) and rate in (0.05, 0.5)
+    if kind == "weights":
+        return weights in ((1, 1), (1, 19), (19, 1)) and rate in ((0.001, 0.05, 0.5) if precision == 1 else (0.05, 0.5))
+    return weights == (1, 1) and rate in (0.05, 0.5)
 
 
 def _looking_experiments(visitors: int, precision: Kind) -> int:

@@ -118,7 +118,7 @@ def summary(page: Page) -> str:
     def false_positive(visitors: int, precision: Kind, name: str = "p_value") -> str:
         return page.share(("false positives", visitors, 0.05, precision), name)
 
-    looks = ("looks", 100_000, 0.05, 1)
+    looks, until = ("looks", 100_000, 0.05, 1), page.results["until", EXACT]
     return "\n".join(
         [
             "- **Counts taken as exact mislead.** In A/A tests, with no true difference, at a conversion rate of 5 %,"
@@ -129,10 +129,17 @@ def summary(page: Page) -> str:
             f" {false_positive(1_000_000, 16)} % at precision 16.",
             "- **The verdict holds no matter how often you check.** Over 100 looks at a growing A/A test of 100,000"
             f" visitors per variant at precision 1, p < 0.05 turns up at some look in {page.share(looks, 'p_value')} %"
-            f" of the experiments, a false winner in {page.share(looks, 'always_valid')} %.",
+            f" of the experiments, a false winner by the always-valid verdict in"
+            f" {page.share(looks, 'always_valid')} %, and"
+            f" by the planned one in {page.share(looks, 'planned')} %.",
+            "- **A plan decides sooner.** To tell 5.5 % from 5 %, an experiment of fixed size that is read once takes"
+            f" {until['visitors']:,.0f} visitors per variant. A planned one may be read all the time and takes"
+            f" {until['planned_mean']:.2f} times as many on average; without a plan it is"
+            f" {until['always_valid_mean']:.2f} times as many.",
             "- **A higher precision makes small differences visible.** A million visitors per variant with 5 % against"
             f" 5.15 % get a winner in {_found(page, 1)} % of the experiments at precision 1, {_found(page, 16)} % at"
-            f" precision 16, {_found(page, 64)} % at precision 64 and {_found(page, EXACT)} % with exact counts.",
+            f" precision 16, {_found(page, 64)} % at precision 64, {_found(page, 'bitmap')} % with bitmaps and"
+            f" {_found(page, EXACT)} % with exact counts.",
         ]
     )
 
@@ -262,7 +269,8 @@ def power(page: Page) -> None:
     page.table(["", "visitors per variant", "conversion rate", "uplift", *map(_name, POWER_PRECISIONS)], rows)
     page.say(
         "Where conversion rates are high or experiments large, sampling noise is so small that even precision 16 limits"
-        " what can be seen. Bitmaps move that limit at a quarter of the memory: bitmap takes as much as precision 16"
+        " what can be seen. Bitmaps move that limit with a quarter of the memory, up to some million visitors: bitmap"
+        " takes as much as precision 16"
         f" (192 KB per counter), {FINEST} as much as precision 64. The always-valid verdict takes more visitors, as"
         " [the next section](#visitors-until-a-verdict) shows, and still more where the counting error is as large as"
         " the sampling error: both are then multiplied by 3 to 4 standard errors, because either may be far off at one"

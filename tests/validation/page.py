@@ -350,7 +350,7 @@ def looking(page: Page) -> None:
         f"A/A tests that grow to this size and are read 100 times on the way ({page.times('looks')} experiments, new"
         " visitors at every look, the same growing counters): the share in which at least one look announced a"
         " difference. *Planned* is the verdict of an experiment planned for just this size. Bar: at most 5.5 by either"
-        " verdict; where less than 4,000 experiments could be simulated, within two standard errors."
+        " verdict; where less than 3,000 experiments could be simulated, within two standard errors."
     )
     page.say("![False winners by number of looks](looking.png)")
     bar = at_most(0.055)
@@ -372,8 +372,8 @@ def looking(page: Page) -> None:
                 _name(precision),
                 page.share(key, "naive"),
                 page.share(key, "p_value"),
-                page.share(key, "planned", bar, 2 * (page.experiments[key] < 4000)),
-                page.share(key, "always_valid", bar, 2 * (page.experiments[key] < 4000)),
+                page.share(key, "planned", bar, 2 * (page.experiments[key] < 3000)),
+                page.share(key, "always_valid", bar, 2 * (page.experiments[key] < 3000)),
                 percent(page.error(key, page.results[key]["planned"][-1])),
             ]
             for n, rate, precision in LOOKS
@@ -384,7 +384,7 @@ def looking(page: Page) -> None:
     page.say(
         f"The same with {LOOKED_AT:,} visitors in all ({LOOKED_AT * 2 // 5:,} with precision 1 and 16), by the planned"
         f" verdict / by the always-valid one ({page.times('weights')} experiments, so the standard error of 5 % is"
-        f" {percent(standard_error(0.05, 10_000))} to {percent(standard_error(0.05, 4000))}). Bar: at most 5.5."
+        f" {percent(standard_error(0.05, 10_000))} to {percent(standard_error(0.05, 3000))}). Bar: at most 5.5."
     )
     page.table(["control : variant", "conversion rate", *map(_name, PRECISIONS)], _by_weights(page, "weights", bar))
     page.say(

@@ -50,8 +50,10 @@ def percent(share: float, uncertainty: float, signed: bool = False) -> str:
 def points(share: float, uncertainty: float, signed: bool = False) -> str:
     """The same without the sign of percent: a share in percentage points."""
     decimals = max(0, min(4, ceil(0.5 - log10(100 * uncertainty)))) if uncertainty > 0 else 4
-    rounded = round(100 * share, decimals) + 0.0  # + 0.0: there is no -0
-    return f"{rounded:{'+' if signed and rounded else '-'},.{decimals}f}".replace("-", MINUS)
+    rounded = round(100 * share, decimals)
+    if signed:  # what rounds to 0 keeps its sign: an interval that holds 0 must not seem to begin there
+        return f"{'+' if share > 0 else MINUS if share < 0 else ''}{abs(rounded):,.{decimals}f}"
+    return f"{rounded + 0.0:,.{decimals}f}".replace("-", MINUS)  # + 0.0: there is no -0
 
 
 def rounded_up(share: float) -> str:

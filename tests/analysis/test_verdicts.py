@@ -265,9 +265,10 @@ def test_a_sign_is_shown_where_it_is_asked_for():
     assert percent(-0.05, 0.01) == "\N{MINUS SIGN}5.0 %"
 
 
-def test_zero_has_no_sign():
-    assert points(-0.00001, 0.01) == "0.0"
-    assert points(-0.00001, 0.01, True) == points(0.00001, 0.01, True) == "0.0"
+def test_what_rounds_to_zero_keeps_its_sign_where_signs_are_shown():
+    assert points(-0.00001, 0.01) == points(0.00001, 0.01) == points(0, 0.01, True) == "0.0"
+    assert points(-0.00001, 0.01, True) == "\N{MINUS SIGN}0.0"
+    assert points(0.00001, 0.01, True) == "+0.0"
 
 
 def test_a_variant_may_have_no_name():

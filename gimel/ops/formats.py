@@ -237,7 +237,8 @@ def _planned(item: dict[str, Any]) -> str:
 
 def _sentences(verdict: dict[str, Any]) -> list[Text]:
     label, color = STATES.get(verdict.get("state", ""), ("", ""))
-    text = Text(": ".join(filter(None, (label, verdict.get("text")))), style=color)
+    words = verdict.get("text") or ""
+    text = Text(f"{label}: {words}" if label and words else label or words[:1].upper() + words[1:], style=color)
     return [text, Text(verdict["reason"], style="dim")] if verdict.get("reason") else [text]
 
 

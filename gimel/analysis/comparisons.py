@@ -27,6 +27,7 @@ from .sequential import (
     visitors_needed,
 )
 from .verdicts import Comparison, Needed, Pair, Terms, Verdict
+from .wording import named
 
 Side = Callable[[str], Proportion | None]
 """A variant's counts; None if no one takes part."""
@@ -86,7 +87,8 @@ def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, t
             single = difference_interval(test.own, test.against, level, p_value(test.own, test.against))
             pair = replace(pair, variant=test.own, control=test.against, once=single, since=interval)
         if terms.plan and not test:
-            comparison = Comparison(pair, Verdict("no_data", "no visitors when the plan ended"))
+            unseen = named(label if decided(control) else control)
+            comparison = Comparison(pair, Verdict("no_data", f"{unseen} had no visitors when the plan ended"))
         else:
             comparison = verdicts.compare(pair, terms)
         if comparison.needed:

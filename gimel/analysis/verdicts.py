@@ -185,10 +185,10 @@ def _guard(pair: Pair, allowed: float, terms: Terms) -> Comparison:
 
 def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
     """One verdict on a goal, from those on its variants: a winner first, then a loser, then what is open."""
-    if len(comparisons) == 1 and comparisons[0].verdict.state != "loser":
+    states = {one.verdict.state for one in comparisons}
+    if states == {"no_data"} or (len(comparisons) == 1 and states != {"loser"}):
         return comparisons[0].verdict
-    pair = comparisons[0].pair
-    blue = named(pair.control_label)
+    blue = named(comparisons[0].pair.control_label)
     guarded = [one for one in comparisons if one.verdict.state in GUARDED]
     if guarded:
         first = max(guarded, key=lambda one: GUARDED.index(one.verdict.state))

@@ -308,7 +308,17 @@ class TestPlan:
         ended = self.end(buy={"a": 1_000, "b": 1_160})
         trials, buy = dict.fromkeys("abc", 30_000), dict.fromkeys("abc", 1_500)
         of_c = row(report(trials, ended, self.PLAN, buy=buy)["goals"][0], "c")
-        assert of_c["verdict"]["text"] == "no visitors when the plan ended"
+        assert of_c["verdict"]["text"] == "c had no visitors when the plan ended"
+
+    @pytest.mark.parametrize(("control", "unseen"), [(None, "b"), ("c", "c")])
+    def test_if_no_pair_had_visitors_there_is_no_verdict(self, control, unseen):
+        """A page that began with one variant, or a requested control that came later."""
+        seen = "a" if control is None else "ab"
+        ended = Ended(400, self.AT, counts(dict.fromkeys(seen, 400), buy=dict.fromkeys(seen, 20)))
+        own = ExperimentSettings(planned_visitors=200)
+        found = counts(dict.fromkeys("abc", 30_000), buy=dict.fromkeys("abc", 1_500))
+        answer = experiment_report(found, own, control, ended)
+        assert words(answer) == ("no_data", f"{unseen} had no visitors when the plan ended")
 
     def test_a_goal_that_began_later_has_no_verdict(self):
         ended = self.end(buy={"a": 1_000, "b": 1_160})

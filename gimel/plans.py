@@ -28,6 +28,9 @@ VERSION = 1
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
+LARGEST = 2**63
+"""Neither are more visitors planned than this, nor does a counter read more."""
+
 BEGAN_AGAIN = 0.9
 """With less than this share of the recorded participants, an experiment was deleted and began again. A little less than
 all is what a failover lost, what a replica does not have yet, or what another kind of counter reads."""
@@ -56,7 +59,12 @@ class Ended:
                 goal: {variant: Count(*figures) for variant, figures in variants.items()}
                 for goal, variants in found["counts"].items()
             }
-            return cls(int(found["planned"]), found["at"], counts) if found["version"] == VERSION else None
+            planned = int(found["planned"])
+            figures = [one for variants in counts.values() for one in variants.values()]
+            is_possible = 0 < planned <= LARGEST and all(
+                type(one.value) is int and one.value <= LARGEST and one.settled_error <= 1 for one in figures
+            )
+            return cls(planned, found["at"], counts) if found["version"] == VERSION and is_possible else None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
 

@@ -140,7 +140,8 @@ def compare(pair: Pair, terms: Terms) -> Comparison:
     if pair.variant.reached + pair.control.reached == 0:
         return Comparison(pair, Verdict("collecting", "no one has reached this goal yet", so_far))
     if plan:
-        text = f"about {about(plan.missing)} more visitors in all until the plan ends"
+        visitors = "visitor" if plan.missing == 1 else "visitors"
+        text = f"about {about(plan.missing)} more {visitors} in all until the plan ends"
         return Comparison(pair, Verdict("collecting", text, so_far), needed)
     looked_for, missing = change, needed
     if needed is None:
@@ -360,8 +361,8 @@ def _with_ends(pair: Pair, phrase: str) -> str:
     width = (interval.high - interval.low) / 2
     if width >= max(variant.rate, control.rate):
         return (
-            f"so far {variant.successes.value:,} of {variant.trials.value:,} visitors against"
-            f" {control.successes.value:,} of {control.trials.value:,}: too few to tell"
+            f"{'so far ' if pair.since is None else ''}{variant.successes.value:,} of {variant.trials.value:,} visitors"
+            f" against {control.successes.value:,} of {control.trials.value:,}: too few to tell"
         )
     return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{_ends(interval, phrase)}"
 

@@ -275,6 +275,16 @@ class TestPlan:
         assert words(answer) == expected
         assert "; the plan ended at 40,030 visitors on 30 November 2026" in answer["verdict"]["reason"]
 
+    def test_one_visitor_is_missing(self):
+        answer = report({"a": 19_999, "b": 20_000}, buy={"a": 1_000, "b": 1_020}, settings=self.PLAN)
+        assert words(answer) == ("collecting", "about 1 more visitor in all until the plan ends")
+
+    def test_what_has_ended_with_few_visitors_is_not_so_far(self):
+        trials, buy = {"a": 5, "b": 5}, {"a": 1, "b": 2}
+        ended = Ended(10, self.AT, counts(trials, buy=buy))
+        answer = report(trials, ended, {"planned_visitors": 5}, buy=buy)
+        assert answer["verdict"]["reason"].startswith("2 of 5 visitors against 1 of 5: too few to tell; the plan ended")
+
     def test_it_may_end_with_no_difference(self):
         ended = Ended(2 * 10**6, self.AT, counts(dict.fromkeys("ab", 10**6), buy={"a": 200_000, "b": 200_100}))
         answer = report(

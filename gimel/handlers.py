@@ -188,7 +188,8 @@ def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ende
     variants = variants_of(counts, own)
     planned = planned_in_all(own, variants)
     have_come = planned is not None and variants.visitors >= planned
-    return plans.settle(connection.client(), namespace, name, found, counts, planned if have_come else None)
+    end = planned if have_come else None
+    return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares)
 
 
 def _report(

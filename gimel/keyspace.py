@@ -28,7 +28,7 @@ is listed there under a name that is no key, and only if it has every uuid that 
 The end of a planned experiment has a second word of its own, too. An experiment whose name begins with it has a key
 like this only in the third line, which ends in another word:
 
-    {namespace}:ended:{experiment}:counts                         string: the counts when its plan ended, as JSON
+    {namespace}:ended:{experiment}:counts                         string: counts and expected split at its end, JSON
 
 What belongs to no namespace has no colon in its key, so that no names can produce it either:
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,16 +38,19 @@ all is what a failover lost, what a replica does not have yet, or what another k
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many visitors were planned in all, when a report found that they had come (UTC), and all counts of then."""
+    """How many visitors were planned in all, when a report found that they had come (UTC), all counts of then, and the
+    part of the visitors that each variant should have had. The settings may have changed since."""
 
     planned: int
     at: str
     counts: Counts
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """`from_json` reads it back."""
-        planned, at, counts = astuple(self)
-        return json.dumps({"version": VERSION, "planned": planned, "at": at, "counts": counts}, separators=(",", ":"))
+        planned, at, counts, shares = astuple(self)
+        record = {"version": VERSION, "planned": planned, "at": at, "counts": counts, "shares": shares}
+        return json.dumps(record, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes | None) -> Ended | None:
@@ -59,12 +62,14 @@ class Ended:
                 goal: {variant: Count(*figures) for variant, figures in variants.items()}
                 for goal, variants in found["counts"].items()
             }
-            planned = int(found["planned"])
+            planned, shares = int(found["planned"]), dict(found.get("shares", {}))
             figures = [one for variants in counts.values() for one in variants.values()]
-            is_possible = 0 < planned <= LARGEST and all(
-                type(one.value) is int and one.value <= LARGEST and one.settled_error <= 1 for one in figures
+            is_possible = (
+                0 < planned <= LARGEST
+                and all(type(one.value) is int and one.value <= LARGEST and one.settled_error <= 1 for one in figures)
+                and all(0 < share <= 1 for share in shares.values())
             )
-            return cls(planned, found["at"], counts) if found["version"] == VERSION and is_possible else None
+            return cls(planned, found["at"], counts, shares) if found["version"] == VERSION and is_possible else None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None
 
@@ -83,9 +88,16 @@ def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str
 
 
 def settle(
-    client: Client, namespace: str, experiment: str, found: Ended | None, counts: Counts, planned: int | None
+    client: Client,
+    namespace: str,
+    experiment: str,
+    found: Ended | None,
+    counts: Counts,
+    planned: int | None,
+    shares: Mapping[str, float],
 ) -> Ended | None:
-    """The record that stands: the one `found`, or else one of these counts; then `planned` visitors in all have come.
+    """The record that stands: the one `found`, or else one of these counts; then `planned` visitors in all have come,
+    of whom each variant should have had its part of `shares`.
 
     Of reports that want to write it at the same moment, one does, and all return that one. A record of an experiment
     that was deleted, as by Gimel 1.x, and began again is deleted. None without a record, or if it cannot be written.
@@ -96,7 +108,7 @@ def settle(
     key = ended_key(namespace, experiment)
     commands: list[Command] = [("DEL", key)] if is_old else []
     if planned is not None:
-        own = Ended(planned, f"{datetime.now(timezone.utc):{TIME}}", counts)
+        own = Ended(planned, f"{datetime.now(timezone.utc):{TIME}}", counts, shares)
         commands += [("SET", key, own.as_json(), "NX"), ("GET", key)]
 
     def write() -> Any:
@@ -114,7 +126,7 @@ def settle(
     except StoreUnavailable as error:
         log.warning("could not record the end of experiment %r of namespace %r: %s", experiment, namespace, error)
         return None
-    return settle(client, namespace, experiment, Ended.from_json(standing), now, None)
+    return settle(client, namespace, experiment, Ended.from_json(standing), now, None, shares)
 
 
 def _participants(counts: Counts) -> int:

@@ -72,7 +72,7 @@ def participants(found: Ended | None) -> int:
 
 def test_a_record_is_read_back_as_it_was_whatever_the_names():
     counts = {name: {other: Count(5, 0.01, 0.02) for other in ODD_NAMES} for name in ODD_NAMES}
-    found = Ended(40_000, "2026-11-30T10:00:00Z", counts)
+    found = Ended(40_000, "2026-11-30T10:00:00Z", counts, dict.fromkeys(ODD_NAMES, 0.1))
     assert Ended.from_json(found.as_json()) == found
 
 
@@ -86,6 +86,8 @@ UNREADABLE = [
             {"planned": "many"},
             {"planned": float("inf")},
             {"planned": 0},
+            {"shares": {"red": 0}},
+            {"shares": {"red": "many"}},
             {"planned": 10**400},
             {"counts": {"participate": {"red": [10**400, 0, 0]}}},
             {"counts": {"participate": {"red": [5.5, 0, 0]}}},
@@ -123,6 +125,7 @@ def test_the_first_report_after_the_planned_visitors_records_their_counts(real, 
     first = ended(made)
     assert first.planned == 4
     assert first.counts == {"participate": {"blue": Count(2), "red": Count(2)}}
+    assert first.shares == {"blue": 0.5, "red": 0.5}
     assert datetime.strptime(first.at, "%Y-%m-%dT%H:%M:%SZ")
     assert Ended.from_json(real.get(KEY)) == first
     visit(100, first=2)
@@ -235,7 +238,7 @@ def test_reports_that_find_the_end_at_once_agree_on_one_record(real, made):
         counts = {"participate": {"blue": Count(50 + number), "red": Count(50)}}
         client = connection.connect(connection.settings().redis)
         start.wait(20)
-        found.append(plans.settle(client, "alephbet", "button", None, counts, 4))
+        found.append(plans.settle(client, "alephbet", "button", None, counts, 4, {}))
 
     visit(60)
     threads = [threading.Thread(target=settle, args=[number]) for number in range(8)]
@@ -330,7 +333,7 @@ def test_a_delete_and_the_end_of_a_plan_may_meet_at_any_step(single, monkeypatch
             visit(1, first=1000)
 
     def settle(counts: counters.Counts) -> None:
-        plans.settle(another(), "alephbet", "button", None, counts, 4)
+        plans.settle(another(), "alephbet", "button", None, counts, 4, {})
 
     length, deletions, first = 1, 14, 0
     while first < length:

@@ -17,7 +17,7 @@ from gimel.plans import Ended
 from . import comparisons, counting, sample_ratio, verdicts
 from .plan import Plan
 from .proportions import Interval, Proportion, rate_interval
-from .variants import Variants, changed_plan, notes, planned_in_all, variants_of
+from .variants import Variants, changed_plan, notes, planned_in_all, variants_at_end, variants_of
 from .verdicts import Terms, Verdict
 from .wording import named
 
@@ -128,7 +128,7 @@ def experiment_report(
     if own.planned_visitors is None:
         ended = None
     decided_by = ended.counts if ended else counts
-    decided = variants_of(ended.counts, own, control) if ended else resolved
+    decided = variants_at_end(ended, own, control) if ended else resolved
     plan = _plan(own, resolved, decided, ended)
     split = sample_ratio.check(decided)
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}

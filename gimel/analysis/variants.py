@@ -7,7 +7,7 @@ is shown, noted, and left out. The list in config.json says which labels are var
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, isinf
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
@@ -112,6 +112,13 @@ def variants_of(
     return resolve_variants(trials, own.baseline, own.weights, own.variants, requested)
 
 
+def variants_at_end(ended: Ended, own: ExperimentSettings = NO_SETTINGS, requested: str | None = None) -> Variants:
+    """The variants when the plan ended, with the shares of then, whatever config.json says by now."""
+    if ended.shares:
+        own = replace(own, weights=ended.shares, variants=frozenset(ended.shares))
+    return variants_of(ended.counts, own, requested)
+
+
 def planned_in_all(own: ExperimentSettings, variants: Variants) -> int | None:
     """How many visitors are planned in all variants together; None without a plan.
 
@@ -125,7 +132,7 @@ def planned_in_all(own: ExperimentSettings, variants: Variants) -> int | None:
 
 def changed_plan(own: ExperimentSettings, ended: Ended) -> str | None:
     """A note if `planned_visitors` has been changed since the plan ended, which it does not undo."""
-    now = planned_in_all(own, variants_of(ended.counts, own))
+    now = planned_in_all(own, variants_at_end(ended, own))
     if own.planned_visitors is None or now is None or now == ended.planned:
         return None
     was = ended.planned * own.planned_visitors // now

@@ -213,6 +213,9 @@ class TestGuardrails:
         assert answer["notes"] == ["no one has reached ticket, listed in guardrails in config.json"]
 
 
+SHARES = {"a": 0.5, "b": 0.5}
+
+
 class TestPlan:
     PLAN = {"planned_visitors": 20_000}  # noqa: RUF012
     AT = "2026-11-30T10:00:00Z"
@@ -299,6 +302,19 @@ class TestPlan:
         assert words(answer) == ("winner", "b beats a")
         (note,) = answer["notes"]
         assert note.startswith("planned_visitors was 20,000 when the plan ended on 30 November 2026")
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"variants": frozenset("abc")}, {"weights": {"a": 1, "b": 99}, "planned_visitors": 40_000}],
+        ids=["a variant more", "all visitors sent to the winner"],
+    )
+    def test_nor_do_variants_or_weights_that_are_changed_later(self, changed):
+        ended = Ended(40_000, self.AT, counts({"a": 20_010, "b": 20_020}, buy={"a": 1_000, "b": 1_110}), SHARES)
+        trials, buy = {"a": 30_000, "b": 30_020}, {"a": 1_500, "b": 1_510}
+        before, after = (report(trials, ended, {**self.PLAN, **more}, buy=buy) for more in ({}, changed))
+        assert words(before) == words(after) == ("winner", "b beats a")
+        assert row(before["goals"][0], "b")["planned_p_value"] == row(after["goals"][0], "b")["planned_p_value"]
+        assert not any("planned_visitors was" in note for note in after["notes"])
 
     def test_without_planned_visitors_the_end_is_not_used(self):
         ended = self.end(buy={"a": 1_000, "b": 1_160})

@@ -223,6 +223,14 @@ def test_a_plan_says_how_far_it_is_and_how_it_ended():
     assert (row["plan_ended"], row["plan_ended_participants"]) == ("2026-11-30T23:59:00Z", "40010")
 
 
+def test_what_came_since_a_plan_ended_looks_like_no_formula():
+    ended = Ended(40_000, "2026-11-30T23:59:00Z", made(participate={"a": 20_000, "b": 20_010}, buy={"a": 900, "b": 1}))
+    over = planned(made(participate={"a": 21_000, "b": 21_000}, buy={"a": 1, "b": 950}), ended)
+    (_, row) = rows(over)
+    assert "from +" in row["verdict_reason"]
+    assert "'" not in row["verdict_reason"]
+
+
 def test_a_goal_that_decides_and_was_never_reached_is_missed():
     goals = made(participate={"a": 6200, "b": 6200}, buy={"a": 310, "b": 312})
     assert "No data: no one has reached order, the goal that decides, yet" in shown(planned(goals, goal="order"))

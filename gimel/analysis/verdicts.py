@@ -379,7 +379,7 @@ def _since(pair: Pair, plan: Plan | None, what: str = "decided") -> str:
     when = f"; {what} at {plan.ended_at:,} visitors on {on_day(plan.ended.at)}"
     if plan.came == plan.ended_at:
         return when
-    return f"{when}; since then, at {plan.came:,}, {_ends(pair.since, '{} to {}')} percentage points, {ALWAYS}"
+    return f"{when}; since then, at {plan.came:,}, {_ends(pair.since, 'from {} to {}')} percentage points, {ALWAYS}"
 
 
 def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]:

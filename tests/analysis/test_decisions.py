@@ -259,7 +259,7 @@ class TestPlan:
         assert words(answer) == ("winner", "b beats a")
         reason = answer["verdict"]["reason"]
         assert "5.79 % against 5.00 %" in reason
-        assert "; decided at 40,030 visitors on 30 November 2026; since then, at 60,020, " in reason
+        assert "; decided at 40,030 visitors on 30 November 2026; since then, at 60,020, from \N{MINUS SIGN}" in reason
         of_b = row(answer["goals"][0], "b")
         assert (of_b["successes"], of_b["visitors_needed"]) == (1_510, None)
         assert of_b["planned_interval"]["low"] > 0 > of_b["always_valid_interval"]["low"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -12,6 +12,7 @@ from . import verdicts
 from .proportions import (
     Interval,
     Proportion,
+    bonferroni,
     chance_to_beat_control,
     difference_interval,
     expected_losses,
@@ -29,9 +30,6 @@ from .sequential import (
 from .verdicts import Comparison, Needed, Pair, Terms, Verdict
 from .wording import named
 
-Side = Callable[[str], Proportion | None]
-"""A variant's counts; None if no one takes part."""
-
 Level = tuple[float, float]
 """The level at which a variant is tested, and its p-value corrected for the number of variants."""
 
@@ -47,21 +45,23 @@ class Compared:
     loss_of_control: float
 
 
-def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, terms: Terms) -> dict[str, Compared]:
-    """The variants `labels` against the control, all of which take part.
+def compare_all(
+    control: str, now: Mapping[str, Proportion], decided: Mapping[str, Proportion], terms: Terms
+) -> dict[str, Compared]:
+    """Each variant of `now` against the control, which is one of them.
 
-    `now` has all counts, `decided` those from which the verdict is made, which differ once a plan has ended.
+    `now` is by all counts, `decided` by those from which the verdict is made, which differ once a plan has ended.
     """
-    against = _present(now(control))
-    owns = {label: _present(now(label)) for label in labels}
+    against = now[control]
+    owns = {label: own for label, own in now.items() if label != control}
     p_values = {label: p_value(own, against) for label, own in owns.items()}
-    once = _step_by_step(owns, lambda label, level: p_values[label], terms.alpha)
-    always = _step_by_step(owns, lambda label, level: always_valid_p_value(owns[label], against, level), terms.alpha)
-    planned = _planned(control, labels, decided, terms)
+    once = _corrected(owns, lambda label, level: p_values[label], terms)
+    always = _corrected(owns, lambda label, level: always_valid_p_value(owns[label], against, level), terms)
+    planned = _planned(control, owns, decided, terms)
     found = {}
     for label, own in owns.items():
         level, corrected = once[label]
-        always_level = _deciding_level(always[label], len(labels), terms)
+        always_level, always_corrected = always[label]
         single = difference_interval(own, against, level, p_values[label])
         interval = always_valid_interval(own, against, always_level)
         loss, loss_of_control = expected_losses(own, against)
@@ -74,7 +74,7 @@ def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, t
             "unadjusted_p_value": p_values[label],
             "chance_to_beat_control": chance_to_beat_control(own, against),
             "always_valid_interval": interval,
-            "always_valid_p_value": always[label][1],
+            "always_valid_p_value": always_corrected,
             "expected_loss": loss if terms.allowed is None else None,
         }
         needed = partial(_needed, label, own, control, against, always_level, terms)
@@ -84,10 +84,10 @@ def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, t
             figures |= {"planned_interval": test.interval, "planned_p_value": test.p_value}
             pair = replace(pair, interval=test.interval)
         if test and terms.plan and terms.plan.ended:
-            single = difference_interval(test.own, test.against, level, p_value(test.own, test.against))
+            single = difference_interval(test.own, test.against, test.level, p_value(test.own, test.against))
             pair = replace(pair, variant=test.own, control=test.against, once=single, since=interval)
         if terms.plan and not test:
-            unseen = named(label if decided(control) else control)
+            unseen = named(label if control in decided else control)
             comparison = Comparison(pair, Verdict("no_data", f"{unseen} had no visitors when the plan ended"))
         else:
             comparison = verdicts.compare(pair, terms)
@@ -99,43 +99,50 @@ def compare_all(control: str, labels: Sequence[str], now: Side, decided: Side, t
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A variant by the plan."""
+    """A variant by the plan, tested at this level."""
 
     own: Proportion
     against: Proportion
+    level: float
     interval: Interval
     p_value: float
 
 
-def _planned(control: str, labels: Sequence[str], decided: Side, terms: Terms) -> dict[str, _Planned]:
+def _planned(
+    control: str, labels: Collection[str], decided: Mapping[str, Proportion], terms: Terms
+) -> dict[str, _Planned]:
     """Those variants that had visitors, with the control, when the plan was decided."""
-    against, plan = decided(control), terms.plan
+    against, plan = decided.get(control), terms.plan
     if plan is None or against is None:
         return {}
-    owns = {label: own for label in labels if (own := decided(label))}
+    owns = {label: decided[label] for label in labels if label in decided}
     size = plan.sizes.get(control, plan.visitors)
     fractions = {
         label: information_fraction(own, against, plan.sizes.get(label, plan.visitors), size)
         for label, own in owns.items()
     }
-    levels = _step_by_step(
-        owns, lambda label, level: planned_p_value(owns[label], against, fractions[label], level), terms.alpha
-    )
     found = {}
-    for label, own in owns.items():
-        level = _deciding_level(levels[label], len(owns), terms)
+    for label, (level, corrected) in _corrected(
+        owns, lambda label, level: planned_p_value(owns[label], against, fractions[label], level), terms
+    ).items():
+        own = owns[label]
         interval = planned_interval(own, against, fractions[label], level)
-        found[label] = _Planned(own, against, interval, levels[label][1])
+        found[label] = _Planned(own, against, level, interval, corrected)
     return found
 
 
-def _step_by_step(labels: Iterable[str], test: Callable[[str, float], float], alpha: float) -> dict[str, Level]:
+def _corrected(labels: Collection[str], test: Callable[[str, float], float], terms: Terms) -> dict[str, Level]:
     """The smallest of k p-values is tested at alpha / k; if it is below, the next at alpha / (k - 1), and so on. From
-    the first that is not, all have its level (Holm 1979, Scandinavian Journal of Statistics 6, 65-70).
+    the first that is not, all have its level (Holm 1979, Scandinavian Journal of Statistics 6, 65-70). Those of a
+    guardrail, whose verdict is not on whether there is a difference, are all tested at alpha / k (Bonferroni).
 
     `test` gives a variant's p-value at a level. The interval at a variant's level excludes 0 exactly when its corrected
     p-value is below alpha.
     """
+    alpha = terms.alpha
+    if terms.allowed is not None:
+        k = len(labels)
+        return {label: (alpha / k, bonferroni(test(label, alpha / k), k)) for label in labels}
     found: dict[str, Level] = {}
     largest = 0.0
     waiting = set(labels)
@@ -151,11 +158,6 @@ def _step_by_step(labels: Iterable[str], test: Callable[[str, float], float], al
     return found
 
 
-def _deciding_level(of_test: Level, comparisons: int, terms: Terms) -> float:
-    """Step by step is for tests of no difference. A guardrail's test is another one."""
-    return of_test[0] if terms.allowed is None else terms.alpha / comparisons
-
-
 def _needed(
     label: str, own: Proportion, control: str, against: Proportion, level: float, terms: Terms, change: float
 ) -> Needed | None:
@@ -169,9 +171,3 @@ def _needed(
         return Needed(in_all, ceil(in_all * equal), in_all)
     least = ceil(in_all * min(shares.values()))
     return Needed(in_all, least, visitors_needed(own, against, change, level, (equal, equal)) or 0)
-
-
-def _present(own: Proportion | None) -> Proportion:
-    if own is None:
-        raise ValueError("only variants with visitors are compared")
-    return own

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from math import isfinite, sqrt
 from operator import attrgetter
 from typing import Any
@@ -99,19 +98,6 @@ class Goal:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """The variants of an experiment and how many of each reached a goal: now, or when its plan ended."""
-
-    variants: Variants
-    reached: Mapping[str, Count]
-
-    def proportion(self, label: str) -> Proportion | None:
-        """None if no one takes part."""
-        trials = self.variants.trials.get(label, NOTHING)
-        return Proportion(self.reached.get(label, NOTHING), trials) if trials.value else None
-
-
 def experiment_report(
     counts: Mapping[str, Mapping[str, Count]],
     own: ExperimentSettings = NO_SETTINGS,
@@ -124,11 +110,12 @@ def experiment_report(
     requested instead of the configured one, and `ended` what was counted when its plan ended. What each key means is
     in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
-    resolved = variants_of(counts, own, control)
     if own.planned_visitors is None:
         ended = None
     decided_by = ended.counts if ended else counts
-    decided = variants_at_end(ended, own, control) if ended else resolved
+    resolved = decided = variants_at_end(ended, own, control) if ended else variants_of(counts, own, control)
+    if ended:  # a label that came later is not what the others are compared with, unless it is requested
+        resolved = variants_of(counts, replace(own, baseline=decided.control), control)
     plan = _plan(own, resolved, decided, ended)
     split = sample_ratio.check(decided)
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
@@ -136,8 +123,15 @@ def experiment_report(
     goals = []
     shares = decided.shares
     for goal, found in reached.items():
-        terms = Terms(own.smallest_change, alphas[goal], shares, plan, own.guardrails.get(goal))
-        of_goal = _goal(goal, Side(resolved, found), Side(decided, decided_by.get(goal, {})), terms, own.per_visitor)
+        decisive = decided_by.get(goal, {})
+        is_repeated = any(_exceeds(decisive.get(label, NOTHING), decided.trials[label]) for label in decided.real)
+        if is_repeated or goal in own.per_visitor:
+            of_goal = _repeated(goal, resolved, found, goal in own.per_visitor)
+        else:
+            rates = _rates(resolved, found, resolved.trials)
+            at_end = _rates(decided, decisive, decided.real) if ended else rates
+            terms = Terms(own.smallest_change, alphas[goal], shares, plan, own.guardrails.get(goal))
+            of_goal = _proportions(goal, resolved, found, rates, at_end, terms)
         of_goal = replace(of_goal, role=roles[goal], alpha=alphas[goal])
         goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))
     about, verdict = _first_to_read(goals, split.alarm, own)
@@ -211,14 +205,6 @@ def _first_to_read(
     return verdicts.of_experiment({goal.goal: goal.verdict for goal in goals}, states, own.goal, own.guardrails)
 
 
-def _goal(goal: str, now: Side, decided: Side, terms: Terms, per_visitor: Collection[str]) -> Goal:
-    variants, reached = now.variants, now.reached
-    is_repeated = goal in per_visitor
-    if is_repeated or any(_exceeds(reached.get(one, NOTHING), variants.trials[one]) for one in variants.real):
-        return _repeated(goal, now, is_repeated)
-    return _proportions(goal, now, decided, terms)
-
-
 def _distrusted(goal: Goal, variants: Variants) -> Goal:
     moot: dict[str, Any] = dict.fromkeys(comparisons.NEEDS)
     rows = [
@@ -235,10 +221,16 @@ def _exceeds(successes: Count, trials: Count) -> bool:
     return trials.value > 0 and successes.value > trials.value + allowed
 
 
-def _repeated(goal: str, now: Side, configured: bool) -> Goal:
+def _rates(variants: Variants, reached: Mapping[str, Count], labels: Iterable[str]) -> dict[str, Proportion]:
+    """Of those labels that have visitors."""
+    trials = variants.trials
+    return {one: Proportion(reached.get(one, NOTHING), trials[one]) for one in labels if trials[one].value}
+
+
+def _repeated(goal: str, variants: Variants, found: Mapping[str, Count], configured: bool) -> Goal:
     """A goal that a visitor can reach more than once: rates per visitor, and no test."""
-    variants, trials, control = now.variants, now.variants.trials, now.variants.control
-    reached = {label: now.reached.get(label, NOTHING) for label in trials}
+    trials, control = variants.trials, variants.control
+    reached = {label: found.get(label, NOTHING) for label in trials}
     rates = {label: reached[label].value / count.value for label, count in trials.items() if count.value}
     rows = []
     for label, count in reached.items():
@@ -258,17 +250,22 @@ def _repeated(goal: str, now: Side, configured: bool) -> Goal:
     return Goal(goal, "per_visitor", verdict, tuple(rows))
 
 
-def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
+def _proportions(
+    goal: str,
+    variants: Variants,
+    reached: Mapping[str, Count],
+    rates: Mapping[str, Proportion],
+    at_end: Mapping[str, Proportion],
+    terms: Terms,
+) -> Goal:
     """A goal that a visitor reaches or not: each variant's rate, compared with the control's."""
-    variants, trials, control = now.variants, now.variants.trials, now.variants.control
-    proportion = cache(now.proportion)
-    against = proportion(control) if control in trials else None
-    untested = {label: _without_test(label, now.reached.get(label, NOTHING), variants) for label in trials}
-    compared = [label for label, verdict in untested.items() if verdict is None] if against else []
-    found = comparisons.compare_all(control, compared, proportion, decided.proportion, terms) if compared else {}
+    trials, control = variants.trials, variants.control
+    real = {label: rates[label] for label in variants.real if label in rates}
+    found = comparisons.compare_all(control, real, at_end, terms) if control in real else {}
     rows, share = [], 0.0
-    for label, verdict in untested.items():
-        count, own = now.reached.get(label, NOTHING), proportion(label)
+    for label in trials:
+        count, own = reached.get(label, NOTHING), rates.get(label)
+        verdict = _without_test(label, count, variants)
         if own is None:
             rows.append(_row(label, count, trials[label], verdict or _no_visitors([count])))
             continue
@@ -284,7 +281,7 @@ def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
         rows.append(_row(label, count, trials[label], verdict or verdicts.no_control(control), **figures))
     if found:
         verdict = verdicts.of_goal([one.comparison for one in found.values()])
-    elif against:
+    elif control in real:
         verdict = Verdict(
             "no_data",
             f"nothing to compare: only {named(control)} has visitors so far",
@@ -293,7 +290,7 @@ def _proportions(goal: str, now: Side, decided: Side, terms: Terms) -> Goal:
     elif any(count.value for count in trials.values()):
         verdict = verdicts.no_control(control)
     else:
-        verdict = _no_visitors(now.reached.values())
+        verdict = _no_visitors(reached.values())
     return Goal(goal, "proportion", verdict, tuple(rows), share)
 
 

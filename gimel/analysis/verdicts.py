@@ -186,8 +186,8 @@ def _guard(pair: Pair, allowed: float, terms: Terms) -> Comparison:
 
 def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
     """One verdict on a goal, from those on its variants: a winner first, then a loser, then what is open."""
-    states = {one.verdict.state for one in comparisons}
-    if states == {"no_data"} or (len(comparisons) == 1 and states != {"loser"}):
+    comparisons = [one for one in comparisons if one.verdict.state != "no_data"] or comparisons[:1]
+    if len(comparisons) == 1 and comparisons[0].verdict.state != "loser":
         return comparisons[0].verdict
     blue = named(comparisons[0].pair.control_label)
     guarded = [one for one in comparisons if one.verdict.state in GUARDED]

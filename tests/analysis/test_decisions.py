@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from gimel.analysis.comparisons import _step_by_step
+from gimel.analysis.comparisons import _corrected
 from gimel.analysis.report import experiment_report
+from gimel.analysis.verdicts import Terms
 from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
@@ -98,14 +99,19 @@ class TestSeveralVariants:
         "p_values", [[0.04], [0.01, 0.04], [0.04, 0.01, 0.02], [0.9, 0.02, 0.02, 0.5], [0.001, 0.012, 1.0, 0.0, 0.03]]
     )
     def test_they_are_tested_step_by_step_as_statsmodels_does(self, p_values):
-        found = _step_by_step(range(len(p_values)), lambda which, _: p_values[which], 0.05)
+        found = _corrected(range(len(p_values)), lambda which, _: p_values[which], Terms(0.1, 0.05, {}))
         assert [found[which][1] for which in range(len(p_values))] == pytest.approx(
             multipletests(p_values, method="holm")[1]
         )
 
-    @given(st.lists(st.floats(0, 0.1), min_size=1, max_size=11), st.sampled_from([0.05, 0.01]))
-    def test_a_p_value_is_below_its_level_exactly_when_its_corrected_one_is_below_alpha(self, p_values, alpha):
-        found = _step_by_step(range(len(p_values)), lambda which, _: p_values[which], alpha)
+    @given(
+        st.lists(st.floats(0, 0.1), min_size=1, max_size=11),
+        st.sampled_from([0.05, 0.01]),
+        st.sampled_from([None, 0.02]),
+    )
+    def test_a_p_value_is_below_its_level_exactly_when_its_corrected_one_is_below_alpha(self, p_values, alpha, allowed):
+        terms = Terms(0.1, alpha, {}, allowed=allowed)
+        found = _corrected(range(len(p_values)), lambda which, _: p_values[which], terms)
         for which, (level, corrected) in found.items():
             assert (p_values[which] < level) == (corrected < alpha)
 
@@ -330,11 +336,21 @@ class TestPlan:
         (note,) = answer["notes"]
         assert note.startswith("since the plan ended, the visitors are no longer split as expected")
 
-    def test_a_variant_that_came_later_has_no_verdict(self):
+    @pytest.mark.parametrize("late", ["c", "0"])
+    @pytest.mark.parametrize("already", [0, 1])
+    def test_a_variant_that_came_later_has_no_verdict_and_changes_no_other(self, late, already):
+        ended = Ended(40_000, self.AT, counts({"a": 20_010, "b": 20_020, late: already}, buy={"a": 1_000, "b": 1_120}))
+        trials, buy = dict.fromkeys(["a", "b", late], 30_000), dict.fromkeys(["a", "b", late], 1_500)
+        answer = report(trials, ended, self.PLAN, buy=buy)
+        assert row(answer["goals"][0], late)["verdict"]["text"] == f"{late} had no visitors when the plan ended"
+        assert words(answer) == ("winner", "b beats a")
+        requested = experiment_report(counts(trials, buy=buy), ExperimentSettings(**self.PLAN), late, ended)
+        assert words(requested) == ("no_data", f"{late} had no visitors when the plan ended")
+
+    def test_successes_that_came_later_make_no_goal_one_that_is_not_tested(self):
         ended = self.end(buy={"a": 1_000, "b": 1_160})
-        trials, buy = dict.fromkeys("abc", 30_000), dict.fromkeys("abc", 1_500)
-        of_c = row(report(trials, ended, self.PLAN, buy=buy)["goals"][0], "c")
-        assert of_c["verdict"]["text"] == "c had no visitors when the plan ended"
+        answer = report({"a": 30_000, "b": 30_020}, ended, self.PLAN, buy={"a": 1_500, "b": 40_000})
+        assert words(answer) == ("winner", "b beats a")
 
     @pytest.mark.parametrize(("control", "unseen"), [(None, "b"), ("c", "c")])
     def test_if_no_pair_had_visitors_there_is_no_verdict(self, control, unseen):

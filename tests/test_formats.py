@@ -233,7 +233,7 @@ def test_what_came_since_a_plan_ended_looks_like_no_formula():
 
 def test_a_goal_that_decides_and_was_never_reached_is_missed():
     goals = made(participate={"a": 6200, "b": 6200}, buy={"a": 310, "b": 312})
-    assert "No data: no one has reached order, the goal that decides, yet" in shown(planned(goals, goal="order"))
+    assert "No data: no one has reached the primary goal, order, yet" in shown(planned(goals, goal="order"))
     assert "no one has reached" not in shown(planned(goals))
 
 

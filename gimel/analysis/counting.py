@@ -25,12 +25,12 @@ def share_of_variance(proportion: Proportion, interval: Interval, alpha: float) 
 
 
 def note(counts: Collection[Count], share: float) -> str | None:
-    """What the counters' error does to an experiment, and what the next kind of counter would change; None if it is
+    """What the counters' error does to an experiment, and what a better kind of counter would change; None if it is
     small.
 
     `counts` are all its counts, `share` is the largest `share_of_variance` of its rates.
     """
-    full = "A bitmap has filled up: its visitors are too many, so the HyperLogLog beside it is read." * any(
+    full = "A bitmap is full: it has had too many visitors, so the HyperLogLog beside it is read instead." * any(
         count.is_full for count in counts
     )
     if share < MATTERS:
@@ -43,7 +43,7 @@ def note(counts: Collection[Count], share: float) -> str | None:
     shown = percent(error, 0.001)
     return (
         f"{full} Visitors are counted to within about {shown} (standard error), and more visitors will not reduce that."
-        f" It makes up as much as {percent(share, 1)} of the uncertainty here, and every interval allows for it. With"
-        f" precision {higher} in config.json from its start, an experiment has intervals that are up to"
+        f" It makes up as much as {percent(share, 1)} of the uncertainty here, and every interval allows for it. An"
+        f" experiment that starts with precision {higher} in config.json has intervals up to"
         f" {percent(1 - sqrt(1 - share * removed), 1)} narrower."
     ).strip()

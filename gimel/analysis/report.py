@@ -184,8 +184,8 @@ def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants,
     tested = [goal for goal in goals if goal.role == "goal" and goal.kind == "proportion"]
     if len(tested) >= MANY_GOALS:
         yield (
-            f"{len(tested)} goals are tested, each for itself, so that a false verdict on one of them is several times"
-            " as likely as on one goal: name the goal that decides, with goal in config.json"
+            f"{len(tested)} goals are tested separately, so a false verdict on at least one of them is several times as"
+            " likely as with one goal: name the primary goal, with goal in config.json"
         )
     if ended and (note := changed_plan(own, ended)):
         yield note

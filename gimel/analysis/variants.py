@@ -26,11 +26,11 @@ FEW = 0.1
 ENOUGH = 100
 """With this many visitors a label is a variant, ..."""
 
-SMALLEST_SHARE = 1e-100
-"""A share below this is taken for this one, which can be divided by."""
-
 VERY_FEW = 0.01
 """... but not with less than this share."""
+
+SMALLEST_SHARE = 1e-100
+"""A smaller share is taken for this one, which can be divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def changed_plan(own: ExperimentSettings, ended: Ended) -> str | None:
     was = ended.planned * own.planned_visitors // now
     return (
         f"planned_visitors was {was:,} when the plan ended on {on_day(ended.at)}, and has been changed to"
-        f" {own.planned_visitors:,} since; that decision stands"
+        f" {own.planned_visitors:,} since; the decision stands"
     )
 
 

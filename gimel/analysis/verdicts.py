@@ -157,7 +157,7 @@ def compare(pair: Pair, terms: Terms) -> Comparison:
         return Comparison(pair, Verdict("collecting", f"no one has reached this goal in {blue} yet", so_far), needed)
     if needed is None and counting_share(pair.variant, pair.control, terms.alpha) > MOSTLY:
         text = f"counting error hides a change of {_size(change)}"
-        reason = f"{so_far}; more visitors do not help, a higher precision does, in a new experiment"
+        reason = f"{so_far}; more visitors will not reveal it, but a new experiment with a higher precision may"
         return Comparison(pair, Verdict("inconclusive", text, reason))
     text = f"too few visitors to rule out a {_size(change)} change"
     return Comparison(pair, Verdict("collecting", text, so_far), needed)
@@ -255,10 +255,10 @@ def of_experiment(
     judged = {goal: verdict for goal, verdict in goals.items() if goal not in guardrails or verdict.state == "worse"}
     broken = [goal for goal, verdict in judged.items() if verdict.state == "worse"]
     if primary is not None and not broken:
-        missing = Verdict("no_data", f"no one has reached {named(primary)}, the goal that decides, yet")
+        missing = Verdict("no_data", f"no one has reached the primary goal, {named(primary)}, yet")
         return primary, goals.get(primary, missing)
     if not judged:
-        return None, Verdict("no_data", "no goal but guardrails has been reached yet")
+        return None, Verdict("no_data", "only guardrails have been reached so far")
     first = min(judged, key=lambda goal: STATES.index(judged[goal].state))
     return first, judged[first]
 

@@ -31,7 +31,7 @@ def test_a_small_part_of_the_uncertainty_needs_no_note():
 def test_a_large_part_says_how_much_and_what_a_higher_precision_would_change():
     note = report(TRIALS, buy=BUY, shards=1)["counting_note"]
     assert note.startswith("Visitors are counted to within about 0.81 % (standard error), and more visitors will not")
-    assert "With precision bitmap in config.json from its start" in note
+    assert "An experiment that starts with precision bitmap in config.json" in note
     _, share, narrower = percents(note)
     sampling = 0.2 * 0.8 / 10**6
     counting = 0.2**2 * 2 * (0.0081**2)
@@ -64,7 +64,7 @@ def test_the_share_is_that_of_the_counters_in_the_variance_of_the_rate(visitors)
 )
 def test_the_smallest_kind_that_is_clearly_better_is_named(shards, visitors, following):
     note = report(dict.fromkeys(TRIALS, visitors), buy=dict.fromkeys(TRIALS, visitors // 2), shards=shards)
-    assert f"With precision {following} in config.json" in note["counting_note"]
+    assert f"starts with precision {following} in config.json" in note["counting_note"]
 
 
 def test_a_bitmap_that_has_filled_up_is_noted():
@@ -73,8 +73,8 @@ def test_a_bitmap_that_has_filled_up_is_noted():
         for goal, value in (("participate", 2 * 10**7), ("buy", 10**7))
     }
     note = experiment_report(counts)["counting_note"]
-    assert note.startswith("A bitmap has filled up")
-    assert "With precision bitmap-768" in note
+    assert note.startswith("A bitmap is full")
+    assert "starts with precision bitmap-768" in note
 
 
 def test_visitors_counted_exactly_beside_estimated_goals_have_a_note_too():

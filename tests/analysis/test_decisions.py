@@ -156,11 +156,11 @@ class TestPrimaryGoal:
         four = {f"g{i}": {"a": 2500, "b": 2510} for i in range(4)}
         assert report(self.TRIALS, **four)["notes"] == []
         (note,) = report(self.TRIALS, **four, g5={"a": 2500, "b": 2510})["notes"]
-        assert note.startswith("5 goals are tested, each for itself")
+        assert note.startswith("5 goals are tested separately")
 
     def test_one_that_no_one_has_reached_has_no_data(self):
         answer = report(self.TRIALS, view={"a": 2500, "b": 3100}, settings={"goal": "buy"})
-        assert words(answer) == ("no_data", "no one has reached buy, the goal that decides, yet")
+        assert words(answer) == ("no_data", "no one has reached the primary goal, buy, yet")
 
 
 class TestGuardrails:
@@ -212,7 +212,7 @@ class TestGuardrails:
         answer = report(self.TRIALS, buy={"a": 500, "b": 505}, ticket={"a": 250_000, "b": 250_000}, settings=kept)
         assert answer["verdict"]["goal"] == "buy"
         only = report(self.TRIALS, ticket={"a": 250_000, "b": 250_000}, settings=kept)
-        assert words(only) == ("no_data", "no goal but guardrails has been reached yet")
+        assert words(only) == ("no_data", "only guardrails have been reached so far")
 
     def test_one_that_no_one_has_reached_is_noted(self):
         answer = report(self.TRIALS, buy={"a": 500, "b": 505}, settings={"guardrails": {"ticket": 0.1}})

@@ -133,12 +133,12 @@ def test_only_visitors_of_variants_count_towards_a_plan():
         (
             {"planned_visitors": 40_000},
             "planned_visitors was 20,000 when the plan ended on 3 November 2026, and has been changed to 40,000 since;"
-            " that decision stands",
+            " the decision stands",
         ),
         (
             {"planned_visitors": 100, "weights": {"a": 1, "b": 3}},
             "planned_visitors was 40,000 when the plan ended on 3 November 2026, and has been changed to 100 since;"
-            " that decision stands",
+            " the decision stands",
         ),
     ],
 )

@@ -75,7 +75,7 @@ def test_what_the_counters_hide_is_said():
     trials = {"red": 10**8, "blue": 10**8}
     state, text, reason = verdict_of(trials, {"red": 501 * 10**4, "blue": 5 * 10**6}, shards=1, settings=settings)
     assert (state, text) == ("inconclusive", "counting error hides a change of 1 %")
-    assert reason.endswith("; more visitors do not help, a higher precision does, in a new experiment")
+    assert reason.endswith("; more visitors will not reveal it, but a new experiment with a higher precision may")
 
 
 def test_a_change_beyond_what_the_counters_hide_is_still_looked_for():

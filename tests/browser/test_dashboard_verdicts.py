@@ -145,7 +145,7 @@ def test_nothing_is_said_of_beating_the_control_on_a_guardrail(opened):
 
 def test_a_verdict_that_is_none_of_a_goals_is_told_before_them(opened):
     page = opened("not yet")
-    assert "no one has reached order, the goal that decides, yet" in words(page.locator(".whole"))
+    assert "no one has reached the primary goal, order, yet" in words(page.locator(".whole"))
     expect(opened("weighted").locator(".whole")).to_have_count(0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import Any
@@ -79,13 +79,11 @@ def compare_all(
         }
         needed = partial(_needed, label, own, control, against, always_level, terms)
         pair = Pair(label, own, control, against, interval, single, needed)
-        test = planned.get(label)
-        if test:
+        if test := planned.get(label):
             figures |= {"planned_interval": test.interval, "planned_p_value": test.p_value}
-            pair = replace(pair, interval=test.interval)
-        if test and terms.plan and terms.plan.ended:
             single = difference_interval(test.own, test.against, test.level, p_value(test.own, test.against))
-            pair = replace(pair, variant=test.own, control=test.against, once=single, since=interval)
+            since = interval if terms.plan and terms.plan.ended else None
+            pair = Pair(label, test.own, control, test.against, test.interval, single, needed, since)
         if terms.plan and not test:
             unseen = named(label if control in decided else control)
             comparison = Comparison(pair, Verdict("no_data", f"{unseen} had no visitors when the plan ended"))

@@ -36,11 +36,5 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         ended = {"at": self.ended.at, "visitors": self.ended_at} if self.ended else None
-        reached = self.came / self.in_all
-        return {
-            "visitors": self.visitors,
-            "in_all": self.in_all,
-            "reached": reached,
-            "missing": self.missing,
-            "ended": ended,
-        }
+        size = {"visitors": self.visitors, "in_all": self.in_all}
+        return {**size, "reached": self.came / self.in_all, "missing": self.missing, "ended": ended}

@@ -17,8 +17,8 @@ from .proportions import Interval, Proportion
 from .sequential import counting_share
 from .wording import about, listed, named, on_day, per_visitor, percent, points, rounded_up
 
-GUARDED = ("not_worse", "not_yet_known", "worse")
-"""The states of a guardrail, from good to bad."""
+UNWON = ("no_difference", "inconclusive", "collecting", "leaning", "not_worse", "not_yet_known", "worse")
+"""The states of variants without a winner or loser: the last that one of them has is that of the goal."""
 
 STATES = (
     *("do_not_trust", "mixed", "worse", "winner", "loser", "no_difference", "leaning", "inconclusive", "collecting"),
@@ -190,14 +190,6 @@ def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
     if len(comparisons) == 1 and comparisons[0].verdict.state != "loser":
         return comparisons[0].verdict
     blue = named(comparisons[0].pair.control_label)
-    guarded = [one for one in comparisons if one.verdict.state in GUARDED]
-    if guarded:
-        first = max(guarded, key=lambda one: GUARDED.index(one.verdict.state))
-        same = [one for one in guarded if one is not first and one.verdict.state == first.verdict.state]
-        text = first.verdict.text
-        if same and first.verdict.state == "worse":
-            text = f"{_labels([first, *same])} are worse than {blue}"
-        return Verdict(first.verdict.state, text, f"{named(first.pair.label)} against {blue}: {first.verdict.reason}")
     winners = sorted(_in_state(comparisons, "winner"), key=lambda one: -one.pair.variant.rate)
     losers = _in_state(comparisons, "loser")
     still_open = [one for one in comparisons if one.verdict.state in ("leaning", "collecting")]
@@ -215,19 +207,20 @@ def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
         if still_open:
             reason += f"; {_labels(still_open)} {'is' if len(still_open) == 1 else 'are'} still open"
         return Verdict("loser", f"{blue}, the control, beats {_labels(losers)}", reason)
-    for state in "leaning", "collecting", "inconclusive", "no_difference":
-        found = _in_state(comparisons, state)
-        if found:
-            break
-    if state == "no_difference":
-        decisive = max(found, key=lambda one: _largest_change(one.pair) or 0.0)
-    else:
-        decisive = max(found, key=lambda one: one.needed.in_all if one.needed else 0)
+
+    def weight(one: Comparison) -> tuple[float, ...]:
+        needed = one.needed.in_all if one.needed else 0
+        return UNWON.index(one.verdict.state), needed, _largest_change(one.pair) or 0.0
+
+    decisive = max(comparisons, key=weight)
+    text, worse = decisive.verdict.text, _in_state(comparisons, "worse")
+    if len(worse) > 1:
+        text = f"{_labels(worse)} are worse than {blue}"
     reason = f"{named(decisive.pair.label)} against {blue}: {decisive.verdict.reason}"
     others = [one for one in still_open if one is not decisive]
     if others:
         reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} also still open"
-    return Verdict(decisive.verdict.state, decisive.verdict.text, reason)
+    return Verdict(decisive.verdict.state, text, reason)
 
 
 def of_experiment(

@@ -119,7 +119,7 @@ def experiment_report(
     plan = _plan(own, resolved, decided, ended)
     split = sample_ratio.check(decided)
     reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
-    roles, alphas = _roles(own, reached)
+    roles, alphas = _roles(own, reached, decided_by)
     goals = []
     shares = decided.shares
     for goal, found in reached.items():
@@ -166,18 +166,21 @@ def _plan(own: ExperimentSettings, now: Variants, decided: Variants, ended: Ende
     return Plan(own.planned_visitors, in_all, sizes, now.visitors, ended, decided.visitors)
 
 
-def _roles(own: ExperimentSettings, goals: Collection[str]) -> tuple[dict[str, str], dict[str, float]]:
-    """The role of each goal, and its share of false verdicts.
+def _roles(
+    own: ExperimentSettings, goals: Collection[str], decided_by: Collection[str]
+) -> tuple[dict[str, str], dict[str, float]]:
+    """The role of each goal, and the level at which it is tested.
 
-    The goal that decides has ALPHA, the others share as much between them; without one, each has it. A guardrail
-    claims no success, so it takes no share.
+    The primary goal has ALPHA, and so has each guardrail; those of the others that are among `decided_by` share as much
+    between them. Without a primary goal, each has it.
     """
     others = "goal" if own.goal is None else "secondary"
     roles = {goal: "guardrail" if goal in own.guardrails else others for goal in goals}
     if own.goal in roles:
         roles[own.goal] = "primary"
-    tested = [goal for goal, role in roles.items() if role == "secondary" and goal not in own.per_visitor]
-    return roles, {goal: ALPHA / len(tested) if goal in tested else ALPHA for goal in goals}
+    tested = {goal for goal, role in roles.items() if role == "secondary" and goal not in own.per_visitor}
+    part = ALPHA / max(1, len(tested.intersection(decided_by)))
+    return roles, {goal: part if goal in tested else ALPHA for goal in goals}
 
 
 def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants, ended: Ended | None) -> Iterator[str]:

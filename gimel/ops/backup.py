@@ -127,9 +127,8 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
     space = as_bytes(namespace)
     for name in _members(client, experiments_key(namespace)):
         experiment = as_text(name)
-        ended = plans.read(client, namespace, [experiment]).get(
-            experiment
-        )  # before the counts, which are then no older
+        # Before the counts, which are then no older.
+        ended = plans.read(client, namespace, [experiment]).get(experiment)
         yield Entry(space, name, settings=_settings(config, experiment))
         own = list(own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment))))
         bitmaps: defaultdict[bytes, dict[str, bytes]] = defaultdict(dict)

@@ -368,6 +368,13 @@ class TestPlan:
         answer = report(trials, ended, self.PLAN, buy=buy, view={"a": 3_000, "b": 4_000})
         assert words(goal_of(answer, "view"))[0] == "inconclusive"
 
+    def test_a_goal_that_began_later_takes_no_share_from_those_that_are_decided(self):
+        ended = self.end(view={"a": 1_000, "b": 1_120})
+        trials, view = {"a": 30_000, "b": 30_020}, {"a": 1_500, "b": 1_700}
+        answer = report(trials, ended, {**self.PLAN, "goal": "buy"}, view=view, late=view)
+        assert [goal["alpha"] for goal in answer["goals"]] == [0.05, 0.05]
+        assert words(goal_of(answer, "view")) == ("winner", "b beats a")
+
     def test_guardrails_are_judged_by_the_plan_too(self):
         settings = {**self.PLAN, "guardrails": {"ticket": 0.5}}
         ended = self.end(ticket={"a": 1_000, "b": 1_000})

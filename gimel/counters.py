@@ -92,13 +92,13 @@ def record(
     members = _members(sent, precision_of)
     now = time.monotonic()
     were_known = are_known = all(known.get(name, now) > now for name in sent)
-    whole: dict[str, bool] = {}
+    complete: dict[str, bool] = {}
 
     def write() -> list[Event]:
         nonlocal are_known
         if are_known:
             are_known = False  # asked again, the key exists because it has just been made, listed or not
-            if _write_known(client, members, known, whole):
+            if _write_known(client, members, known, complete):
                 return []
         start_s = time.monotonic()
         refused = write_all()
@@ -110,7 +110,7 @@ def record(
 
     def write_all() -> list[Event]:
         if limits is None:
-            _write(client, list(sent), members, whole)
+            _write(client, list(sent), members, complete)
             return []
         refused = {}
         if len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
@@ -118,7 +118,7 @@ def record(
                 missing = _missing(client, sent)
                 refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
         kept = {key: found for key, found in members.items() if found.name not in refused}
-        created = _write(client, [name for name in sent if name not in refused], kept, whole)
+        created = _write(client, [name for name in sent if name not in refused], kept, complete)
         if created.counters:
             with apart(CHECK_TIMEOUT_S):
                 undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
@@ -185,10 +185,10 @@ def _members(
     return found
 
 
-def _write_known(client: Client, members: Mapping[str, _Members], known: _Known, whole: dict[str, bool]) -> bool:
+def _write_known(client: Client, members: Mapping[str, _Members], known: _Known, complete: dict[str, bool]) -> bool:
     """Count these events of counters that were listed a while ago. Returns whether they still are.
 
-    Adds to `whole` which bitmaps are.
+    Adds to `complete` which bitmaps are.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
     be listed anew. Nothing may come between the two commands of a key. Redis reads a short event at once; a longer
@@ -209,7 +209,7 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known,
     commands += _unlist_partial(members, unsure)
     replies = send(client, commands, atomic=not is_short, once=True)  # the second time, all keys exist
     existed = {key: replies[place] for key, place in places.items()}
-    whole |= _whole(members, existed)
+    complete |= _complete(members, existed)
     if not all(existed.values()) or any(replies[end : end + len(unsure)]):
         return False
     known.update(dict.fromkeys(unsure, now + KNOWN_S))
@@ -217,11 +217,11 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known,
 
 
 def _write(
-    client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members], whole: dict[str, bool]
+    client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members], complete: dict[str, bool]
 ) -> Created:
     """List these counters and count these events, and return what is new.
 
-    Adds to `whole` which bitmaps are, and lists these.
+    Adds to `complete` which bitmaps are, and lists these.
     """
     own: defaultdict[str, list[str]] = defaultdict(list)
     for key, found in members.items():
@@ -241,12 +241,12 @@ def _write(
             commands.append(("SETBIT", key, BITMAPS[found.kind], 0))  # all of it at once, which takes less memory
         commands += found.commands(key)
     replies = send(client, commands, atomic=True)
-    whole |= _whole(members, {key: replies[place] for key, place in places.items()})
-    _list_whole(client, members, whole)
+    complete |= _complete(members, {key: replies[place] for key, place in places.items()})
+    _list_complete(client, members, complete)
     return _created(sent, iter(replies), is_new=1)
 
 
-def _whole(members: Mapping[str, _Members], existed: Mapping[str, int]) -> dict[str, bool]:
+def _complete(members: Mapping[str, _Members], existed: Mapping[str, int]) -> dict[str, bool]:
     """Whether new bitmaps have every uuid of their HyperLogLogs: if both are new."""
     found = {}
     for key, one in members.items():
@@ -257,17 +257,17 @@ def _whole(members: Mapping[str, _Members], existed: Mapping[str, int]) -> dict[
     return found
 
 
-def _list_whole(client: Client, members: Mapping[str, _Members], whole: Mapping[str, bool]) -> None:
-    """List the bitmaps that are whole, which lets them be read, and no others.
+def _list_complete(client: Client, members: Mapping[str, _Members], complete: Mapping[str, bool]) -> None:
+    """List the bitmaps that are complete, which lets them be read, and no others.
 
     A counter that was deleted meanwhile is not listed, and then its bitmap must not be, either.
     """
     commands: list[Command] = []
-    for key, is_whole in whole.items():
+    for key, is_complete in complete.items():
         if key in members:
             name, own = members[key].name, counters_key(*members[key].name[:2])
             listed = own, listed_bitmap(members[key].kind, *name)
-            commands += [("SISMEMBER", own, counter_key(*name)), ("SADD" if is_whole else "SREM", *listed)]
+            commands += [("SISMEMBER", own, counter_key(*name)), ("SADD" if is_complete else "SREM", *listed)]
     replies = send(client, commands, atomic=True)
     send(client, [("SREM", *change[1:]) for is_listed, change in zip(replies[::2], commands[1::2]) if not is_listed])
 

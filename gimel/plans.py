@@ -1,5 +1,5 @@
-"""The end of a planned experiment: its counts when the planned visitors had come, which its verdict is made from ever
-after."""
+"""The end of a planned experiment: its counts when the planned visitors had come, from which its verdict is made for
+good."""
 
 from __future__ import annotations
 
@@ -96,11 +96,12 @@ def settle(
     planned: int | None,
     shares: Mapping[str, float],
 ) -> Ended | None:
-    """The record that stands: the one `found`, or else one of these counts; then `planned` visitors in all have come,
-    of whom each variant should have had its part of `shares`.
+    """The record that stands: the one `found`, or else a new one of these counts.
 
-    Of reports that want to write it at the same moment, one does, and all return that one. A record of an experiment
-    that was deleted, as by Gimel 1.x, and began again is deleted. None without a record, or if it cannot be written.
+    `planned` is the planned number of visitors in all, or None while they have not come; of these, each variant should
+    have its part of `shares`. If several reports write a record at the same moment, the first one stands, and all
+    return it. The record of an experiment that was deleted, as by Gimel 1.x, and began again is deleted. None without a
+    record, or if it cannot be written.
     """
     is_old = found is not None and _participants(counts) < BEGAN_AGAIN * _participants(found.counts)
     if not is_old and (found or planned is None):

@@ -125,7 +125,7 @@ def test_a_bitmap_that_began_after_its_hyperloglog_is_never_read(real, before):
 
 def test_a_bitmap_that_its_maker_did_not_list_is_never_read(real, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(counters, "_list_whole", lambda *_: 1 / 0)
+        patch.setattr(counters, "_list_complete", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             record(events(range(100)))
     now = counters.time.monotonic() + counters.KNOWN_S
@@ -138,14 +138,14 @@ def test_a_bitmap_that_its_maker_did_not_list_is_never_read(real, monkeypatch):
 
 
 def test_a_bitmap_is_listed_though_the_first_attempt_to_do_so_fails(real, monkeypatch):
-    list_whole, failures = counters._list_whole, [redis.ConnectionError()]
+    list_complete, failures = counters._list_complete, [redis.ConnectionError()]
 
     def fail_once(*given):
         if failures:
             raise failures.pop()
-        list_whole(*given)
+        list_complete(*given)
 
-    monkeypatch.setattr(counters, "_list_whole", fail_once)
+    monkeypatch.setattr(counters, "_list_complete", fail_once)
     record(events(range(100)))
     assert not failures
     assert of_bitmap(count())
@@ -173,13 +173,13 @@ def test_deleting_takes_bitmaps_that_are_listed_and_those_that_are_not(real, bef
 
 
 def test_a_bitmap_that_is_deleted_while_it_is_listed_leaves_no_list(real, monkeypatch):
-    whole = counters._list_whole
+    complete = counters._list_complete
 
     def deleted_before(*given):
         counters.forget(another(), "n", "e")
-        whole(*given)
+        complete(*given)
 
-    monkeypatch.setattr(counters, "_list_whole", deleted_before)
+    monkeypatch.setattr(counters, "_list_complete", deleted_before)
     record(events(range(10)))
     assert list(real.scan_iter()) == []
 

@@ -271,7 +271,7 @@ def visitors_needed(
     `shares` are the parts of all visitors that go to the variant and to the control; less than 1 together where there
     are more variants. The x more visitors for which p1 q1 / (n1 + w1 x) + p0 q0 / (n0 + w0 x) is the variance of
     `always_valid_size`. 0 once they have come; None if the counters' own error hides the change, so that ten times what
-    exact counters need is not enough, or if no one has converted yet.
+    exact counters need is not enough, if no one has converted yet, or if no rate can change so much.
     """
     rate = control.rate or (variant.reached + control.reached) / (variant.trials.value + control.trials.value)
     rate = min(rate, 1 - 1 / (control.trials.value + 2))  # all converting is not taken for certain
@@ -280,6 +280,8 @@ def visitors_needed(
         return None
     if rate + change > 1:
         change = -change
+    if rate + change < 0:
+        return None
     floor = rate * rate * (variant.settled_error_squared + control.settled_error_squared)
     in_all = always_valid_size(rate, change, alpha=alpha, shares=shares, counting_variance=floor)
     if isinf(in_all):

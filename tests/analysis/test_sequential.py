@@ -320,6 +320,10 @@ class TestVisitors:
         found = [always_valid_p_value(seen(s1, n1), seen(s0, n0)) < 0.05 for s1, n1, s0, n0 in zip(*looks)]
         assert 0.7 < np.reshape(found, (400, 20)).any(axis=1).mean() < 0.86
 
+    def test_no_number_of_visitors_shows_a_change_that_no_rate_can_have(self):
+        assert visitors_needed(seen(760, 1000), seen(760, 1000), 1.0) is not None  # down to 0
+        assert visitors_needed(seen(760, 1000), seen(760, 1000), 2.0) is None
+
     def test_all_converting_is_planned_as_one_failure_among_two_more(self):
         everyone, nearly = seen(100, 100), seen(101, 102)
         planned = 200 + visitors_needed(everyone, everyone, 0.1)

@@ -385,7 +385,7 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
             per_visitor=section.take("per_visitor", 'a list of goals, such as ["page view"]', _names, frozenset()),
             variants=section.take("variants", 'a list of variants, such as ["blue", "red"]', _names),
             goals=section.take("goals", 'a list of goals, such as ["clicked"]', _names),
-            planned_visitors=section.take("planned_visitors", "a whole number from 1", whole(1, 2**40)),
+            planned_visitors=section.take("planned_visitors", "a whole number from 1 to 10^12", whole(1, 10**12)),
             smallest_change=section.take("smallest_change", *_CHANGE, ExperimentSettings.smallest_change),
             goal=section.take("goal", "the name of the goal that decides", text),
             guardrails=section.take("guardrails", GUARDRAILS_WANTED, _guardrails, {}),

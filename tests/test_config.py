@@ -574,7 +574,10 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
             ({"experiments": {"b": {"smallest_change": change}}}, "smallest_change: must be a relative change above 0")
             for change in (0, -0.1, 1.1, True)
         ),
-        ({"experiments": {"b": {"planned_visitors": 0}}}, "planned_visitors: must be a whole number from 1 to 10^12, not 0"),
+        (
+            {"experiments": {"b": {"planned_visitors": 0}}},
+            "planned_visitors: must be a whole number from 1 to 10^12, not 0",
+        ),
     ],
 )
 def test_invalid_settings_of_an_experiment_are_listed(tmp_path, wrong, said):

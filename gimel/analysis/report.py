@@ -171,16 +171,17 @@ def _roles(
 ) -> tuple[dict[str, str], dict[str, float]]:
     """The role of each goal, and the level at which it is tested.
 
-    The primary goal has ALPHA, and so has each guardrail; those of the others that are among `decided_by` share as much
-    between them. Without a primary goal, each has it.
+    The primary goal has ALPHA, and so has each guardrail. The others share as much between them: those in config.json,
+    reached or not, and those among `decided_by`. Without a primary goal, each has ALPHA.
     """
     others = "goal" if own.goal is None else "secondary"
     roles = {goal: "guardrail" if goal in own.guardrails else others for goal in goals}
     if own.goal in roles:
         roles[own.goal] = "primary"
-    tested = {goal for goal, role in roles.items() if role == "secondary" and goal not in own.per_visitor}
-    part = ALPHA / max(1, len(tested.intersection(decided_by)))
-    return roles, {goal: part if goal in tested else ALPHA for goal in goals}
+    sharing = {*(own.goals or ()), *decided_by} - {PARTICIPATE, own.goal, *own.guardrails, *own.per_visitor}
+    part = ALPHA / max(1, len(sharing))
+    is_part = {goal: roles[goal] == "secondary" and goal not in own.per_visitor for goal in goals}
+    return roles, {goal: part if is_part[goal] else ALPHA for goal in goals}
 
 
 def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants, ended: Ended | None) -> Iterator[str]:

@@ -152,6 +152,11 @@ class TestPrimaryGoal:
         first, second = (row(goal, "b") for goal in answer["goals"][:2])
         assert second["difference_interval"]["high"] > first["difference_interval"]["high"]
 
+    def test_those_in_config_json_share_before_they_are_reached(self):
+        settings = {"goal": "buy", "goals": frozenset({"buy", "x", "y", "ticket"}), "guardrails": {"ticket": 0.1}}
+        answer = report(self.TRIALS, buy={"a": 2500, "b": 2510}, x={"a": 2500, "b": 2510}, settings=settings)
+        assert [goal["alpha"] for goal in answer["goals"]] == [0.05, 0.025]
+
     def test_without_one_five_goals_have_a_note(self):
         four = {f"g{i}": {"a": 2500, "b": 2510} for i in range(4)}
         assert report(self.TRIALS, **four)["notes"] == []

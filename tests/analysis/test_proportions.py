@@ -385,7 +385,8 @@ class TestExpectedLosses:
     @pytest.mark.parametrize(("trials", "error"), [(500, 0.2), (10**6, 0.008)])
     def test_the_counters_error_adds_to_the_variance(self, trials, error):
         variant, control = seen(trials // 10, trials, error), seen(trials // 10, trials, error)
-        sd = sqrt(2 * (0.1 * 0.9 / trials + 2 * 0.01 * error**2))
+        mean = (trials // 10 + 1) / (trials + 2)
+        sd = sqrt(2 * (mean * (1 - mean) / trials + 2 * mean**2 * error**2))
         assert expected_losses(variant, control) == pytest.approx([sd / sqrt(2 * pi)] * 2, rel=0.01)
 
     @given(*[st.integers(0, 10**7)] * 2, *[st.integers(1, 10**7)] * 2, st.floats(0, 0.1))

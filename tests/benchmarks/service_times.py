@@ -60,6 +60,8 @@ def sent(client: Client, events: Sequence[Event], precision: Precision) -> tuple
     passes: list[list[Command]] = []
 
     def send(client: Client, commands: Sequence[Command], atomic: bool = False, once: bool = False) -> list[int]:
+        if not commands:
+            return []  # nothing is sent
         is_transaction = atomic and isinstance(client, redis.Redis)
         passes.append([("MULTI",), *commands, ("EXEC",)] if is_transaction else list(commands))
         return [int(command[0] == "EXISTS") for command in commands]

@@ -91,8 +91,8 @@ def inference(
         p = p_value(variant, control)
         intervals = {
             "rate": rate_interval(variant),
-            "difference": difference_interval(variant, control),
-            "uplift": uplift_interval(variant, control),
+            "difference": difference_interval(variant, control, ALPHA, p),
+            "uplift": uplift_interval(variant, control, ALPHA, p),
             "planned": planned_for(variant, control, (visitors, visitors)),
             "always_valid": always_valid_interval(variant, control),
         }

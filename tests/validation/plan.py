@@ -192,10 +192,10 @@ def tasks(quick: bool = False) -> list[Task]:
             60,
         )
         for precision, visitors, experiments in (
-            (1, 20_000, 10_000),
-            (16, 20_000, 5_000),
-            ("bitmap", 1_000_000, 40_000),
-            (EXACT, 1_000_000, 40_000),
+            (1, 20_000, 5_000),
+            (16, 20_000, 2_500),
+            ("bitmap", 1_000_000, 20_000),
+            (EXACT, 1_000_000, 20_000),
         )
     ]
     cells += [
@@ -232,7 +232,7 @@ def tasks(quick: bool = False) -> list[Task]:
             60 if precision in (1, 16) else 10,
         )
         for weights in NEEDED_WEIGHTS
-        for precision, experiments in ((1, 2000), (16, 1000), ("bitmap", 10_000), (EXACT, 10_000))
+        for precision, experiments in ((1, 1000), (16, 500), ("bitmap", 5_000), (EXACT, 5_000))
     ]
     cells += [
         Task(
@@ -357,5 +357,5 @@ def _is_looked_at(kind: str, weights: tuple[int, int], rate: float, precision: K
 def _looking_experiments(visitors: int, precision: Kind) -> int:
     """As many as take a minute or so: HyperLogLogs are simulated by the visitor, the others by the look."""
     if precision in (1, 16):
-        return 3000 if visitors <= 100_000 else 2000 // (1 if precision == 1 else 2) if visitors <= 200_000 else 300
+        return 3000 if visitors <= 100_000 else 1000 // (1 if precision == 1 else 2) if visitors <= 200_000 else 200
     return 10_000

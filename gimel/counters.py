@@ -429,14 +429,24 @@ def overview(client: Client, namespace: str) -> tuple[list[str], dict[str, int]]
 
 
 def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
-    """The counts of each of these experiments, in two round trips however many there are.
+    """The counts of each of these experiments, as `count_with` has them. Raises StoreUnavailable."""
+    return count_with(client, namespace, names)[0]
+
+
+def count_with(
+    client: Client, namespace: str, names: Sequence[str], before: Sequence[Command] = ()
+) -> tuple[dict[str, Counts], list[Any]]:
+    """The counts of each of these experiments, and the replies to the commands `before`, which are older than the
+    counts and never those of a replica; in two round trips however many there are.
 
     Everything found for a goal and variant is added up, so that raising the precision loses no count; but of a bitmap
     and its HyperLogLog, which have the same uuids, the more exact one is read. An experiment without participants has
     no counts. Raises StoreUnavailable.
     """
+    listed = [("SMEMBERS", counters_key(namespace, name)) for name in names]
     with limit(REPORT_TIMEOUT_S):
-        members = ask_each(client, [("SMEMBERS", counters_key(namespace, name)) for name in names], may_be_old=True)
+        replies = ask_each(client, [*before, *listed], may_be_old=not before)
+        members = replies[len(before) :]
         own = [(name, one) for name, keys in zip(names, members) for one in own_counters(namespace, name, keys)]
         values = ask_each(
             client,
@@ -453,7 +463,7 @@ def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Cou
         others = [value for kind, value in parts if kind == "shards"]
         bits_set = {kind: value for kind, value in parts if kind in BITMAPS}
         counts[name].setdefault(goal, {})[variant] = total(exact, [first, *others], bits_set)
-    return counts
+    return counts, replies[: len(before)]
 
 
 def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[list[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
 
-from . import bots, connection, counters, plans
-from .config import Config, ExperimentSettings
+from . import bots, connection, counters, reports
+from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
     HINT,
@@ -21,17 +20,11 @@ from .events import (
     read_page,
     read_scope,
 )
-from .gateway import Answer, Request, endpoint, sender_origin, to_json
+from .gateway import Answer, Request, endpoint, sender_origin
 from .packing import NARROW
 
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
-
-MAX_REPORT_BYTES = 16_000_000
-"""A report without pages may have this size, before compression: it is held in memory as a whole."""
-
-MAX_KEPT, MAX_KEPT_BYTES = 1_000, MAX_REPORT_BYTES
-"""How many experiments' reports a process keeps, those of a full namespace, and their size as JSON."""
 
 
 @endpoint("GET", "POST")
@@ -55,7 +48,7 @@ def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
     control = read_control(request.params)
-    ((_, report),) = _reports(namespace, [name], control)
+    ((_, report),) = reports.of(namespace, [name], control)
     answer = report.content
     return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
@@ -76,17 +69,17 @@ def all(request: Request) -> Answer:
         # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
     names = [name for name in names if name > after]
-    reports, size, began = [], 0, time.monotonic()
-    for name, report in _in_batches(namespace, names[:limit], control):
-        reports.append({"experiment": name, **report.content})
+    found, size, began = [], 0, time.monotonic()
+    for name, report in reports.in_batches(namespace, names[:limit], control):
+        found.append({"experiment": name, **report.content})
         size += report.size
         if limit:
             if size > PAGE_BYTES or time.monotonic() - began > PAGE_S:
                 break
-        elif size > MAX_REPORT_BYTES:
-            raise TooLarge(f"the report has more than {MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
-    following = names[len(reports) - 1] if 0 < len(reports) < len(names) else None
-    return Answer([{"meta": {"scope": scope, "ignored": ignored, "next": following}}, *reports])
+        elif size > reports.MAX_REPORT_BYTES:
+            raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
+    following = names[len(found) - 1] if 0 < len(found) < len(names) else None
+    return Answer([{"meta": {"scope": scope, "ignored": ignored, "next": following}}, *found])
 
 
 @endpoint("DELETE")
@@ -149,65 +142,6 @@ def _count_ignored(batch: Batch) -> None:
     """Count the request as ignored today. It is answered the same if that fails."""
     with suppress(GimelError):
         counters.ignore(connection.client(), sorted({(event.namespace, reason) for event, reason in batch.ignored}))
-
-
-class _Report(NamedTuple):
-    """An experiment's report, its size as JSON in bytes, and what it was made of."""
-
-    content: dict[str, Any]
-    size: int
-    counts: counters.Counts
-    own: ExperimentSettings
-    ended: plans.Ended | None
-
-
-_kept: dict[tuple[str, str, str | None], _Report] = {}
-"""The last reports, by namespace, experiment and requested control."""
-
-
-def _in_batches(namespace: str, names: Sequence[str], control: str | None) -> Iterator[tuple[str, _Report]]:
-    for batch in counters.batches(connection.client(), namespace, names):
-        yield from _reports(namespace, batch, control)
-
-
-def _reports(namespace: str, names: Sequence[str], control: str | None) -> Iterator[tuple[str, _Report]]:
-    client, settings = connection.client(), connection.settings()
-    planned = [name for name in names if settings.experiment(name).planned_visitors]
-    ended = plans.read(client, namespace, planned)
-    counts = counters.count(client, namespace, names)
-    for name in names:
-        end = _ended(namespace, name, counts[name], ended.get(name)) if name in planned else None
-        yield name, _report(namespace, name, counts[name], control, end)
-
-
-def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None) -> plans.Ended | None:
-    """What the verdict is made of once the planned visitors have come. The first report of then records it."""
-    from .analysis.variants import planned_in_all, variants_of  # not at the top: `track` starts without the statistics
-
-    own = connection.settings().experiment(name)
-    variants = variants_of(counts, own)
-    planned = planned_in_all(own, variants)
-    have_come = planned is not None and variants.visitors >= planned
-    end = planned if have_come else None
-    return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares)
-
-
-def _report(
-    namespace: str, name: str, counts: counters.Counts, control: str | None, ended: plans.Ended | None
-) -> _Report:
-    """The report of these counts: the last one, as long as none changes. Nobody may change its content."""
-    own = connection.settings().experiment(name)
-    kept = _kept.get((namespace, name, control))
-    if kept and (kept.counts, kept.own, kept.ended) == (counts, own, ended):
-        return kept
-    from .analysis import report  # not at the top: `track` starts without the statistics
-
-    content = report.experiment_report(counts, own, control, ended)
-    size = len(to_json({"experiment": name, **content}).encode())
-    if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
-        _kept.clear()
-    made = _kept[namespace, name, control] = _Report(content, size, counts, own, ended)
-    return made
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

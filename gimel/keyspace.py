@@ -30,6 +30,10 @@ like this only in the third line, which ends in another word:
 
     {namespace}:ended:{experiment}:counts                         string: counts and expected split at its end, JSON
 
+So has the history of an experiment:
+
+    {namespace}:history:{experiment}:counts                       string: counts over time, and its verdicts, compressed
+
 What belongs to no namespace has no colon in its key, so that no names can produce it either:
 
     gimel-namespaces                                              set of the namespaces
@@ -132,6 +136,11 @@ def counters_key(namespace: str, experiment: str) -> str:
 def ended_key(namespace: str, experiment: str) -> bytes:
     """String: the counts of one experiment when its plan ended."""
     return f"{namespace}:ended:{experiment}:counts".encode("utf-8", "surrogateescape")
+
+
+def history_key(namespace: str, experiment: str) -> bytes:
+    """String: the counts of one experiment over time."""
+    return f"{namespace}:history:{experiment}:counts".encode("utf-8", "surrogateescape")
 
 
 def ignored_key() -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import gimel
-from gimel import config, connection, handlers
+from gimel import config, connection, handlers, reports
 from gimel.analysis import report
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
@@ -79,7 +79,7 @@ def test_a_page_ends_early_when_it_gets_large_or_slow(real, monkeypatch, bound):
 
 def test_a_report_that_is_too_large_to_build_says_how_to_ask_for_less(real, monkeypatch):
     gimel.track(EVENT)
-    monkeypatch.setattr(handlers, "MAX_REPORT_BYTES", 100)
+    monkeypatch.setattr(reports, "MAX_REPORT_BYTES", 100)
     answer = gimel.all(make_rest_event())
     assert answer["statusCode"] == 413
     assert "limit=NUMBER" in read(answer)["hint"]
@@ -235,7 +235,7 @@ def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and
     made = []
     original = report.experiment_report
     monkeypatch.setattr(report, "experiment_report", lambda *given: made.append(given) or original(*given))
-    monkeypatch.setattr(handlers, "_kept", {})
+    monkeypatch.setattr(reports, "_kept", {})
 
     def asked(expected: int, **params: str) -> list:
         made.clear()
@@ -256,7 +256,7 @@ def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and
     assert asked(1) == asked(0)
     for name in "MAX_KEPT", "MAX_KEPT_BYTES":
         with monkeypatch.context() as less:
-            less.setattr(handlers, name, 1)
+            less.setattr(reports, name, 1)
             asked(1, control=name)
-            assert len(handlers._kept) == 1
+            assert len(reports._kept) == 1
         asked(1, control="blue")

@@ -12,13 +12,14 @@ import pytest
 # From the top down: a module may import those of lower lines only, and none of its own line.
 LAYERS = [
     {"handlers"},
+    {"reports"},
     {"analysis.report"},
     {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},
-    {"analysis.plan", "analysis.variants", "analysis.sequential"},
+    {"analysis.past", "analysis.plan", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
-    {"plans"},
+    {"history", "plans"},
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},

@@ -10,10 +10,12 @@ from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
+from gimel.history import History
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
 from . import comparisons, counting, sample_ratio, verdicts
+from .past import Past
 from .plan import Plan
 from .proportions import Interval, Proportion, rate_interval
 from .variants import Variants, changed_plan, notes, planned_in_all, variants_at_end, variants_of
@@ -103,11 +105,14 @@ def experiment_report(
     own: ExperimentSettings = NO_SETTINGS,
     control: str | None = None,
     ended: Ended | None = None,
+    history: History | None = None,
+    now: int | None = None,
 ) -> dict[str, Any]:
     """The report of one experiment, ready for JSON.
 
     `counts` is {goal: {variant: Count}} with the goal `participate`, `own` the experiment's settings, `control` one
-    requested instead of the configured one, and `ended` what was counted when its plan ended. What each key means is
+    requested instead of the configured one, `ended` what was counted when its plan ended, and `history` what was
+    counted before `now`, the moment of `counts`. What each key means is
     in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
     if own.planned_visitors is None:
@@ -135,6 +140,7 @@ def experiment_report(
         of_goal = replace(of_goal, role=roles[goal], alpha=alphas[goal])
         goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))
     about, verdict = _first_to_read(goals, split.alarm, own)
+    past = Past.of(history, counts, now, resolved.real)
     every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
     return {
         "participants": [
@@ -146,6 +152,7 @@ def experiment_report(
             }
             for label, count in resolved.trials.items()
         ],
+        **past.as_dict(),
         "control": resolved.control if resolved.trials else None,
         "comparisons": resolved.comparisons,
         "smallest_change": own.smallest_change,

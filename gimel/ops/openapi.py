@@ -330,6 +330,21 @@ def _schemas() -> Json:
                     ),
                 )
             ),
+            first_seen=_described(
+                TEXT_OR_NULL, "When the first event came, to the hour; null if it is older than the history."
+            ),
+            last_seen=_described(TEXT_OR_NULL, "When the last event came, to the hour; null if no history shows it."),
+            days=_described(NUMBER_OR_NULL, "How many days ago `first_seen` was."),
+            visitors_per_day=_described(
+                {"type": "object", "additionalProperties": {"type": "number"}},
+                "The average of the last 7 full days (UTC), by variant; empty before there is one.",
+            ),
+            visitors_by_day=_list_of(
+                _object(
+                    "A day.", day=_described(TEXT, "Its date (UTC)."), visitors=_described(COUNT, "How many came.")
+                ),
+                description="Visitors in all on each of the last 28 days; the last of them is today, so far.",
+            ),
             control=_described(TEXT_OR_NULL, "The variant that the others are compared with."),
             comparisons=_described(COUNT, "How many variants are compared with it."),
             smallest_change=_described({"type": "number"}, "The relative change of a rate that matters; 0.1 is 10 %."),

@@ -1,0 +1,91 @@
+"""Makes the reports of experiments from what Redis holds: their counts, the end of their plan, and their history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from . import connection, counters, plans
+from .config import ExperimentSettings
+from .gateway import to_json
+from .history import HOUR, History, now
+from .keyspace import ended_key, history_key
+
+MAX_REPORT_BYTES = 16_000_000
+"""A report without pages may have this size, before compression: it is held in memory as a whole."""
+
+MAX_KEPT, MAX_KEPT_BYTES = 1_000, MAX_REPORT_BYTES
+"""How many experiments' reports a process keeps, those of a full namespace, and their size as JSON."""
+
+
+class Report(NamedTuple):
+    """An experiment's report, its size as JSON in bytes, and what it was made of. Nobody may change the content.
+
+    `record` is the history as Redis has it, `hour` that in which the report was made.
+    """
+
+    content: dict[str, Any]
+    size: int
+    counts: counters.Counts
+    own: ExperimentSettings
+    ended: plans.Ended | None
+    record: bytes | None
+    hour: int
+
+
+_kept: dict[tuple[str, str, str | None], Report] = {}
+"""The last reports, by namespace, experiment and requested control."""
+
+
+def in_batches(namespace: str, names: Sequence[str], control: str | None = None) -> Iterator[tuple[str, Report]]:
+    """The reports of these experiments, a batch at a time. Raises StoreUnavailable."""
+    for batch in counters.batches(connection.client(), namespace, names):
+        yield from of(namespace, batch, control)
+
+
+def of(namespace: str, names: Sequence[str], control: str | None = None) -> Iterator[tuple[str, Report]]:
+    """The reports of these experiments, in two round trips. Raises StoreUnavailable."""
+    client, settings = connection.client(), connection.settings()
+    planned = [name for name in names if settings.experiment(name).planned_visitors]
+    keys = [*(ended_key(namespace, name) for name in planned), *(history_key(namespace, name) for name in names)]
+    counts, replies = counters.count_with(client, namespace, names, [("GET", key) for key in keys])
+    ended = dict(zip(planned, map(plans.Ended.from_json, replies)))
+    for name, record in zip(names, replies[len(planned) :]):
+        end = _ended(namespace, name, counts[name], ended[name]) if name in ended else None
+        yield name, _report(namespace, name, counts[name], control, end, record)
+
+
+def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None) -> plans.Ended | None:
+    """What the verdict is made of once the planned visitors have come. The first report of then records it."""
+    from .analysis.variants import planned_in_all, variants_of  # not at the top: `track` starts without the statistics
+
+    own = connection.settings().experiment(name)
+    variants = variants_of(counts, own)
+    planned = planned_in_all(own, variants)
+    have_come = planned is not None and variants.visitors >= planned
+    end = planned if have_come else None
+    return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares)
+
+
+def _report(
+    namespace: str,
+    name: str,
+    counts: counters.Counts,
+    control: str | None,
+    ended: plans.Ended | None,
+    record: bytes | None,
+) -> Report:
+    """The report of these counts: the last one, as long as nothing changes."""
+    own, moment = connection.settings().experiment(name), now()
+    made_of = counts, own, ended, record, moment // HOUR
+    kept = _kept.get((namespace, name, control))
+    if kept and kept[2:] == made_of:
+        return kept
+    from .analysis import report  # not at the top: `track` starts without the statistics
+
+    content = report.experiment_report(counts, own, control, ended, History.decode(record), moment)
+    size = len(to_json({"experiment": name, **content}).encode())
+    if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
+        _kept.clear()
+    made = _kept[namespace, name, control] = Report(content, size, *made_of)
+    return made

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from . import connection, counters, plans
 from .config import ExperimentSettings
 from .gateway import to_json
-from .history import HOUR, History, now
+from .histories import HOUR, History, now
 from .keyspace import ended_key, history_key
 
 MAX_REPORT_BYTES = 16_000_000

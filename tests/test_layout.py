@@ -19,7 +19,7 @@ LAYERS = [
     {"analysis.past", "analysis.plan", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
-    {"history", "plans"},
+    {"histories", "plans"},
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},

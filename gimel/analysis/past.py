@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gimel.events import PARTICIPATE
-from gimel.history import DAY, HOUR, History, as_text
+from gimel.histories import DAY, HOUR, History, as_text
 from gimel.hyperloglog import Count
 
 Counts = Mapping[str, Mapping[str, Count]]

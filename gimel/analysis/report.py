@@ -10,7 +10,7 @@ from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
-from gimel.history import History
+from gimel.histories import History
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import accumulate
 from operator import sub
 
 from .counters import Counts
+from .events import PARTICIPATE
 from .hyperloglog import NOTHING, Count
+from .plans import BEGAN_AGAIN
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
@@ -22,6 +24,15 @@ HOUR, DAY = 60, 24 * 60
 
 MAX_BYTES = 16 * 2**20
 """A record that is larger once unpacked is none of Gimel's."""
+
+HOURLY_FOR = 2 * DAY
+"""For so long the first point of each hour is kept, and then the first of each day (UTC)."""
+
+MAX_POINTS, MAX_RECORD_BYTES, MAX_CHANGES = 5_000, 256 * 1024, 500
+"""Of one history. The bytes are those of its record, compressed."""
+
+SPLIT = ""
+"""The goal of a Change that is about the split of the visitors. No goal has this name."""
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -47,6 +58,11 @@ class History:
     moments: tuple[int, ...] = ()
     counts: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
+
+    @property
+    def participants(self) -> int:
+        """How many took part, in all variants, at the last moment."""
+        return sum(values[-1] for values in self.counts.get(PARTICIPATE, {}).values() if values)
 
     def at(self, position: int, like: Counts) -> Counts:
         """The counts at one of the moments, with the errors of `like`, those of now."""
@@ -95,6 +111,75 @@ class History:
             return None
 
 
+def until(history: History, counts: Mapping[str, Mapping[str, Count]], now: int) -> History:
+    """The history with the counts of now as its last ones."""
+    kept = sum(moment < now for moment in history.moments)
+    names = {(goal, label) for each in (history.counts, counts) for goal, found in each.items() for label in found}
+    merged: dict[str, dict[str, tuple[int, ...]]] = {}
+    for goal, label in sorted(names):
+        before = history.counts.get(goal, {}).get(label, (0,) * kept)[:kept]
+        found = counts.get(goal, {}).get(label)
+        merged.setdefault(goal, {})[label] = (*before, found.value if found else before[-1] if before else 0)
+    return History((*history.moments[:kept], now), merged, history.changes)
+
+
+def append(history: History | None, counts: Counts, now: int, last_run: int | None = None) -> History:
+    """The history with the counts of now, if one of them has changed, and without the points that are old enough to go.
+
+    `last_run` is the moment of the last snapshot of all experiments. What it did not add to has had the same counts
+    until then, and what has no history has begun since then. An experiment with far fewer participants than before was
+    deleted, as by Gimel 1.x, and has begun again.
+    """
+    if last_run is not None and last_run >= now:
+        last_run = None
+    if history is None or _participants(counts) < BEGAN_AGAIN * history.participants:
+        return until(History(() if last_run is None else (last_run,)), counts, now)
+    found = until(history, counts, now)
+    every = [values for variants in found.counts.values() for values in variants.values()]
+    if len(found.moments) == 1:
+        return found
+    if all(values[-1] == values[-2] for values in every):
+        return history
+    last = found.moments[-2]
+    unchanged: list[int] = []
+    if last_run is not None and last_run > last:
+        # The ends of days, too, so that each keeps what was counted on it once it has but one point.
+        ends = {(last // DAY + 1) * DAY, last_run // DAY * DAY, last_run}
+        unchanged = sorted(one for one in ends if last < one <= last_run)
+    # Those before the last one again, where nothing has changed.
+    places = [*range(len(found.moments) - 1), *[len(found.moments) - 2] * len(unchanged), len(found.moments) - 1]
+    found = replace(_points(found, places), moments=(*found.moments[:-1], *unchanged, now))
+    found = _points(found, _kept(found.moments, now))
+    while len(found.moments) > MAX_POINTS:
+        found = _halved(found)
+    return found
+
+
+def changed(history: History, found: Iterable[Change]) -> History:
+    """The history with those changes whose state is another than the last one of their goal.
+
+    Of more than MAX_CHANGES, the last one of each goal is kept, and of the others the newest.
+    """
+    last: dict[str | None, str] = {SPLIT: "ok"}
+    last |= {change.goal: change.state for change in history.changes}
+    changes = [*history.changes, *(change for change in found if last.get(change.goal) != change.state)]
+    if len(changes) > MAX_CHANGES:
+        needed = set({change.goal: place for place, change in enumerate(changes)}.values())
+        others = [place for place in range(len(changes)) if place not in needed]
+        needed.update(others[max(0, len(changes) - MAX_CHANGES) :])
+        changes = [changes[place] for place in sorted(needed)]
+    return replace(history, changes=tuple(changes))
+
+
+def record(history: History) -> bytes | None:
+    """The record of this history, with fewer points if it is too large; None if that is not enough."""
+    while len(found := history.encode()) > MAX_RECORD_BYTES:
+        if len(history.moments) <= 3:
+            return None
+        history = _halved(history)
+    return found
+
+
 def now() -> int:
     """The present moment."""
     return int(time.time()) // 60
@@ -103,6 +188,52 @@ def now() -> int:
 def as_text(moment: int) -> str:
     """A moment as 2026-11-30T10:00:00Z."""
     return f"{datetime.fromtimestamp(60 * moment, timezone.utc):{TIME}}"
+
+
+def as_moment(text: str) -> int:
+    """The moment that `as_text` wrote."""
+    return int(datetime.strptime(text, TIME).replace(tzinfo=timezone.utc).timestamp()) // 60
+
+
+def _kept(moments: Sequence[int], now: int) -> list[int]:
+    """Which points are kept: those that begin a day or, of late, an hour, and the last ones before days without any.
+
+    So are the first two, as the experiment may have begun between them, and the newest.
+    """
+    periods = [one // HOUR * HOUR if one >= now - HOURLY_FOR else one // DAY * DAY for one in moments]
+    newest = len(moments) - 1
+    return [
+        place
+        for place, moment in enumerate(moments)
+        if place < 2
+        or place == newest
+        or periods[place] != periods[place - 1]
+        or moments[place + 1] >= (moment // DAY + 2) * DAY
+    ]
+
+
+def _halved(history: History) -> History:
+    """Without every second point of those that have but one a day or, if there are none, of all."""
+    every = len(history.moments)
+    old = sum(moment < history.moments[-1] - HOURLY_FOR for moment in history.moments)
+    old = old if old > 3 else every - 1
+    return _points(history, [0, 1, *range(3, old, 2), *range(max(2, old), every)])
+
+
+def _points(history: History, places: Sequence[int]) -> History:
+    """The history at these of its points."""
+
+    def pick(values: Sequence[int]) -> tuple[int, ...]:
+        return tuple(map(values.__getitem__, places))
+
+    counts = {
+        goal: {variant: pick(values) for variant, values in found.items()} for goal, found in history.counts.items()
+    }
+    return History(pick(history.moments), counts, history.changes)
+
+
+def _participants(counts: Counts) -> int:
+    return sum(found.value for found in counts.get(PARTICIPATE, {}).values())
 
 
 def _errors(count: Count) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gimel.events import PARTICIPATE
-from gimel.histories import DAY, HOUR, History, as_text
+from gimel.histories import DAY, HOUR, History, as_text, until
 from gimel.hyperloglog import Count
 
 Counts = Mapping[str, Mapping[str, Count]]
@@ -85,18 +85,6 @@ class Past:
                 {"day": as_text(day)[:10], "visitors": round(sum(found.values()))} for day, found in self.by_day.items()
             ],
         }
-
-
-def until(history: History, counts: Counts, now: int) -> History:
-    """The history with the counts of now as its last ones."""
-    kept = sum(moment < now for moment in history.moments)
-    names = {(goal, label) for each in (history.counts, counts) for goal, found in each.items() for label in found}
-    merged: dict[str, dict[str, tuple[int, ...]]] = {}
-    for goal, label in sorted(names):
-        before = history.counts.get(goal, {}).get(label, (0,) * kept)[:kept]
-        found = counts.get(goal, {}).get(label)
-        merged.setdefault(goal, {})[label] = (*before, found.value if found else before[-1] if before else 0)
-    return History((*history.moments[:kept], now), merged, history.changes)
 
 
 def value_at(moments: tuple[int, ...], values: tuple[int, ...], moment: int) -> float:

@@ -20,7 +20,7 @@ LAYERS = [
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"histories"},
-    {"plans"},
+    {"namespaces", "plans"},
     {"counters", "gateway"},
     {"bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},

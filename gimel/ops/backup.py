@@ -19,16 +19,15 @@ from redis.crc import key_slot
 import gimel
 from gimel import plans
 from gimel.config import Config, ExperimentSettings
-from gimel.counters import REPORT_TIMEOUT_S, ask_each
+from gimel.counters import ask_each
 from gimel.hyperloglog import BITMAPS
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, ended_key, experiments_key, own_counters
-from gimel.outages import ask
+from gimel.namespaces import find_namespaces
 from gimel.plans import Ended
 from gimel.round_trip import Client, Command
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
-from .nodes import primaries
 
 MEMBERS = 1000  # of an exact counter, in one line of the file
 BATCH = 100  # entries for one round trip
@@ -51,20 +50,6 @@ class Summary:
     experiments: int = 0
     counters: set[bytes] = field(default_factory=set)
     settings: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def find_namespaces(client: Client) -> list[str]:
-    """The namespaces that have experiments, sorted. Raises StoreUnavailable."""
-    suffix = experiments_key("").encode()
-    found: set[bytes] = set()
-    # If Redis is a node of a cluster, and not configured as one, it has but a share, and refuses some of these keys.
-    ask_each(client, [("EXISTS", experiments_key(str(number))) for number in range(50)])
-    for node in ask(client, lambda: primaries(client), REPORT_TIMEOUT_S):
-        cursor = None
-        while cursor != b"0":
-            cursor, keys = _ask(node, "SCAN", cursor or 0, "MATCH", b"*" + suffix, "COUNT", 1000, "TYPE", "set")
-            found.update(key.removesuffix(suffix) for key in keys)
-    return sorted(as_text(name) for name in found if b":" not in name)
 
 
 def export(

@@ -7,18 +7,8 @@ from typing import Any, cast
 
 import redis
 
-from gimel.round_trip import Client
-
 Info = Mapping[str, Any]
 """What INFO tells of a node, by field."""
-
-
-def primaries(client: Client) -> list[redis.Redis]:
-    """A client of each node that has keys: the only one, or the primaries of a cluster. Raises redis.RedisError."""
-    if isinstance(client, redis.Redis):
-        return [client]
-    cluster: Any = client
-    return [cluster.get_redis_connection(node) for node in cluster.get_primaries()]
 
 
 def info(node: redis.Redis) -> Info:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import gimel
-from gimel import config, connection
+from gimel import config, connection, namespaces
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.gateway import Request
-from gimel.ops import backup, backup_file, nodes
+from gimel.ops import backup, backup_file
 from gimel.ops.aws import preflight, status
 from gimel.ops.aws.findings import Level
 from gimel.ops.commands.status import _redis as as_text
@@ -78,7 +78,7 @@ def test_counts_that_are_served_reported_and_exported_by_a_cluster_say_so_in_the
     assert "Exported 3 experiments with 3 counters of namespace a, alephbet, production" in done.stdout
     cluster.flush()
     run("import", str(tmp_path / "f"))
-    assert backup.find_namespaces(connection.client()) == NAMESPACES
+    assert namespaces.find_namespaces(connection.client()) == NAMESPACES
 
 
 def test_a_move_from_one_node_to_a_cluster_keeps_every_byte(cluster, redis_server, tmp_path):
@@ -103,7 +103,7 @@ def everything(store: Cluster | RedisServer) -> dict[bytes, object]:
     """All keys and what they hold, HyperLogLogs without the count that Redis caches in them."""
     settings = config.RedisSettings(url=store.url, cluster=isinstance(store, Cluster))
     found: dict[bytes, object] = {}
-    for node in nodes.primaries(connection.connect(settings)):
+    for node in namespaces.primaries(connection.connect(settings)):
         for key in node.scan_iter():
             value = node.smembers(key) if node.type(key) == b"set" else node.get(key)
             found[key] = backup_file.registers(value) if isinstance(value, bytes) and value[:4] == b"HYLL" else value

@@ -18,8 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gimel import config, connection, passwords
 from gimel.errors import ConfigError, GimelError
+from gimel.namespaces import primaries
 from gimel.ops.addresses import is_loopback
-from gimel.ops.nodes import Info, engine, info, primaries, size
+from gimel.ops.nodes import Info, engine, info, size
 from gimel.replies import IN_CLUSTER, WORDS, unavailable
 from gimel.round_trip import send
 

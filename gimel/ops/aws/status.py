@@ -14,7 +14,8 @@ from gimel.counters import ask_each
 from gimel.errors import GimelError
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.keyspace import NAMESPACES_KEY, all_counters_key
-from gimel.ops.nodes import engine, info, primaries, size
+from gimel.namespaces import primaries
+from gimel.ops.nodes import engine, info, size
 from gimel.passwords import IAM
 from gimel.replies import unavailable
 

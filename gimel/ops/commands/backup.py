@@ -9,6 +9,7 @@ import click
 
 from gimel import connection
 from gimel.events import read_namespace
+from gimel.namespaces import find_namespaces
 from gimel.ops import backup
 
 from .console import config_option, data_option, err, namespace_option, out, plain, progress_bar
@@ -27,7 +28,7 @@ def export(file: Path, namespace: str, all_namespaces: bool, config_file: Path |
     """Write all counts of a namespace to a new FILE, gzipped if its name ends in .gz."""
     with use_store(config_file, data) as found, progress_bar("Exporting") as progress:
         client = connection.client()
-        names = backup.find_namespaces(client) if all_namespaces else [namespace]
+        names = find_namespaces(client) if all_namespaces else [namespace]
         summary = backup.export(client, names, file, found, progress)
     out.print(plain(f"Exported {_told(summary)} to {file}"), soft_wrap=True)
 

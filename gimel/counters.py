@@ -25,6 +25,7 @@ from .keyspace import (
     ended_key,
     exact_key,
     experiments_key,
+    history_key,
     ignored_key,
     listed_bitmap,
     own_bitmaps,
@@ -485,11 +486,12 @@ def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[li
 
 
 def forget(client: Client, namespace: str, experiment: str) -> None:
-    """Delete an experiment's counters, its name and the end of its plan, and nothing else. Raises StoreUnavailable.
+    """Delete an experiment's counters, name, history and end of its plan, and nothing else. Raises StoreUnavailable.
 
     The set by which its counters are found is emptied last, so that whatever fails, the same again deletes the rest.
     """
     own = counters_key(namespace, experiment)
+    others = ended_key(namespace, experiment), history_key(namespace, experiment)
 
     def run() -> None:
         is_left = True
@@ -502,7 +504,7 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             if keys:
                 listed = {counter.listed_key for counter in counters}
                 unlist.append(("SREM", all_counters_key(namespace), *listed.union(keys)))
-            free: list[Command] = [("DEL", key) for key in (*bitmaps.union(keys), ended_key(namespace, experiment))]
+            free: list[Command] = [("DEL", key) for key in (*bitmaps.union(keys), *others)]
             # At once, and not as a transaction: a full Redis refuses those until memory is freed.
             send(client, free + unlist)
             take_out: list[Command] = [("SREM", own, *members)] if members else []

@@ -84,7 +84,7 @@ def all(request: Request) -> Answer:
 
 @endpoint("DELETE")
 def delete(request: Request) -> Answer:
-    """Delete one experiment: its counters, its name and the end of its plan, and nothing else."""
+    """Delete one experiment: its counters, name, history and end of its plan, and nothing else."""
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()
@@ -95,6 +95,14 @@ def health(request: Request) -> Answer:
     """Say whether events can be counted now. Nothing is counted, and a stranger learns nothing else."""
     counters.check_writable(connection.client(), connection.settings().has_bitmaps)
     return Answer({"redis": "answers"})
+
+
+@endpoint()
+def snapshot(request: Request) -> Answer:
+    """Append what has changed to the history of each experiment. A schedule calls it; no request can."""
+    from . import snapshots  # not at the top: `track` needs none
+
+    return Answer(snapshots.take()._asdict())
 
 
 def _record(request: Request) -> Batch:

@@ -37,6 +37,8 @@ So has the history of an experiment:
 What belongs to no namespace has no colon in its key, so that no names can produce it either:
 
     gimel-namespaces                                              set of the namespaces
+    gimel-last-snapshot                                           string: when the last snapshot of all experiments was
+                                                                  taken, in minutes since 1970 (UTC)
     gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
                                                                   and namespace; expires after two days
 
@@ -70,6 +72,7 @@ MAX_ESCAPED = 2_000
 """How many names are remembered as they are written: a process sees the same ones all the time."""
 
 NAMESPACES_KEY = "gimel-namespaces"
+LAST_SNAPSHOT_KEY = "gimel-last-snapshot"
 
 Experiment = tuple[str, str]
 """A namespace and the name of an experiment."""

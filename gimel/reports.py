@@ -37,13 +37,18 @@ _kept: dict[tuple[str, str, str | None], Report] = {}
 """The last reports, by namespace, experiment and requested control."""
 
 
-def in_batches(namespace: str, names: Sequence[str], control: str | None = None) -> Iterator[tuple[str, Report]]:
-    """The reports of these experiments, a batch at a time. Raises StoreUnavailable."""
+def in_batches(
+    namespace: str, names: Sequence[str], control: str | None = None, moment: int | None = None
+) -> Iterator[tuple[str, Report]]:
+    """The reports of these experiments, a batch at a time, as of a `moment`: by default, now. Raises
+    StoreUnavailable."""
     for batch in counters.batches(connection.client(), namespace, names):
-        yield from of(namespace, batch, control)
+        yield from of(namespace, batch, control, moment)
 
 
-def of(namespace: str, names: Sequence[str], control: str | None = None) -> Iterator[tuple[str, Report]]:
+def of(
+    namespace: str, names: Sequence[str], control: str | None = None, moment: int | None = None
+) -> Iterator[tuple[str, Report]]:
     """The reports of these experiments, in two round trips. Raises StoreUnavailable."""
     client, settings = connection.client(), connection.settings()
     planned = [name for name in names if settings.experiment(name).planned_visitors]
@@ -52,7 +57,7 @@ def of(namespace: str, names: Sequence[str], control: str | None = None) -> Iter
     ended = dict(zip(planned, map(plans.Ended.from_json, replies)))
     for name, record in zip(names, replies[len(planned) :]):
         end = _ended(namespace, name, counts[name], ended[name]) if name in ended else None
-        yield name, _report(namespace, name, counts[name], control, end, record)
+        yield name, _report(namespace, name, counts[name], control, end, record, now() if moment is None else moment)
 
 
 def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None) -> plans.Ended | None:
@@ -74,9 +79,10 @@ def _report(
     control: str | None,
     ended: plans.Ended | None,
     record: bytes | None,
+    moment: int,
 ) -> Report:
     """The report of these counts: the last one, as long as nothing changes."""
-    own, moment = connection.settings().experiment(name), now()
+    own = connection.settings().experiment(name)
     made_of = counts, own, ended, record, moment // HOUR
     kept = _kept.get((namespace, name, control))
     if kept and kept[2:] == made_of:
@@ -85,7 +91,7 @@ def _report(
 
     content = report.experiment_report(counts, own, control, ended, History.decode(record), moment)
     size = len(to_json({"experiment": name, **content}).encode())
-    if len(_kept) >= MAX_KEPT or sum(one.size for one in _kept.values()) + size > MAX_KEPT_BYTES:
+    if len(_kept) >= MAX_KEPT or sum(one.size for one in [*_kept.values()]) + size > MAX_KEPT_BYTES:
         _kept.clear()
     made = _kept[namespace, name, control] = Report(content, size, *made_of)
     return made

@@ -12,6 +12,7 @@ import pytest
 # From the top down: a module may import those of lower lines only, and none of its own line.
 LAYERS = [
     {"handlers"},
+    {"snapshots"},
     {"reports"},
     {"analysis.report"},
     {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},

@@ -64,7 +64,7 @@ class History:
         """How many took part, in all variants, at the last moment."""
         return sum(values[-1] for values in self.counts.get(PARTICIPATE, {}).values() if values)
 
-    def at(self, position: int, like: Counts) -> Counts:
+    def at(self, position: int, like: Mapping[str, Mapping[str, Count]]) -> Counts:
         """The counts at one of the moments, with the errors of `like`, those of now."""
         return {
             goal: {

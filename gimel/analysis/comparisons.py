@@ -30,6 +30,9 @@ from .sequential import (
 from .verdicts import Comparison, Needed, Pair, Terms, Verdict
 from .wording import named
 
+Pairs = Mapping[str, tuple[Proportion, Proportion]]
+"""Variants, each with the control that it is compared with."""
+
 Level = tuple[float, float]
 """The level at which a variant is tested, and its p-value corrected for the number of variants."""
 
@@ -45,33 +48,57 @@ class Compared:
     loss_of_control: float
 
 
-def compare_all(
-    control: str, now: Mapping[str, Proportion], decided: Mapping[str, Proportion], terms: Terms
-) -> dict[str, Compared]:
-    """Each variant of `now` against the control, which is one of them.
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A variant against the control: for a single look, no matter how often you check, and by the plan, if it has one
+    and both had visitors when that was decided."""
 
-    `now` is by all counts, `decided` by those from which the verdict is made, which differ once a plan has ended.
+    p_value: float
+    once: Level
+    single: Interval
+    always: Level
+    interval: Interval
+    planned: _Planned | None
+
+
+def intervals(control: str, pairs: Pairs, decided: Pairs | None, terms: Terms) -> dict[str, Tested]:
+    """Each variant's intervals, corrected for several variants. The arguments are those of `compare_all`."""
+    p_values = {label: p_value(*pair) for label, pair in pairs.items()}
+    once = _corrected(pairs, lambda label, level: p_values[label], terms)
+    always = _corrected(pairs, lambda label, level: always_valid_p_value(*pairs[label], level), terms)
+    planned = _planned(control, {label: pair for label, pair in (decided or {}).items() if label in pairs}, terms)
+    return {
+        label: Tested(
+            p_values[label],
+            once[label],
+            difference_interval(*pair, once[label][0], p_values[label]),
+            always[label],
+            always_valid_interval(*pair, always[label][0]),
+            planned.get(label),
+        )
+        for label, pair in pairs.items()
+    }
+
+
+def compare_all(control: str, pairs: Pairs, decided: Pairs | None, terms: Terms) -> dict[str, Compared]:
+    """Each variant against the control, in figures and with its verdict.
+
+    `pairs` are by all counts, `decided` by those from which the verdict is made, which differ once a plan has ended;
+    None if the control had no visitors then.
     """
-    against = now[control]
-    owns = {label: own for label, own in now.items() if label != control}
-    p_values = {label: p_value(own, against) for label, own in owns.items()}
-    once = _corrected(owns, lambda label, level: p_values[label], terms)
-    always = _corrected(owns, lambda label, level: always_valid_p_value(owns[label], against, level), terms)
-    planned = _planned(control, owns, decided, terms)
     found = {}
-    for label, own in owns.items():
-        level, corrected = once[label]
-        always_level, always_corrected = always[label]
-        single = difference_interval(own, against, level, p_values[label])
-        interval = always_valid_interval(own, against, always_level)
+    for label, tested in intervals(control, pairs, decided, terms).items():
+        own, against = pairs[label]
+        (level, corrected), (always_level, always_corrected) = tested.once, tested.always
+        single, interval = tested.single, tested.interval
         loss, loss_of_control = expected_losses(own, against)
         figures = {
             "difference": own.rate - against.rate,
             "difference_interval": single,
             "uplift": own.rate / against.rate - 1 if against.rate else None,
-            "uplift_interval": uplift_interval(own, against, level, p_values[label]),
+            "uplift_interval": uplift_interval(own, against, level, tested.p_value),
             "p_value": corrected,
-            "unadjusted_p_value": p_values[label],
+            "unadjusted_p_value": tested.p_value,
             "chance_to_beat_control": chance_to_beat_control(own, against),
             "always_valid_interval": interval,
             "always_valid_p_value": always_corrected,
@@ -79,13 +106,13 @@ def compare_all(
         }
         needed = partial(_needed, label, own, control, against, always_level, terms)
         pair = Pair(label, own, control, against, interval, single, needed)
-        if test := planned.get(label):
+        if test := tested.planned:
             figures |= {"planned_interval": test.interval, "planned_p_value": test.p_value}
             single = difference_interval(test.own, test.against, test.level, p_value(test.own, test.against))
             since = interval if terms.plan and terms.plan.ended else None
             pair = Pair(label, test.own, control, test.against, test.interval, single, needed, since)
         if terms.plan and not test:
-            unseen = named(label if control in decided else control)
+            unseen = named(control if decided is None else label)
             comparison = Comparison(pair, Verdict("no_data", f"{unseen} had no visitors when the plan ended"))
         else:
             comparison = verdicts.compare(pair, terms)
@@ -106,26 +133,22 @@ class _Planned:
     p_value: float
 
 
-def _planned(
-    control: str, labels: Collection[str], decided: Mapping[str, Proportion], terms: Terms
-) -> dict[str, _Planned]:
+def _planned(control: str, decided: Pairs, terms: Terms) -> dict[str, _Planned]:
     """Those variants that had visitors, with the control, when the plan was decided."""
-    against, plan = decided.get(control), terms.plan
-    if plan is None or against is None:
+    plan = terms.plan
+    if plan is None:
         return {}
-    owns = {label: decided[label] for label in labels if label in decided}
     size = plan.sizes.get(control, plan.visitors)
     fractions = {
-        label: information_fraction(own, against, plan.sizes.get(label, plan.visitors), size)
-        for label, own in owns.items()
+        label: information_fraction(*pair, plan.sizes.get(label, plan.visitors), size)
+        for label, pair in decided.items()
     }
     found = {}
     for label, (level, corrected) in _corrected(
-        owns, lambda label, level: planned_p_value(owns[label], against, fractions[label], level), terms
+        decided, lambda label, level: planned_p_value(*decided[label], fractions[label], level), terms
     ).items():
-        own = owns[label]
-        interval = planned_interval(own, against, fractions[label], level)
-        found[label] = _Planned(own, against, level, interval, corrected)
+        interval = planned_interval(*decided[label], fractions[label], level)
+        found[label] = _Planned(*decided[label], level, interval, corrected)
     return found
 
 

@@ -15,7 +15,8 @@ from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
 from . import comparisons, counting, sample_ratio, verdicts
-from .past import Past
+from .comparisons import Pairs
+from .past import Counts, Past
 from .plan import Plan
 from .proportions import Interval, Proportion, rate_interval
 from .variants import Variants, changed_plan, notes, planned_in_all, variants_at_end, variants_of
@@ -100,8 +101,68 @@ class Goal:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the figures of an experiment are made of.
+
+    `variants` are those by all counts, and `decided` those by the counts from which the verdicts are made, which differ
+    once a plan has ended. `reached` has all counts of each goal. `ended` is None without a plan.
+    """
+
+    own: ExperimentSettings
+    variants: Variants
+    decided: Variants
+    decided_by: Counts
+    ended: Ended | None
+    plan: Plan | None
+    reached: Counts
+    roles: Mapping[str, str]
+    alphas: Mapping[str, float]
+
+    @classmethod
+    def of(cls, counts: Counts, own: ExperimentSettings, control: str | None, ended: Ended | None) -> Basis:
+        """Of these counts; the arguments are those of `experiment_report`."""
+        if own.planned_visitors is None:
+            ended = None
+        by = ended.counts if ended else counts
+        resolved = decided = variants_at_end(ended, own, control) if ended else variants_of(counts, own, control)
+        if ended:  # a label that came later is not what the others are compared with, unless it is requested
+            resolved = variants_of(counts, replace(own, baseline=decided.control), control)
+        reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
+        plan = _plan(own, resolved, decided, ended)
+        return cls(own, resolved, decided, by, ended, plan, reached, *_roles(own, reached, by))
+
+    def is_repeated(self, goal: str) -> bool:
+        """Whether a visitor can reach it more than once, so that it is not tested."""
+        found, trials = self.decided_by.get(goal, {}), self.decided.trials
+        exceeds = any(_exceeds(found.get(label, NOTHING), trials[label]) for label in self.decided.real)
+        return exceeds or goal in self.own.per_visitor
+
+    def terms(self, goal: str) -> Terms:
+        """What the verdicts on a goal are judged by."""
+        allowed = self.own.guardrails.get(goal)
+        return Terms(self.own.smallest_change, self.alphas[goal], self.decided.shares, self.plan, allowed)
+
+    def at_end(self, goal: str) -> Pairs | None:
+        """Each variant and the control, by the counts from which the verdict is made; None without the control."""
+        return pairs(self.variants.control, rates(self.decided_by, goal, self.decided.real))
+
+
+def rates(counts: Counts, goal: str, labels: Iterable[str]) -> dict[str, Proportion]:
+    """The rate of each of these labels that has visitors."""
+    trials, reached = counts.get(PARTICIPATE, {}), counts.get(goal, {})
+    found = {label: trials.get(label, NOTHING) for label in labels}
+    return {label: Proportion(reached.get(label, NOTHING), count) for label, count in found.items() if count.value}
+
+
+def pairs(control: str, rates: Mapping[str, Proportion]) -> Pairs | None:
+    """Each variant with the control; None if that has no rate."""
+    against = rates.get(control)
+    return {label: (own, against) for label, own in rates.items() if label != control} if against else None
+
+
 def experiment_report(
-    counts: Mapping[str, Mapping[str, Count]],
+    counts: Counts,
     own: ExperimentSettings = NO_SETTINGS,
     control: str | None = None,
     ended: Ended | None = None,
@@ -115,29 +176,16 @@ def experiment_report(
     counted before `now`, the moment of `counts`. What each key means is
     in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
-    if own.planned_visitors is None:
-        ended = None
-    decided_by = ended.counts if ended else counts
-    resolved = decided = variants_at_end(ended, own, control) if ended else variants_of(counts, own, control)
-    if ended:  # a label that came later is not what the others are compared with, unless it is requested
-        resolved = variants_of(counts, replace(own, baseline=decided.control), control)
-    plan = _plan(own, resolved, decided, ended)
-    split = sample_ratio.check(decided)
-    reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
-    roles, alphas = _roles(own, reached, decided_by)
+    basis = Basis.of(counts, own, control, ended)
+    resolved, plan, own = basis.variants, basis.plan, basis.own
+    split = sample_ratio.check(basis.decided)
     goals = []
-    shares = decided.shares
-    for goal, found in reached.items():
-        decisive = decided_by.get(goal, {})
-        is_repeated = any(_exceeds(decisive.get(label, NOTHING), decided.trials[label]) for label in decided.real)
-        if is_repeated or goal in own.per_visitor:
+    for goal, found in basis.reached.items():
+        if basis.is_repeated(goal):
             of_goal = _repeated(goal, resolved, found, goal in own.per_visitor)
         else:
-            rates = _rates(resolved, found, resolved.trials)
-            at_end = _rates(decided, decisive, decided.real) if ended else rates
-            terms = Terms(own.smallest_change, alphas[goal], shares, plan, own.guardrails.get(goal))
-            of_goal = _proportions(goal, resolved, found, rates, at_end, terms)
-        of_goal = replace(of_goal, role=roles[goal], alpha=alphas[goal])
+            of_goal = _proportions(goal, basis)
+        of_goal = replace(of_goal, role=basis.roles[goal], alpha=basis.alphas[goal])
         goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))
     about, verdict = _first_to_read(goals, split.alarm, own)
     past = Past.of(history, counts, now, resolved.real)
@@ -160,7 +208,7 @@ def experiment_report(
         "verdict": {**verdict.as_dict(), "goal": about},
         "sample_ratio": split.as_dict(),
         "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
-        "notes": [*notes(resolved, own, control, reached), *_notes(own, goals, resolved, ended)],
+        "notes": [*notes(resolved, own, control, basis.reached), *_notes(own, goals, resolved, basis.ended)],
         "goals": [goal.as_dict() for goal in goals],
     }
 
@@ -232,12 +280,6 @@ def _exceeds(successes: Count, trials: Count) -> bool:
     return trials.value > 0 and successes.value > trials.value + allowed
 
 
-def _rates(variants: Variants, reached: Mapping[str, Count], labels: Iterable[str]) -> dict[str, Proportion]:
-    """Of those labels that have visitors."""
-    trials = variants.trials
-    return {one: Proportion(reached.get(one, NOTHING), trials[one]) for one in labels if trials[one].value}
-
-
 def _repeated(goal: str, variants: Variants, found: Mapping[str, Count], configured: bool) -> Goal:
     """A goal that a visitor can reach more than once: rates per visitor, and no test."""
     trials, control = variants.trials, variants.control
@@ -261,21 +303,18 @@ def _repeated(goal: str, variants: Variants, found: Mapping[str, Count], configu
     return Goal(goal, "per_visitor", verdict, tuple(rows))
 
 
-def _proportions(
-    goal: str,
-    variants: Variants,
-    reached: Mapping[str, Count],
-    rates: Mapping[str, Proportion],
-    at_end: Mapping[str, Proportion],
-    terms: Terms,
-) -> Goal:
+def _proportions(goal: str, basis: Basis) -> Goal:
     """A goal that a visitor reaches or not: each variant's rate, compared with the control's."""
+    variants, reached, terms = basis.variants, basis.reached[goal], basis.terms(goal)
     trials, control = variants.trials, variants.control
-    real = {label: rates[label] for label in variants.real if label in rates}
-    found = comparisons.compare_all(control, real, at_end, terms) if control in real else {}
+    own_rates = rates({PARTICIPATE: trials, goal: reached}, goal, trials)
+    real = {label: own_rates[label] for label in variants.real if label in own_rates}
+    compared = pairs(control, real)
+    at_end = basis.at_end(goal) if basis.ended else compared
+    found = comparisons.compare_all(control, compared, at_end, terms) if compared else {}
     rows, share = [], 0.0
     for label in trials:
-        count, own = reached.get(label, NOTHING), rates.get(label)
+        count, own = reached.get(label, NOTHING), own_rates.get(label)
         verdict = _without_test(label, count, variants)
         if own is None:
             rows.append(_row(label, count, trials[label], verdict or _no_visitors([count])))

@@ -13,7 +13,7 @@ import pytest
 LAYERS = [
     {"handlers"},
     {"snapshots"},
-    {"reports"},
+    {"reports", "analysis.series"},
     {"analysis.report"},
     {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},

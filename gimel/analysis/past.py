@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,8 +90,8 @@ class Past:
 
 def value_at(moments: tuple[int, ...], values: tuple[int, ...], moment: int) -> float:
     """What a counter read at a moment, as if it had grown evenly between those of the history."""
-    after = next((one for one, found in enumerate(moments) if found >= moment), None)
-    if after is None:
+    after = bisect_left(moments, moment)
+    if after == len(moments):
         return values[-1]
     if moments[after] == moment or after == 0:
         return values[after]

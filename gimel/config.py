@@ -48,8 +48,8 @@ TRACK = "/track"
 """The path where every Gimel takes events."""
 
 TAKEN_PATHS = {
-    *(TRACK, "/experiment", "/experiments", "/delete", "/health", "/openapi.json", "/example", "/alephbet.js"),
-    *("/about", "/enter", "/export", "/dashboard"),
+    *(TRACK, "/experiment", "/experiments", "/history", "/delete", "/health", "/openapi.json", "/example"),
+    *("/alephbet.js", "/about", "/enter", "/export", "/dashboard"),
     "/api",  # of reports, on a domain of your own
     *("/ping", "/sping"),  # API Gateway answers these itself
 }

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from . import bots, connection, counters, reports
+from . import bots, connection, counters, histories, reports
 from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
@@ -21,6 +21,7 @@ from .events import (
     read_scope,
 )
 from .gateway import Answer, Request, endpoint, sender_origin
+from .histories import History
 from .packing import NARROW
 
 PAGE_BYTES, PAGE_S = 2_000_000, 3.0
@@ -80,6 +81,20 @@ def all(request: Request) -> Answer:
             raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(found) - 1] if 0 < len(found) < len(names) else None
     return Answer([{"meta": {"scope": scope, "ignored": ignored, "next": following}}, *found])
+
+
+@endpoint("GET")
+def history(request: Request) -> Answer:
+    """Tell how the figures of one experiment came about. `control` names a variant to compare with."""
+    from .analysis.series import series  # not at the top: `track` starts without the statistics
+
+    namespace, name = read_experiment(request.params)
+    control = read_control(request.params)
+    ((_, report),) = reports.of(namespace, [name], control)
+    past = History.decode(report.record)
+    return Answer(
+        {"experiment": name, **series(past, report.counts, report.own, control, report.ended, histories.now())}
+    )
 
 
 @endpoint("DELETE")

@@ -11,6 +11,8 @@ from gimel.analysis import report
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.gateway import Request
+from gimel.histories import History, as_text
+from gimel.keyspace import history_key
 
 from .calls import EVENT, make_rest_event, plain, read, taking_part
 
@@ -260,3 +262,28 @@ def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and
             asked(1, control=name)
             assert len(reports._kept) == 1
         asked(1, control="blue")
+
+
+def test_the_history_leads_to_the_report_of_now(real, monkeypatch):
+    for number in range(30):
+        gimel.track({**EVENT, "variant": ("blue", "red")[number % 2], "uuid": number})
+    gimel.track({**EVENT, "uuid": 1, "event": "bought"})
+    moment = 29_000_000
+    monkeypatch.setattr("gimel.histories.now", lambda: moment)
+    past = History((moment - 90, moment - 30), {"participate": {"blue": (0, 5), "red": (0, 7)}})
+    connection.client().set(history_key("alephbet", EVENT["experiment"]), past.encode())
+    answer = gimel.history({"experiment": EVENT["experiment"], "control": "red"})
+    assert (answer["experiment"], answer["control"], answer["labels"]) == (EVENT["experiment"], "red", ["red", "blue"])
+    assert answer["at"] == [as_text(moment - 90), as_text(moment - 30), as_text(moment)]
+    assert answer["visitors"] == {"red": [0, 7, 15], "blue": [0, 5, 15]}
+    (goal,) = answer["goals"]
+    assert goal["rates"]["red"] == [None, 0, 0.0666667]
+    ((reported,),) = [gimel.all({"control": "red"})[1]["goals"]]
+    row = reported["results"][0]
+    assert goal["differences"]["blue"]["low"][-1] == pytest.approx(row["always_valid_interval"]["low"], rel=1e-5)
+
+
+def test_the_history_of_an_unknown_experiment_is_empty(real):
+    answer = gimel.history({"experiment": "nobody's"})
+    assert (answer["experiment"], answer["control"], answer["at"], answer["goals"]) == ("nobody's", None, [], [])
+    assert gimel.history(make_rest_event())["statusCode"] == 400

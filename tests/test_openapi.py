@@ -134,7 +134,11 @@ def test_reports_are_as_described(filled, query):
     plans = [config.ExperimentSettings(planned_visitors=size, **roles) for size in (1000, 300)]
     for experiments in ({}, *({EVENT["experiment"]: settings} for settings in (weighted, *plans))):
         connection.use(config.Config(experiments=experiments), connection.client())
-        for entry, path, more in ((gimel.all, "/experiments", {}), (gimel.experiment, "/experiment", EVENT)):
+        for entry, path, more in (
+            (gimel.all, "/experiments", {}),
+            (gimel.experiment, "/experiment", EVENT),
+            (gimel.history, "/history", EVENT),
+        ):
             value = read(entry(make_rest_event(query={**more, **query})))
             schema = schema_of(path, "GET", 200)
             validator(schema).validate(value)
@@ -153,6 +157,8 @@ def test_reports_are_as_described(filled, query):
         (gimel.experiment, make_rest_event()),
         (gimel.all, make_rest_event(query={"namespace": ":"})),
         (gimel.all, make_rest_event("POST")),
+        (gimel.history, make_rest_event()),
+        (gimel.history, make_rest_event(query=EVENT)),
         (gimel.delete, make_rest_event("DELETE", query={"experiment": "e"})),
         (gimel.health, make_rest_event()),
     ],

@@ -18,7 +18,7 @@ from gimel.errors import ConfigError, GimelError
 
 TIMEOUT_S = 30
 WEB_ADDRESS = re.compile(r"https?://[^\s?#\"'<>\\]+", re.IGNORECASE)
-PATHS = (TRACK, Config.track_path, "/experiments", "/experiment")
+PATHS = (TRACK, Config.track_path, "/experiments", "/experiment", "/history")
 
 
 class InvalidUrl(ConfigError):

@@ -36,6 +36,7 @@ ENDPOINTS = (
     Endpoint("gimel-track", "gimel.track", TRACK, needs_key=False),
     Endpoint("gimel-experiment", "gimel.experiment", "/experiment", needs_key=True),
     Endpoint("gimel-all-experiments", "gimel.all", "/experiments", needs_key=True),
+    Endpoint("gimel-history", "gimel.history", "/history", needs_key=True),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete", needs_key=True),
     Endpoint("gimel-health", "gimel.health", HEALTH, needs_key=False),
 )

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 import gimel
 from gimel.analysis.proportions import Interval
 from gimel.analysis.report import ResultRow
+from gimel.analysis.series import BANDS
 from gimel.analysis.verdicts import STATES, Verdict
 from gimel.config import TRACK, Config
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
@@ -27,6 +28,17 @@ TEXTS: Json = {"type": "array", "items": TEXT}
 COUNT: Json = {"type": "integer", "minimum": 0}
 NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 TEXT_OR_NULL: Json = {"type": ["string", "null"]}
+MOMENT: Json = {"type": "string", "format": "date-time"}
+KIND: Json = {
+    "type": "string",
+    "enum": ["proportion", "per_visitor"],
+    "description": "Whether a visitor reaches it once or can reach it repeatedly: then it is not tested.",
+}
+ROLE: Json = {
+    "type": "string",
+    "enum": ["primary", "secondary", "guardrail", "goal"],
+    "description": "Whether it decides, is one beside that, must not get worse, or is one of equals.",
+}
 
 INTRODUCTION = (
     "Counts visitors of A/B tests, and reports which variant is better. Pages send events to /track, without a key; "
@@ -174,6 +186,11 @@ def _list_of(schema: Json, **more: Any) -> Json:
     return {"type": "array", "items": schema, **more}
 
 
+def _by(description: str, schema: Json) -> Json:
+    """An object of such values, by name."""
+    return {"type": "object", "additionalProperties": schema, **({"description": description} if description else {})}
+
+
 def _described(schema: Json, description: str) -> Json:
     return {**schema, "description": description}
 
@@ -295,15 +312,8 @@ def _schemas() -> Json:
         "Goal": _object(
             "What is known of one goal.",
             goal=_described(TEXT, "Its name."),
-            kind={
-                "type": "string",
-                "enum": ["proportion", "per_visitor"],
-                "description": "Whether a visitor reaches it once or can reach it repeatedly: then it is not tested.",
-            },
-            role=_described(
-                {"type": "string", "enum": ["primary", "secondary", "guardrail", "goal"]},
-                "Whether it decides, is one beside that, must not get worse, or is one of equals.",
-            ),
+            kind=KIND,
+            role=ROLE,
             alpha=_described({"type": "number"}, "The share of false verdicts that its tests allow."),
             verdict=_schema("Verdict"),
             results=_list_of(_schema("Result")),
@@ -335,9 +345,8 @@ def _schemas() -> Json:
             ),
             last_seen=_described(TEXT_OR_NULL, "When the last event came, to the hour; null if no history shows it."),
             days=_described(NUMBER_OR_NULL, "How many days ago `first_seen` was."),
-            visitors_per_day=_described(
-                {"type": "object", "additionalProperties": {"type": "number"}},
-                "The average of the last 7 full days (UTC), by variant; empty before there is one.",
+            visitors_per_day=_by(
+                "The average of the last 7 full days (UTC), by variant; empty before there is one.", {"type": "number"}
             ),
             visitors_by_day=_list_of(
                 _object(
@@ -391,11 +400,49 @@ def _schemas() -> Json:
                     NULL,
                     _object(
                         "When its verdicts were decided, and from how many visitors.",
-                        at={"type": "string", "format": "date-time"},
+                        at=MOMENT,
                         visitors=COUNT,
                     ),
                 ]
             },
+        ),
+        "History": _object(
+            "An experiment over time. All moments and days are in UTC.",
+            experiment=_described(TEXT, "Its name."),
+            control=_described(TEXT_OR_NULL, "The variant that the others are compared with."),
+            labels=_described(TEXTS, "The variants, the control first."),
+            at=_list_of(MOMENT, description="The moments of the other lists, the points; the last is now."),
+            visitors=_by("Of each variant, how many had taken part at each point.", _list_of(COUNT)),
+            days=_object(
+                "What was counted on each day; the last is today, so far.",
+                day=_described(TEXTS, "The days, such as 2026-11-30."),
+                visitors=_by("Of each variant, how many took part first on that day.", _list_of(COUNT)),
+                reached=_by("Of each goal and variant, how many reached it first.", _by("", _list_of(COUNT))),
+            ),
+            goals=_list_of(
+                _object(
+                    "A goal. Its lists have a value for each point; null where a figure is undefined.",
+                    goal=_described(TEXT, "Its name."),
+                    kind=KIND,
+                    role=ROLE,
+                    rates=_by("Of each variant.", _list_of(NUMBER_OR_NULL)),
+                    differences=_by(
+                        "Of each variant but the control; empty for a goal that is not tested.",
+                        _object(
+                            "`low` and `high` are the interval that decides, `once_` that of a single look.",
+                            **dict.fromkeys(BANDS, _list_of(NUMBER_OR_NULL)),
+                        ),
+                    ),
+                )
+            ),
+            verdicts=_list_of(
+                _object(
+                    "A verdict that changed.",
+                    at=MOMENT,
+                    goal=_described(TEXT_OR_NULL, "The goal; null: the experiment; empty: the split of visitors."),
+                    state=_described(TEXT, "What it became. Of the split: `mismatch` or `ok`."),
+                )
+            ),
         ),
         "Meta": _object(
             "The first item of the list.",
@@ -469,6 +516,13 @@ OPERATIONS = {
         "A list of its goals, sorted by name; empty if no goal was reached yet.",
         ("experiment", "namespace", "control"),
         _list_of(_schema("GoalOfExperiment")),
+    ),
+    ("GET", "/history"): Operation(
+        "Tell how the figures of one experiment came about",
+        "Its figures at up to 500 moments, the last of them now. Lists are empty if nothing was counted.",
+        ("experiment", "namespace", "control"),
+        _schema("History"),
+        "The series.",
     ),
     ("DELETE", "/delete"): Operation(
         "Delete one experiment",

@@ -413,20 +413,36 @@ def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
     ask(client, write)
 
 
-def overview(client: Client, namespace: str) -> tuple[list[str], dict[str, int]]:
-    """The names of all experiments, sorted, and how many requests were ignored today, by reason; in one round trip.
+class Overview(NamedTuple):
+    """The names of all experiments of a namespace, sorted; how many requests were ignored today, by reason; and the
+    namespaces that have experiments, sorted, or else the default one."""
+
+    names: list[str]
+    ignored: dict[str, int]
+    namespaces: list[str]
+
+
+def overview(client: Client, namespace: str) -> Overview:
+    """What there is, in one round trip.
 
     Requests for names that are no namespace count for every namespace. Raises StoreUnavailable.
     """
     fields = [(reason, name) for reason in REASONS for name in (namespace, "")]
 
-    asked = [("SMEMBERS", experiments_key(namespace)), ("HMGET", ignored_key(), *(" ".join(one) for one in fields))]
-    members, counted = ask_each(client, asked, may_be_old=True)
+    asked = [
+        ("SMEMBERS", experiments_key(namespace)),
+        ("HMGET", ignored_key(), *(" ".join(one) for one in fields)),
+        ("SMEMBERS", NAMESPACES_KEY),
+    ]
+    members, counted, listed = ask_each(client, asked, may_be_old=True)
     ignored: defaultdict[str, int] = defaultdict(int)
     for (reason, _), value in zip(fields, counted):
         if value:
             ignored[reason] += int(value)
-    return sorted(name.decode("utf-8", "replace") for name in members), dict(ignored)
+    names = sorted(name.decode("utf-8", "replace") for name in members)
+    # One of Gimel 1.x is not listed before the first snapshot.
+    namespaces = {*(name.decode("utf-8", "replace") for name in listed), *([namespace] if names else [])}
+    return Overview(names, dict(ignored), sorted(namespaces or {DEFAULT_NAMESPACE}))
 
 
 def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:

@@ -65,7 +65,7 @@ def all(request: Request) -> Answer:
     scope = read_scope(request.params)
     control = read_control(request.params)
     limit, after = read_page(request.params)
-    names, ignored = counters.overview(connection.client(), namespace)
+    names, ignored, namespaces = counters.overview(connection.client(), namespace)
     if scope:
         # A name may itself contain a comma.
         names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
@@ -80,7 +80,8 @@ def all(request: Request) -> Answer:
         elif size > reports.MAX_REPORT_BYTES:
             raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(found) - 1] if 0 < len(found) < len(names) else None
-    return Answer([{"meta": {"scope": scope, "ignored": ignored, "next": following}}, *found])
+    meta = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following}
+    return Answer([{"meta": meta}, *found])
 
 
 @endpoint("GET")

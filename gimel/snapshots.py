@@ -45,7 +45,7 @@ def take(now: int | None = None) -> Taken:
     (listed,) = ask_each(client, [("SMEMBERS", NAMESPACES_KEY)])
     experiments = changed = 0
     for namespace in sorted({DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in listed)}):
-        names, *_ = counters.overview(client, namespace)
+        names = counters.overview(client, namespace).names
         experiments += len(names)
         writes = _writes(namespace, names, moment, last_run)
         while some := list(islice(writes, AT_ONCE)):

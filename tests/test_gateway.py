@@ -23,6 +23,9 @@ HEADERS = {
 }
 ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
 
+META = {"meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None}}
+"""The first item of a report without ignored requests."""
+
 
 class Broken(fakeredis.FakeRedis):
     """A Redis that fails in an unexpected way."""
@@ -288,9 +291,9 @@ class TestFlat:
         assert plain(gimel.experiment({"experiment": "button color"})) == [
             {"goal": "buy", "results": [{"label": "red", "successes": 1, "trials": 1}]}
         ]
-        assert gimel.all({"scope": ""})[0] == {"meta": {"scope": None, "ignored": {}, "next": None}}
+        assert gimel.all({"scope": ""})[0] == META
         assert gimel.delete({"experiment": "button color", "namespace": "alephbet"}) is None
-        assert gimel.all({}) == [{"meta": {"scope": None, "ignored": {}, "next": None}}]
+        assert gimel.all({}) == [META]
 
     @pytest.mark.parametrize("event", [{}, {**EVENT, "uuid": ""}, None, []])
     def test_a_mistake_fails_the_invocation(self, real, event):
@@ -298,7 +301,7 @@ class TestFlat:
             gimel.track(event, None)
 
     def test_an_event_that_is_no_object_has_no_parameters(self, real):
-        assert gimel.all(None, None) == gimel.all([], None) == [{"meta": {"scope": None, "ignored": {}, "next": None}}]
+        assert gimel.all(None, None) == gimel.all([], None) == [META]
 
     def test_a_mistake_is_described_in_json(self, real):
         with pytest.raises(BadRequest) as caught:

@@ -59,3 +59,16 @@ def test_the_schedule_calls_a_function_that_takes_one(fake, monkeypatch):
     assert gimel.snapshot(event, None) == {"experiments": 1, "changed": 1}
     assert series() == [(0, 4)]
     assert gimel.snapshot({"httpMethod": "GET"})["statusCode"] == 405
+
+
+def test_the_namespaces_that_have_experiments_are_named(real):
+    def named(namespace: str = "alephbet") -> list[str]:
+        return gimel.all({"namespace": namespace})[0]["meta"]["namespaces"]
+
+    assert named() == named("other") == ["alephbet"]
+    visit(1, namespace="other")
+    visit(1, namespace="mobile")
+    assert named() == ["mobile", "other"]
+    visit(1)
+    gimel.delete({"namespace": "other", "experiment": "e"})
+    assert named() == named("other") == ["alephbet", "mobile"]

@@ -454,6 +454,7 @@ def _schemas() -> Json:
                     "description": "How many requests were ignored today (UTC), by the reason.",
                     "additionalProperties": COUNT,
                 },
+                namespaces=_described(TEXTS, "Those that have experiments, sorted; `alephbet` if there are none."),
                 next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
             ),
         ),

@@ -172,7 +172,7 @@ class Gimel:
 
         def read(namespace: str) -> None:
             client = connection.client()
-            names, _ = counters.overview(client, namespace)
+            names = counters.overview(client, namespace).names
             for batch in counters.batches(client, namespace, names):
                 counters.count(client, namespace, batch)
 

@@ -41,6 +41,7 @@ OPS_LAYERS = [
         "commands.deployment",
         "commands.report",
         "commands.serve",
+        "commands.snapshot",
     }
     | {"commands.openapi", "commands.snippet"},
     {"commands.console", "commands.store"},
@@ -54,7 +55,7 @@ OPS_LAYERS = [
         "server.demo",
         "server.wsgi",
     },
-    {"aws.deployment", "server.exports", "server.spool"},
+    {"aws.deployment", "server.exports", "server.hourly", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
     {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},

@@ -445,3 +445,11 @@ def test_without_any_redis_a_server_says_what_to_install(monkeypatch, command):
 
 def test_other_machines_need_an_api_key():
     assert "--api-key-file or GIMEL_API_KEY" in fail(ConfigError, "serve", "--host", "0.0.0.0")
+
+
+def test_a_snapshot_by_hand_says_what_it_did(tracked):
+    assert run("snapshot").stdout == "Snapshot of 2 experiments taken; 2 changed.\n"
+    assert run("snapshot").stdout == "Snapshot of 2 experiments taken; 0 changed.\n"
+    gimel.delete({"experiment": "=1+1"})
+    gimel.track({**EVENT, "uuid": "another"})
+    assert run("snapshot").stdout == "Snapshot of 1 experiment taken; 1 changed.\n"

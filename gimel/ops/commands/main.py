@@ -20,6 +20,7 @@ from .openapi import openapi
 from .queue import queue
 from .report import report
 from .serve import demo, serve
+from .snapshot import snapshot
 from .snippet import snippet
 from .status import logs_command, status
 
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, dashboard, export, import_, snippet, openapi, configure),
+    *(serve, demo, report, snapshot, dashboard, export, import_, snippet, openapi, configure),
     *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):
     main.add_command(command)

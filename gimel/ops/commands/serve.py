@@ -19,6 +19,7 @@ from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process, spool
 from gimel.ops.server.app import App
 from gimel.ops.server.folder import claim
+from gimel.ops.server.hourly import Hourly
 from gimel.ops.server.local import LocalApi
 from gimel.ops.server.redis_process import INSTALL
 from gimel.ops.server.wsgi import Server
@@ -82,6 +83,8 @@ def serve(
         store = use_samples(stack) if is_demo else _use_redis(_load(config_file), data, spool_mb, stack)
         api = LocalApi(api_key or None, alephbet, is_demo, connection.settings().track_path)
         server = _server(api, host, port)
+        if not is_demo:
+            stack.enter_context(Hourly())
         track_url = f"{server.url}{api.track_path}"
         for line in (
             f"Gimel is running at {server.url}   (Redis: {store})",

@@ -56,6 +56,9 @@ def undescribed(value: Any, schema: Mapping[str, Any], place: str = "") -> Itera
             for part in one.get("allOf", ())
             for name, each in resolved(part).get("properties", {}).items()
         }
+        others = next((one["additionalProperties"] for one in schemas if "additionalProperties" in one), None)
+        if others:
+            properties = dict.fromkeys(value, others) | properties
         yield from (f"{place}.{name}" for name in value.keys() - properties.keys())
         for name in value.keys() & properties.keys():
             yield from undescribed(value[name], properties[name], f"{place}.{name}")

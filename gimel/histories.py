@@ -101,6 +101,7 @@ class History:
             every = [moments, *(values for variants in counts.values() for values in variants.values())]
             is_possible = (
                 found["version"] == VERSION
+                and len(moments) > 0
                 and all(len(values) == len(moments) for values in every)
                 and all(type(one) is int and one >= 0 for values in every for one in values)
                 and all(step > 0 for step in found["moments"][1:])

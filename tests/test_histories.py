@@ -188,7 +188,7 @@ changes = st.builds(Change, st.integers(0, 2**40), st.none() | names, names)
 
 
 @given(
-    st.lists(st.integers(0, 2**40), max_size=9, unique=True).map(sorted),
+    st.lists(st.integers(0, 2**40), min_size=1, max_size=9, unique=True).map(sorted),
     st.dictionaries(names, st.dictionaries(names, values, max_size=4), max_size=4),
     st.lists(changes, max_size=9).map(tuple),
 )

@@ -20,8 +20,18 @@ import gimel
 from gimel import plans
 from gimel.config import Config, ExperimentSettings
 from gimel.counters import ask_each
+from gimel.histories import History
 from gimel.hyperloglog import BITMAPS
-from gimel.keyspace import NAMESPACES_KEY, all_counters_key, counters_key, ended_key, experiments_key, own_counters
+from gimel.keyspace import (
+    LAST_SNAPSHOT_KEY,
+    NAMESPACES_KEY,
+    all_counters_key,
+    counters_key,
+    ended_key,
+    experiments_key,
+    history_key,
+    own_counters,
+)
 from gimel.namespaces import find_namespaces
 from gimel.plans import Ended
 from gimel.round_trip import Client, Command
@@ -94,11 +104,14 @@ def load(
     for batch in _batches(_read(path, into, 0, progress)):
         comparison.add(batch)
     comparison.finish()
+    # Without the last snapshot, the next one takes nothing that is imported for what began since then.
+    ask_each(client, [("DEL", LAST_SNAPSHOT_KEY)])
     summary = Summary()
     for batch in _batches(_count_up(summary, _read(path, into, 1, progress))):
         _write(client, batch, merge)
         own = {as_text(entry.experiment): entry.settings for entry in batch if entry.settings}
         summary.settings |= {name: found for name, found in own.items() if found != _settings(config, name)}
+    ask_each(client, [("DEL", LAST_SNAPSHOT_KEY)])  # again, if one was taken meanwhile
     return summary
 
 
@@ -114,6 +127,7 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
         experiment = as_text(name)
         # Before the counts, which are then no older.
         ended = plans.read(client, namespace, [experiment]).get(experiment)
+        history = History.decode(_ask(client, "GET", history_key(namespace, experiment)))
         yield Entry(space, name, settings=_settings(config, experiment))
         own = list(own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment))))
         bitmaps: defaultdict[bytes, dict[str, bytes]] = defaultdict(dict)
@@ -138,6 +152,8 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
                     )
         if ended:
             yield Entry(space, name, ended=ended)
+        if history:
+            yield Entry(space, name, history=history)
 
 
 def _exact(client: Client, entry: Entry) -> Iterator[Entry]:
@@ -173,7 +189,7 @@ def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries, counted in `summary`."""
     for entry in entries:
         summary.namespaces.add(as_text(entry.namespace))
-        summary.experiments += not entry.key and not entry.ended
+        summary.experiments += not (entry.key or entry.ended or entry.history)
         if entry.key:
             summary.counters.add(entry.listed_key)
         yield entry
@@ -217,6 +233,7 @@ def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
     ]
     ask_each(client, whole)
     _write_ends(client, [entry for entry in entries if entry.ended])
+    _write_histories(client, [entry for entry in entries if entry.history])
 
 
 def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
@@ -231,6 +248,25 @@ def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
         other = Ended.from_json(standing)
         if entry.ended and other and other.at >= entry.ended.at:
             ask_each(client, [("SET", key, entry.ended.as_json())])
+
+
+def _write_histories(client: Client, entries: Sequence[Entry]) -> None:
+    """Write the histories. Of two, the one that began earlier stands, or else the one that goes on for longer.
+
+    Two cannot be added up: how many visitors were in both at each moment, nobody has counted.
+    """
+    keys = [history_key(as_text(entry.namespace), as_text(entry.experiment)) for entry in entries]
+    values = [entry.history.encode() for entry in entries if entry.history]
+    ask_each(client, [("SET", key, value, "NX") for key, value in zip(keys, values)])
+    for entry, key, value, found in zip(entries, keys, values, ask_each(client, [("GET", key) for key in keys])):
+        standing = History.decode(found)
+        if entry.history and standing and _span(entry.history) > _span(standing):
+            ask_each(client, [("SET", key, value)])
+
+
+def _span(history: History) -> tuple[int, int]:
+    """Greater for one that began earlier or, if both began at the same moment, that goes on for longer."""
+    return -history.moments[0], history.moments[-1]
 
 
 def _own(entry: Entry) -> bytes:

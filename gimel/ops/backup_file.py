@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gimel.errors import GimelError
+from gimel.histories import History
 from gimel.hyperloglog import BITMAPS
 from gimel.keyspace import LISTED_BITMAP, own_bitmaps, own_counters
 from gimel.plans import Ended
@@ -47,7 +48,7 @@ class DamagedFile(BackupError):
 @dataclass(frozen=True)
 class Entry:
     """One line: an experiment with its settings in config.json, or a counter of it, or some members of an exact one, or
-    the end of its plan.
+    the end of its plan, or its history.
 
     Names are bytes, as in Redis; `key` is the counter's without its namespace. `bitmaps` are those that have every
     uuid of the HyperLogLog, by kind.
@@ -61,6 +62,7 @@ class Entry:
     members: tuple[bytes, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
+    history: History | None = None
 
     @property
     def full_key(self) -> bytes:
@@ -86,6 +88,8 @@ class Entry:
         record: dict[str, Any] = {"namespace": as_text(self.namespace), "experiment": as_text(self.experiment)}
         if self.ended:
             return {**record, "ended": self.ended.as_json()}
+        if self.history:
+            return {**record, "history": base64.b64encode(self.history.encode()).decode()}
         if not self.key:
             return {**record, "settings": dict(self.settings)}
         record["key"] = as_text(self.key)
@@ -110,9 +114,12 @@ class Entry:
             tuple(base64.b64decode(member, validate=True) for member in record.get("set", ())),
             dict(record.get("settings", {})),
             Ended.from_json(record.get("ended")),
+            History.decode(base64.b64decode(record.get("history", ""), validate=True)),
         )
         if "ended" in record and not entry.ended:
             raise ValueError("not the end of a plan")
+        if "history" in record and not entry.history:
+            raise ValueError("not a history")
         own = list(own_counters(record["namespace"], record["experiment"], [entry.full_key]))
         if key and not own:
             raise ValueError(f"not a counter of this experiment: {key}")

@@ -18,9 +18,10 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters, keyspace, plans
+from gimel import config, connection, counters, histories, keyspace, plans, snapshots
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
+from gimel.histories import DAY, History
 from gimel.hyperloglog import Count, Precision, hyperloglog_error
 from gimel.ops import backup, backup_file
 from gimel.ops.backup import TargetDiffers
@@ -40,6 +41,9 @@ SETTINGS = {
     for name, precision in PRECISIONS.items()
 }
 
+
+START = 20_000 * DAY
+"""When the source's only snapshot was taken: in 2024."""
 
 HYPERLOGLOG = {
     "namespace": "n",
@@ -94,6 +98,7 @@ def fill(server: RedisServer) -> None:
         client.sadd(key, "alephbet:counters:button color:listed:but not there")
     client.set("of another program", "stays")
     reports(server, "alephbet")  # records the end of the two planned experiments
+    snapshots.take(START)
 
 
 def record(events: list[Event]) -> None:
@@ -108,10 +113,10 @@ def use(server: RedisServer) -> None:
 
 
 def reports(server: RedisServer, *namespaces: str) -> list[str]:
+    """What is reported of all experiments, without the names of the other namespaces."""
     use(server)
-    return [
-        gimel.all({"httpMethod": "GET", "queryStringParameters": {"namespace": name}})["body"] for name in namespaces
-    ]
+    asked = [{"httpMethod": "GET", "queryStringParameters": {"namespace": name}} for name in namespaces]
+    return [gimel.all(event)["body"].partition('"next":')[2] for event in asked]
 
 
 def everything(server: RedisServer) -> dict[bytes, object]:
@@ -144,8 +149,9 @@ def test_reports_of_an_import_into_an_empty_redis_are_byte_identical(source, sta
     imported = load(target, tmp_path / name)
     assert reports(target, "alephbet", "odd") == reports(source, "alephbet", "odd")
     own = everything(source)
-    del own[b"of another program"]
+    del own[b"of another program"], own[keyspace.LAST_SNAPSHOT_KEY.encode()]
     assert everything(target) == own
+    assert b"alephbet:history:exact:counts" in own
     assert (exported.experiments, exported.counters) == (imported.experiments, imported.counters)
     assert exported.experiments == 4 + len(ODD_NAMES) + 2
 
@@ -164,6 +170,74 @@ def test_the_end_of_a_plan_is_imported_with_its_counts_and_stands(source, start,
     assert found["fine"] == earlier
     load(target, tmp_path / "f", into="copy")
     assert plans.read(connection.client(), "copy", ["exact"]) == {"exact": found["exact"]}
+
+
+def span(experiment: str = "fine", namespace: str = "alephbet") -> tuple[int, ...]:
+    """The moments of a history in the Redis that is used."""
+    (record,) = counters.ask_each(connection.client(), [("GET", keyspace.history_key(namespace, experiment))])
+    found = History.decode(record)
+    return tuple(moment - START for moment in found.moments) if found else ()
+
+
+def visit(*uuids: str) -> None:
+    record([Event("alephbet", "fine", "participate", "red", uuid) for uuid in uuids])
+
+
+@pytest.mark.parametrize(("first", "then", "expected"), [(-60, 0, (-60, 0)), (0, 60, (0, 60)), (60, 120, (0,))])
+def test_of_two_histories_the_one_that_began_earlier_stands(source, start, tmp_path, first, then, expected):
+    export(source, tmp_path / "f")
+    target = start()
+    use(target)
+    for moment in first, then:
+        visit(f"before the import {moment}")
+        snapshots.take(START + moment)
+    load(target, tmp_path / "f", merge=True)
+    assert span() == expected
+    load(target, tmp_path / "f", merge=True)
+    assert span() == expected
+    assert span("exact") == (0,)
+
+
+def test_after_an_import_a_history_goes_on_and_nothing_is_taken_for_new(source, start, tmp_path):
+    """What the file has no history of did not begin when it was imported."""
+    use(source)
+    source.client().delete("alephbet:history:exact:counts")
+    export(source, tmp_path / "f")
+    target = start()
+    use(target)
+    snapshots.take(START + 60)
+    load(target, tmp_path / "f")
+    snapshots.take(START + 120)
+    visit("after the import")
+    snapshots.take(START + 180)
+    assert span() == (0, 120, 180)
+    assert span("exact") == (120,)
+
+
+def test_a_file_without_histories_is_imported_as_before(source, start, tmp_path):
+    snapshots_of = [key for key in everything(source) if b":history:" in key]
+    source.client().delete(*snapshots_of)
+    export(source, tmp_path / "f")
+    assert "history" not in (tmp_path / "f").read_text()
+    target = start()
+    load(target, tmp_path / "f")
+    assert reports(target, "alephbet", "odd") == reports(source, "alephbet", "odd")
+
+
+def test_a_history_of_another_version_is_neither_exported_nor_replaced(source, start, tmp_path, monkeypatch):
+    target = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(histories, "VERSION", 2)
+        use(target)
+        visit("1")
+        snapshots.take(START + 60)
+    own = everything(target)[b"alephbet:history:fine:counts"]
+    export(target, tmp_path / "theirs", "alephbet")
+    assert "history" not in (tmp_path / "theirs").read_text()
+    export(source, tmp_path / "f")
+    load(target, tmp_path / "f", merge=True)
+    snapshots.take(START + 120)
+    assert everything(target)[b"alephbet:history:fine:counts"] == own
 
 
 def test_the_end_of_a_plan_stands_though_reports_are_read_while_importing(source, start, tmp_path, monkeypatch):
@@ -480,6 +554,8 @@ class TestTheFile:
             {"namespace": "n", "experiment": "e", "settings": 5},
             {"namespace": "n", "experiment": "e", "ended": '{"version": 2}'},
             {"namespace": "n", "experiment": "e", "ended": 5},
+            {"namespace": "n", "experiment": "e", "history": "AAAA"},
+            {"namespace": "n", "experiment": "e", "history": 5},
             {"experiment": "e"},
             [],
         ],

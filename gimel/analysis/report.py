@@ -10,7 +10,7 @@ from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
-from gimel.histories import History
+from gimel.histories import SPLIT, History, as_text
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
@@ -106,7 +106,8 @@ class Basis:
     """What the figures of an experiment are made of.
 
     `variants` are those by all counts, and `decided` those by the counts from which the verdicts are made, which differ
-    once a plan has ended. `reached` has all counts of each goal. `ended` is None without a plan.
+    once a plan has ended. `reached` has all counts of each goal. `ended` is None without a plan. `per_day` are the
+    present visitors per day in all; 0 if that is unknown.
     """
 
     own: ExperimentSettings
@@ -118,6 +119,7 @@ class Basis:
     reached: Counts
     roles: Mapping[str, str]
     alphas: Mapping[str, float]
+    per_day: float = 0.0
 
     @classmethod
     def of(cls, counts: Counts, own: ExperimentSettings, control: str | None, ended: Ended | None) -> Basis:
@@ -141,7 +143,8 @@ class Basis:
     def terms(self, goal: str) -> Terms:
         """What the verdicts on a goal are judged by."""
         allowed = self.own.guardrails.get(goal)
-        return Terms(self.own.smallest_change, self.alphas[goal], self.decided.shares, self.plan, allowed)
+        change, shares = self.own.smallest_change, self.decided.shares
+        return Terms(change, self.alphas[goal], shares, self.plan, allowed, self.per_day)
 
     def at_end(self, goal: str) -> Pairs | None:
         """Each variant and the control, by the counts from which the verdict is made; None without the control."""
@@ -180,6 +183,11 @@ def experiment_report(
     resolved, plan, own = basis.variants, basis.plan, basis.own
     split = sample_ratio.check(basis.decided)
     goals = []
+    if history and control is not None and resolved.control != variants_of(basis.decided_by, own).control:
+        # Those of the verdicts were recorded of another control.
+        history = replace(history, changes=tuple(change for change in history.changes if change.goal == SPLIT))
+    past = Past.of(history, counts, now, resolved.real)
+    basis = replace(basis, per_day=past.per_day)
     for goal, found in basis.reached.items():
         if basis.is_repeated(goal):
             of_goal = _repeated(goal, resolved, found, goal in own.per_visitor)
@@ -188,7 +196,8 @@ def experiment_report(
         of_goal = replace(of_goal, role=basis.roles[goal], alpha=basis.alphas[goal])
         goals.append(of_goal if split.alarm is None else _distrusted(of_goal, resolved))
     about, verdict = _first_to_read(goals, split.alarm, own)
-    past = Past.of(history, counts, now, resolved.real)
+    since = past.split_since(basis.decided.shares) if split.alarm else None
+    states: dict[str | None, str] = {None: verdict.state, **{goal.goal: goal.verdict.state for goal in goals}}
     every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
     return {
         "participants": [
@@ -206,10 +215,22 @@ def experiment_report(
         "smallest_change": own.smallest_change,
         "plan": plan.as_dict() if plan else None,
         "verdict": {**verdict.as_dict(), "goal": about},
-        "sample_ratio": split.as_dict(),
+        "verdict_since": past.verdict_since(None, verdict.state),
+        "sample_ratio": {**split.as_dict(), "since": None if since is None else as_text(since)},
         "counting_note": counting.note(every_count, max((goal.counting_share for goal in goals), default=0.0)),
-        "notes": [*notes(resolved, own, control, basis.reached), *_notes(own, goals, resolved, basis.ended)],
-        "goals": [goal.as_dict() for goal in goals],
+        "notes": [
+            *notes(resolved, own, control, basis.reached),
+            *_notes(own, goals, resolved, basis.ended),
+            *past.notes(states, since, basis.ended),
+        ],
+        "goals": [
+            {
+                **goal.as_dict(),
+                "verdict_since": past.verdict_since(goal.goal, goal.verdict.state),
+                "days_left": past.days_left(goal.verdict.missing),
+            }
+            for goal in goals
+        ],
     }
 
 

@@ -8,14 +8,14 @@ attention; the last two are only those of rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import NamedTuple
 
 from .plan import Plan
 from .proportions import Interval, Proportion
 from .sequential import counting_share
-from .wording import about, listed, named, on_day, per_visitor, percent, points, rounded_up
+from .wording import about, in_days, listed, named, on_day, per_visitor, percent, points, rounded_up
 
 UNWON = ("no_difference", "inconclusive", "collecting", "leaning", "not_worse", "not_yet_known", "worse")
 """The states of variants without a winner or loser: the last that one of them has is that of the goal."""
@@ -40,11 +40,13 @@ ALWAYS = "no matter how often you check"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`state` is for machines; `text` and `reason` are sentences for people."""
+    """`state` is for machines; `text` and `reason` are sentences for people; `missing` are the further visitors in all
+    that it takes, where they name or imply a number."""
 
     state: str
     text: str
     reason: str = ""
+    missing: int | None = None
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
@@ -66,7 +68,7 @@ class Terms:
 
     `smallest_change` is the relative change that matters, `alpha` the level before the correction for several variants,
     `shares` the part of the visitors that each variant should get. `allowed` is the largest relative change of a
-    guardrail; None for any other goal.
+    guardrail; None for any other goal. `per_day` are the present visitors per day in all; 0 if that is unknown.
     """
 
     smallest_change: float
@@ -74,6 +76,7 @@ class Terms:
     shares: Mapping[str, float]
     plan: Plan | None = None
     allowed: float | None = None
+    per_day: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +137,27 @@ def compare(pair: Pair, terms: Terms) -> Comparison:
             return Comparison(pair, Verdict("leaning", towards, reason))
         return Comparison(pair, Verdict("inconclusive", "the plan has ended without a verdict", reason))
     if is_small and not plan:
-        return Comparison(pair, Verdict("leaning", towards, f"{_so_far(pair)}; {_to_settle(pair, terms)}"))
+        return Comparison(pair, _leaning(towards, pair, terms))
     needed = pair.needed(change)
     so_far = _so_far(pair)
     if pair.variant.reached + pair.control.reached == 0:
-        return Comparison(pair, Verdict("collecting", "no one has reached this goal yet", so_far))
+        visitors = plan.missing if plan else None
+        return Comparison(pair, Verdict("collecting", "no one has reached this goal yet", so_far, visitors))
     if plan:
-        visitors = "visitor" if plan.missing == 1 else "visitors"
-        text = f"about {about(plan.missing)} more {visitors} in all until the plan ends"
-        return Comparison(pair, Verdict("collecting", text, so_far), needed)
+        noun = "visitor" if plan.missing == 1 else "visitors"
+        text = f"about {about(plan.missing)} more {noun} in all{_days(plan.missing, terms, ',')} until the plan ends"
+        return Comparison(pair, Verdict("collecting", text, so_far, plan.missing), needed)
     looked_for, missing = change, needed
     if needed is None:
         steps = ((one * change, pair.needed(one * change)) for one in COARSER)
         looked_for, missing = next(((one, found) for one, found in steps if found), (change, None))
     elif not needed.in_all:
         if side:
-            return Comparison(pair, Verdict("leaning", towards, f"{so_far}; {_to_settle(pair, terms)}"), needed)
+            return Comparison(pair, _leaning(towards, pair, terms), needed)
         looked_for, missing = FINER * change, pair.needed(FINER * change)
     if missing and missing.in_all:
-        return Comparison(pair, Verdict("collecting", _to_detect(missing, looked_for, pair, terms), so_far), needed)
+        text = _to_detect(missing, looked_for, pair, terms)
+        return Comparison(pair, Verdict("collecting", text, so_far, missing.in_all), needed)
     if largest is None:
         return Comparison(pair, Verdict("collecting", f"no one has reached this goal in {blue} yet", so_far), needed)
     if needed is None and counting_share(pair.variant, pair.control, terms.alpha) > MOSTLY:
@@ -178,10 +183,11 @@ def _guard(pair: Pair, allowed: float, terms: Terms) -> Comparison:
         return Comparison(pair, Verdict("worse", text, f"{_gap(pair, terms.plan)}; {allows}"))
     needed = None if terms.plan and terms.plan.is_over else pair.needed(abs(allowed))
     reason = _so_far(pair) + _since(pair, terms.plan, "the plan ended")
+    missing = terms.plan.missing if terms.plan else needed.in_all if needed else None
     if needed and needed.in_all:
-        reason += f"; {_to_detect(needed, abs(allowed), pair, terms)}"
+        reason += f"; {_to_detect(needed, abs(allowed), pair, replace(terms, per_day=0.0) if terms.plan else terms)}"
     text = f"not yet known whether it is worse by more than {size}"
-    return Comparison(pair, Verdict("not_yet_known", text, reason), needed)
+    return Comparison(pair, Verdict("not_yet_known", text, reason, missing), needed)
 
 
 def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
@@ -220,7 +226,7 @@ def of_goal(comparisons: Sequence[Comparison]) -> Verdict:
     others = [one for one in still_open if one is not decisive]
     if others:
         reason += f"; {_labels(others)} {'is' if len(others) == 1 else 'are'} also still open"
-    return Verdict(decisive.verdict.state, text, reason)
+    return Verdict(decisive.verdict.state, text, reason, decisive.verdict.missing)
 
 
 def of_experiment(
@@ -292,13 +298,14 @@ def _leans(pair: Pair) -> int:
     return -1 if pair.once.high < 0 or -low > ONE_SIDED * (high - low) else 0
 
 
-def _to_settle(pair: Pair, terms: Terms) -> str:
-    """What it would take to decide a difference of the size that it seems to have."""
+def _leaning(towards: str, pair: Pair, terms: Terms) -> Verdict:
+    """With what it would take to decide a difference of the size that it seems to have."""
     seen = abs(pair.variant.rate / pair.control.rate - 1) if pair.control.rate else 0.0
     needed = pair.needed(seen) if seen else None
     if not needed or not needed.in_all:
-        return "not decided yet"
-    return f"if that is the true difference, it takes {_visitors(needed, pair, terms)} to decide"
+        return Verdict("leaning", towards, f"{_so_far(pair)}; not decided yet")
+    reason = f"{_so_far(pair)}; if that is the true difference, it takes {_visitors(needed, pair, terms)} to decide"
+    return Verdict("leaning", towards, reason, needed.in_all)
 
 
 def _to_detect(needed: Needed, change: float, pair: Pair, terms: Terms) -> str:
@@ -311,12 +318,18 @@ def _visitors(needed: Needed, pair: Pair, terms: Terms) -> str:
     if len(set(terms.shares.values())) <= 1:
         each = ceil(needed.in_all / max(1, len(terms.shares)))
         count = about(each, digits)
-        return f"about {count} more {'visitor' if count == '1' else 'visitors'} per variant"
+        noun = "visitor" if count == "1" else "visitors"
+        return f"about {count} more {noun} per variant{_days(needed.in_all, terms, ',')}"
     smallest = min(terms.shares, key=lambda label: terms.shares[label])
     return (
         f"about {about(needed.in_all, digits)} more visitors in all, {about(needed.smallest, digits)} of them in"
         f" {named(smallest)} (with an equal split {about(needed.equal, digits)} in all),"
+        f"{_days(needed.in_all, terms)}"
     )
+
+
+def _days(visitors: int, terms: Terms, comma: str = "") -> str:
+    return f"{comma} {in_days(visitors / terms.per_day)} at the present rate," if terms.per_day and visitors else ""
 
 
 def _size(change: float) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from math import ceil, floor, log10
 
+from gimel.histories import DAY
 from gimel.plans import TIME
 
 LONGEST_LIST = 4
@@ -29,6 +30,22 @@ def on_day(moment: str) -> str:
     """2026-11-30T10:00:00Z -> 30 November 2026."""
     day = datetime.strptime(moment, TIME)
     return f"{day.day} {day:%B %Y}"
+
+
+def on_date(moment: int, now: int) -> str:
+    """4 May, 14:00 UTC; at the beginning of a day 4 May. With its year if that has passed."""
+    at, today = (datetime.fromtimestamp(60 * one, timezone.utc) for one in (moment, now))
+    day = f"{at.day} {at:%B}" + f" {at.year}" * (at.year != today.year)
+    return f"{day}, {at:%H:%M} UTC" if moment % DAY else day
+
+
+def in_days(days: float) -> str:
+    """How long it takes at the present rate, with no more digits than that has."""
+    if days > 365:
+        return "more than a year"
+    if days < 1.5:
+        return "about a day" if days > 0.75 else "less than a day"
+    return f"about {float(f'{days:.2g}'):.0f} days"
 
 
 def per_visitor(rate: float) -> str:

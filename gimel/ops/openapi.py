@@ -9,7 +9,7 @@ import gimel
 from gimel.analysis.proportions import Interval
 from gimel.analysis.report import ResultRow
 from gimel.analysis.series import BANDS
-from gimel.analysis.verdicts import STATES, Verdict
+from gimel.analysis.verdicts import STATES
 from gimel.config import TRACK, Config
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
 from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
@@ -39,6 +39,7 @@ ROLE: Json = {
     "enum": ["primary", "secondary", "guardrail", "goal"],
     "description": "Whether it decides, is one beside that, must not get worse, or is one of equals.",
 }
+STATE: Json = {"type": "string", "enum": list(STATES)}
 
 INTRODUCTION = (
     "Counts visitors of A/B tests, and reports which variant is better. Pages send events to /track, without a key; "
@@ -300,11 +301,22 @@ def _schemas() -> Json:
             ),
             hint=TEXT,
         ),
-        "Verdict": _fields(
-            Verdict,
+        "Verdict": _object(
             "`state` is for programs; `text` and `reason` are sentences for people.",
-            state={"type": "string", "enum": list(STATES)},
+            state=STATE,
+            text=TEXT,
+            reason=TEXT,
         ),
+        "Since": {
+            "anyOf": [
+                NULL,
+                _object(
+                    "Since when the verdict has been what it is, by the history; null if no history shows it.",
+                    at=_described({"type": "string", "format": "date-time"}, "To the hour (UTC)."),
+                    before=_described({"anyOf": [NULL, STATE]}, "The state before; null: this is the first one."),
+                ),
+            ]
+        },
         "Interval": _object(
             "A bound that does not exist is null.", **dict.fromkeys(get_type_hints(Interval), NUMBER_OR_NULL)
         ),
@@ -316,6 +328,10 @@ def _schemas() -> Json:
             role=ROLE,
             alpha=_described({"type": "number"}, "The share of false verdicts that its tests allow."),
             verdict=_schema("Verdict"),
+            verdict_since=_schema("Since"),
+            days_left=_described(
+                NUMBER_OR_NULL, "How many days its verdict takes at the present rate; null if moot or unknown."
+            ),
             results=_list_of(_schema("Result")),
         ),
         "GoalOfExperiment": {
@@ -368,6 +384,7 @@ def _schemas() -> Json:
                     ),
                 ],
             },
+            verdict_since=_schema("Since"),
             sample_ratio=_object(
                 "Whether the visitors are split as they should be.",
                 state={"type": "string", "enum": ["as_expected", "mismatch", "not_tested"]},
@@ -382,6 +399,9 @@ def _schemas() -> Json:
                 ),
                 text=TEXT,
                 reason=TEXT,
+                since=_described(
+                    TEXT_OR_NULL, "Since when there is a mismatch, to the hour or day; null if that is unknown."
+                ),
             ),
             counting_note=_described(
                 TEXT_OR_NULL, "Present if the counters' own error is a large part of the uncertainty."

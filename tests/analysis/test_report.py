@@ -163,6 +163,7 @@ class TestSampleRatio:
             ],
             "text": "the visitors are split as expected",
             "reason": "",
+            "since": None,
         }
 
     def test_an_uneven_split_is_not_to_be_trusted_whatever_else(self):

@@ -57,7 +57,7 @@ OPS_LAYERS = [
     },
     {"aws.deployment", "server.exports", "server.hourly", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
-    {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain"},
+    {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain", "aws.plan.schedule"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
     {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
     {"aws.plan.http_api"},

@@ -14,11 +14,13 @@ import botocore.session
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan
+from gimel.ops.aws.wiring import wire
 
 from .http_apis import domains, http_apis
 
 # Shared, because loading the service models takes longer than all calls of a deployment.
 LOADER = botocore.loaders.create_loader()
+FUNCTIONS = sorted(function.name for function in wire().functions)
 READING = ("Get", "List", "Describe", "Filter", "Simulate")
 ID = "123456789012"
 INTEGRATION = ("type", "uri", "credentials", "timeoutInMillis", "requestParameters", "connectionType")
@@ -64,6 +66,7 @@ class Account:
             "groups": {item["logGroupName"]: item.get("retentionInDays") for item in self._groups()},
             "queues": {url.rpartition("/")[2]: self._queue(url) for url in self._queue_urls()},
             "mappings": self._mappings(),
+            "schedules": {item["Name"]: self._schedule(item) for item in self.client("events").list_rules()["Rules"]},
             "topics": {item["TopicArn"]: self._topic(item["TopicArn"]) for item in self._topics()},
             "alarms": {item["AlarmName"]: self._alarm(item) for item in self._alarms()},
         }
@@ -89,6 +92,14 @@ class Account:
         return {
             "subscriptions": sorted((item["Protocol"], item["Endpoint"]) for item in found),
             "tags": _by_key(client.list_tags_for_resource(ResourceArn=arn)["Tags"]),
+        }
+
+    def _schedule(self, item: dict[str, Any]) -> dict[str, Any]:
+        client = self.client("events")
+        return {
+            **item,
+            "targets": client.list_targets_by_rule(Rule=item["Name"])["Targets"],
+            "tags": _by_key(client.list_tags_for_resource(ResourceARN=item["Arn"])["Tags"]),
         }
 
     def _alarms(self) -> list[dict[str, Any]]:

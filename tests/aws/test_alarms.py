@@ -10,9 +10,8 @@ from gimel.metrics import EVENTS
 from gimel.ops.aws.errors import NameTaken
 from gimel.ops.aws.names import ALARMS
 from gimel.ops.aws.plan import steps
-from gimel.ops.endpoints import ENDPOINTS
 
-from .account import ID, apply, descriptions
+from .account import FUNCTIONS, ID, apply, descriptions
 from .test_failures import apply_until, calls
 from .test_queues import environment, send
 
@@ -20,9 +19,9 @@ pytestmark = pytest.mark.slow
 
 TOPIC = f"arn:aws:sns:eu-west-1:{ID}:gimel-alarms"
 OPS = {"email": "ops@example.com"}
-FUNCTIONS = [endpoint.function.removeprefix("gimel-") for endpoint in ENDPOINTS]
+ERRORS = [f"errors-{name.removeprefix('gimel-')}" for name in FUNCTIONS]
 OF_HTTP = {"http-5xx", "http-traffic"}
-NAMES = {f"gimel-{name}" for name in (*ALARMS, *(f"errors-{name}" for name in FUNCTIONS)) if name not in OF_HTTP}
+NAMES = {f"gimel-{name}" for name in (*ALARMS, *ERRORS) if name not in OF_HTTP}
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_alarms_watch_what_this_deployment_has(account, gimel_at):
     assert watched == {
         "5xx": ("AWS/ApiGateway", "5XXError", api, "Sum", 0),
         "failed": ("Gimel", "Failed", {"Deployment": "shop"}, "Sum", 0),
-        **{f"errors-{name}": ("AWS/Lambda", "Errors", function(name), "Sum", 0) for name in FUNCTIONS},
+        **{name: ("AWS/Lambda", "Errors", function(name.removeprefix("errors-")), "Sum", 0) for name in ERRORS},
         "slow": ("AWS/Lambda", "Duration", track, "p99", 16_000),
         "throttled": ("AWS/Lambda", "Throttles", track, "Sum", 0),
         "traffic": ("AWS/ApiGateway", "Count", api, "SampleCount", 4_800),
@@ -133,6 +132,8 @@ def test_one_failed_request_wakes_nobody_and_five_minutes_of_outage_do(account, 
     for name in ("5xx", "failed", "errors-track", "slow", "throttled", "traffic"):
         found = alarm(account, name)
         assert (found["Period"], found["DatapointsToAlarm"], found["EvaluationPeriods"]) == (60, 3, 5), name
+    hourly = alarm(account, "errors-snapshot")
+    assert (hourly["Period"], hourly["DatapointsToAlarm"], hourly["EvaluationPeriods"]) == (3600, 3, 3)
     waiting, visibility_s = alarm(account, "waiting"), account.state()["queues"]["gimel-queue"]["VisibilityTimeout"]
     # What failed once is tried again after this time; SQS leaves out what failed three times.
     assert int(visibility_s) < waiting["Threshold"] < 2 * int(visibility_s)

@@ -10,7 +10,7 @@ from moto.apigateway.models import apigateway_backends
 
 from gimel.ops.aws.plan import steps
 
-from .account import ID, apply, descriptions
+from .account import FUNCTIONS, ID, apply, descriptions
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def deployed(account, gimel_at):
 
 
 def test_the_plan_of_an_empty_account_is_not_empty_and_that_of_a_deployed_one_is(account, gimel_at):
-    assert descriptions(gimel_at().plan())[-1] == "add the API key to the usage plan"
+    assert descriptions(gimel_at().plan())[-1] == "have schedule gimel-snapshot invoke alias live of gimel-snapshot"
     apply(gimel_at())
     assert descriptions(gimel_at().plan()) == []
 
@@ -67,8 +67,8 @@ def _alike(shown: Any, sent: Any) -> bool:
 
 
 def test_the_names_are_those_of_gimel(deployed):
-    names = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-health", "gimel-track"]
-    assert sorted(deployed["functions"]) == names
+    names = ["all-experiments", "delete-experiment", "experiment", "health", "snapshot", "track"]
+    assert sorted(deployed["functions"]) == [f"gimel-{name}" for name in names]
     (api,) = deployed["apis"].values()
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
 
@@ -162,8 +162,8 @@ def test_logs_are_kept_for_a_month(deployed):
 
 
 def test_functions_time_out_before_api_gateway_does(deployed):
-    for function in deployed["functions"].values():
-        assert function["configuration"]["Timeout"] < 29
+    for name, function in deployed["functions"].items():
+        assert function["configuration"]["Timeout"] < 29 or name == "gimel-snapshot"
         assert function["configuration"]["Architectures"] == ["arm64"]
 
 
@@ -204,7 +204,7 @@ def test_a_second_deployment_does_not_affect_the_first(account, gimel_at):
     first = account.state()
     apply(gimel_at(name="shop"))
     both = account.state()
-    assert len(both["functions"]) == 10
+    assert len(both["functions"]) == 2 * len(FUNCTIONS)
     assert "gimel-shop-track" in both["functions"]
     assert sorted(api["name"] for api in both["apis"].values()) == ["gimel", "gimel-shop"]
     for kind, things in first.items():

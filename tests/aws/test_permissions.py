@@ -93,6 +93,9 @@ def needed(service: str, call: str, params: dict[str, Any]) -> list[tuple[str, s
         )
         own = "*" if call == "Unsubscribe" else topic
         return [(f"sns:{call}", own), *([("sns:TagResource", own)] if "Tags" in params else [])]
+    if service == "events":
+        own = f"arn:aws:events:eu-west-1:{ID}:rule/gimel-snapshot"
+        return [(f"events:{call}", own), *([("events:TagResource", own)] if "Tags" in params else [])]
     if service == "cloudwatch":
         return _needed_by_cloudwatch(call, params)
     if service == "logs":

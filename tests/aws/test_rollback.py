@@ -12,17 +12,15 @@ from gimel.ops.aws.names import release_of
 from gimel.ops.aws.plan import functions, undo
 from gimel.ops.aws.plan.steps import Plan
 
-from .account import apply, descriptions
+from .account import FUNCTIONS, apply, descriptions
 
 pytestmark = pytest.mark.slow
-
-NAMES = ["gimel-all-experiments", "gimel-delete-experiment", "gimel-experiment", "gimel-health", "gimel-track"]
 
 
 def live(account) -> dict[str, dict]:
     client = account.client("lambda")
     found = {}
-    for name in NAMES:
+    for name in FUNCTIONS:
         version = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
         found[name] = client.get_function_configuration(FunctionName=name, Qualifier=version)
         del found[name]["ResponseMetadata"]
@@ -46,7 +44,7 @@ def test_rollback_moves_every_function_to_its_previous_version(account, gimel_at
     apply(gimel_at(memory_mb=256))
     before = live(account)
     apply(gimel_at(memory_mb=512))
-    assert memories(account) == [512] * 5
+    assert memories(account) == [512] * len(FUNCTIONS)
     apply(gimel_at(), gimel_at().plan_rollback())
     assert live(account) == before
 
@@ -58,7 +56,7 @@ def test_a_change_of_one_function_releases_all_so_that_they_roll_back_together(a
     apply(gimel_at(memory_mb=512, functions={"gimel-track": {"memory_mb": 1024}}))
     assert len(releases(account)) == 1
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [512] * 5
+    assert memories(account) == [512] * len(FUNCTIONS)
     apply(gimel_at(), gimel_at().plan_rollback())
     assert releases(account) == first
 
@@ -73,7 +71,7 @@ def test_an_interrupted_deploy_is_not_a_release_to_roll_back_to(account, gimel_a
     apply(gimel_at(), type(broken)(broken.steps[: done(published, moved)], broken.values))
     apply(gimel_at(memory_mb=512))
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 5
+    assert memories(account) == [256] * len(FUNCTIONS)
 
 
 def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
@@ -82,7 +80,7 @@ def test_rollback_to_a_named_release_can_also_go_forward(account, gimel_at):
     (newest,) = releases(account)
     apply(gimel_at(), gimel_at().plan_rollback())
     apply(gimel_at(), gimel_at().plan_rollback(newest))
-    assert memories(account) == [512] * 5
+    assert memories(account) == [512] * len(FUNCTIONS)
     with pytest.raises(NothingToRollBack, match="of release nonsense"):
         gimel_at().plan_rollback("nonsense")
 
@@ -93,7 +91,7 @@ def test_a_note_says_that_a_deploy_ends_a_rollback(account, gimel_at):
     apply(gimel_at(), gimel_at().plan_rollback())
     plan = gimel_at(memory_mb=512).plan()
     assert descriptions(plan)[0] == "point alias live of gimel-track to version 2 (now version 1)"
-    assert len(plan.steps) == 5
+    assert len(plan.steps) == len(FUNCTIONS)
     assert any("a rollback is in effect" in note for note in plan.notes)
 
 
@@ -108,7 +106,7 @@ def test_a_function_newer_than_the_release_stays_as_it_is(account, gimel_at):
     plan = gimel_at({"extra_wiring": [extra]}).plan_rollback()
     assert any("cart has no version of release" in note and "stays as it is" in note for note in plan.notes)
     apply(gimel_at(), plan)
-    assert memories(account) == [256] * 5
+    assert memories(account) == [256] * len(FUNCTIONS)
     apply(gimel_at({"extra_wiring": [extra]}, memory_mb=512))
     apply(gimel_at({"extra_wiring": [extra]}, memory_mb=600))
     apply(gimel_at(), gimel_at().plan_rollback(release))
@@ -122,9 +120,9 @@ def test_a_release_deployed_again_is_rolled_back_to_what_was_live_in_between(acc
     assert versions(account) == [1, 2]
     assert notes_about_a_rollback(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [512] * 5
+    assert memories(account) == [512] * len(FUNCTIONS)
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 5
+    assert memories(account) == [256] * len(FUNCTIONS)
 
 
 def notes_about_a_rollback(plan) -> list[str]:
@@ -137,7 +135,7 @@ def test_a_second_rollback_goes_one_release_further_back_and_a_deploy_begins_ane
     (newest,) = releases(account)
     for memory in (300, 256):
         apply(gimel_at(), gimel_at().plan_rollback())
-        assert memories(account) == [memory] * 5
+        assert memories(account) == [memory] * len(FUNCTIONS)
         (note,) = notes_about_a_rollback(gimel_at().plan())
         assert newest in note
     with pytest.raises(NothingToRollBack, match="no version of an earlier release"):
@@ -145,7 +143,7 @@ def test_a_second_rollback_goes_one_release_further_back_and_a_deploy_begins_ane
     apply(gimel_at(memory_mb=500))
     assert notes_about_a_rollback(gimel_at().plan()) == []
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [256] * 5
+    assert memories(account) == [256] * len(FUNCTIONS)
 
 
 def test_a_deploy_of_what_a_rollback_made_live_ends_the_rollback(account, gimel_at):
@@ -163,7 +161,7 @@ def test_a_rollback_interrupted_after_any_step_goes_on_to_the_same_release(accou
     for _ in range(5):
         plan = gimel_at().plan_rollback()
         apply(gimel_at(), Plan(plan.steps[:1]))
-    assert memories(account) == [300] * 5
+    assert memories(account) == [300] * len(FUNCTIONS)
 
 
 def test_after_an_interrupted_deploy_a_rollback_undoes_what_it_did(account, gimel_at):
@@ -174,16 +172,16 @@ def test_after_an_interrupted_deploy_a_rollback_undoes_what_it_did(account, gime
     apply(gimel_at(), Plan(plan.steps[:moved], plan.values))
     assert sorted(memories(account)) == [300, 300, 300, 300, 400]
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [300] * 5
+    assert memories(account) == [300] * len(FUNCTIONS)
 
 
 def test_without_a_record_of_releases_their_versions_tell_the_order(account, gimel_at):
     for memory in (256, 300, 400):
         apply(gimel_at(memory_mb=memory))
-    for name in NAMES:
+    for name in FUNCTIONS:
         account.client("lambda").update_alias(FunctionName=name, Name="live", Description="")
     apply(gimel_at(), gimel_at().plan_rollback())
-    assert memories(account) == [300] * 5
+    assert memories(account) == [300] * len(FUNCTIONS)
 
 
 def test_restoring_brings_back_what_was_live_and_says_that_it_is_a_rollback(account, gimel_at):
@@ -215,7 +213,7 @@ def test_the_newest_five_versions_are_kept(account, gimel_at):
         apply(gimel_at(memory_mb=memory))
         assert descriptions(gimel_at(memory_mb=memory).plan()) == []
     assert versions(account) == [4, 5, 6, 7, 8]
-    assert memories(account) == [263] * 5
+    assert memories(account) == [263] * len(FUNCTIONS)
 
 
 def snap_started(existing: Existing, *numbers: int) -> Existing:
@@ -271,7 +269,7 @@ def test_the_version_that_a_rollback_left_live_survives_the_next_deploy(account,
     apply(gimel_at(), gimel_at().plan_rollback(oldest))
     apply(gimel_at(memory_mb=300))
     assert 1 in versions(account)
-    assert memories(account) == [300] * 5
+    assert memories(account) == [300] * len(FUNCTIONS)
 
 
 def releases_of(gimel_at):

@@ -128,9 +128,9 @@ def test_the_same_route_twice_is_one():
 
 
 def test_no_two_deployments_share_a_function_name():
-    names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments"]
+    names = ["gimel", "a", "a-b", "track", "all", "experiment", "all-experiments", "snapshot"]
     account = Account("1", "eu-west-1", "aws", "https://sqs.eu-west-1.amazonaws.com")
-    made = [Names(name, account).function(endpoint.function) for name in names for endpoint in wiring.ENDPOINTS]
+    made = [Names(name, account).function(each.name) for name in names for each in wiring.wire().functions]
     assert len(made) == len(set(made))
 
 

@@ -12,7 +12,8 @@ from gimel.config import Config
 
 from . import desired, redis_address, settings
 from .desired import ADDRESS, BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
-from .names import Account
+from .names import SNAPSHOT, Account
+from .wiring import SCHEDULE
 
 OPTIONAL_VARIABLES = {
     "GIMEL_QUEUE_URL": "optional: URL of an SQS queue, for durable tracking",
@@ -42,6 +43,7 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
             "allow": desired.readable({redis_address.password(config.redis) or ""}, found.kms_key_arn, account),
         },
         "functions": [_function(function, secret) for function in wanted.functions],
+        "schedule": {"expression": SCHEDULE, "function": names[SNAPSHOT]},
         "binary_media_types": list(BINARY_TYPES),
         "routes": [
             {

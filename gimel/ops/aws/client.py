@@ -148,8 +148,17 @@ class Aws:
     def _call(self, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Make the call of a step. The response is empty if it turns out that the step was done already."""
         call = getattr(self.client(step.service), step.call)
+
+        def once() -> Any:
+            response = call(**params)
+            # EventBridge reports these in an answer that is none of an error.
+            for failed in response.get("FailedEntries") or ():
+                error = {"Code": failed.get("ErrorCode", ""), "Message": failed.get("ErrorMessage", "")}
+                raise ClientError({"Error": error}, step.call)
+            return response
+
         try:
-            response = self.with_retries(lambda: call(**params))
+            response = self.with_retries(once)
         except ClientError as error:
             # botocore calls again when it gets no response, although the first call may have had its effect.
             repeated = error.response.get("ResponseMetadata", {}).get("RetryAttempts")

@@ -14,7 +14,7 @@ from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
 from . import bundle, policies, redis_address, wiring
-from .names import TRACK, Account, Names, description, marker
+from .names import SNAPSHOT, TRACK, Account, Names, description, marker
 from .settings import AwsSettings
 
 KEPT_VERSIONS = 5
@@ -200,6 +200,7 @@ def _function(
         variables["GIMEL_DEAD_LETTERS_URL"] = names.queue_url(names.dead_letters)
     if settings.alarms_email and function.handler == TRACKING:
         variables["GIMEL_METRICS"] = settings.name
+    snap_start = settings.snap_start and function.name != SNAPSHOT  # nobody waits for it to start
     vpc = {"SubnetIds": sorted(settings.subnet_ids), "SecurityGroupIds": sorted(settings.security_group_ids)}
     configuration = {
         "Runtime": settings.runtime,
@@ -210,7 +211,7 @@ def _function(
         "Architectures": [settings.architecture],
         "Environment": {"Variables": variables},
         "VpcConfig": vpc,
-        "SnapStart": {"ApplyOn": "PublishedVersions" if settings.snap_start else "None"},
+        "SnapStart": {"ApplyOn": "PublishedVersions" if snap_start else "None"},
     }
     return DesiredFunction(names.function(function.name), configuration, own.reserved_concurrency)
 

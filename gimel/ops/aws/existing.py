@@ -168,6 +168,16 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """The rule of EventBridge that has snapshots taken: itself and its targets by id, as EventBridge describes them,
+    and its tags."""
+
+    configuration: Mapping[str, Any]
+    targets: Mapping[str, Mapping[str, Any]]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Topic:
     """The topic that sends alarms: its tags and, by e-mail address, the ARN of a subscription, or None until it is
     confirmed."""
@@ -201,6 +211,7 @@ class Existing:
     log_group_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
     mappings: tuple[Mapping[str, Any], ...] = ()
+    schedule: Schedule | None = None
     topic: Topic | None = None
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
     can_log_access: bool = False

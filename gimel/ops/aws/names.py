@@ -12,6 +12,7 @@ STAGE = "prod"
 HTTP_STAGE = "$default"  # served without a name in the URL
 LIVE = "live"
 TRACK = "gimel-track"
+SNAPSHOT = "gimel-snapshot"
 MARK = "Gimel deployment "
 ALARMS = ("5xx", "failed", "slow", "throttled", "traffic", "http-5xx", "http-traffic", "waiting", "dead-letters")
 UPLOADED = re.compile(r", ((?:compiled|sources) \S+)$")
@@ -106,6 +107,16 @@ class Names:
     def function(self, name: str) -> str:
         """The name that a function of the endpoint table has in this deployment."""
         return name if self.deployment == "gimel" else f"{self.base}-{name.removeprefix('gimel-')}"
+
+    @property
+    def schedule(self) -> str:
+        """The rule of EventBridge that invokes the function of the same name once an hour."""
+        return self.function(SNAPSHOT)
+
+    @property
+    def schedule_arn(self) -> str:
+        """ARN of the schedule."""
+        return self.account.arn("events", f"rule/{self.schedule}")
 
     def function_arn(self, name: str) -> str:
         """ARN of a function."""

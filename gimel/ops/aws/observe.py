@@ -11,7 +11,21 @@ from botocore.exceptions import ClientError
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
-from .existing import Alarm, Alias, Api, Domain, Existing, Function, HttpApi, Key, Queue, Role, Topic, UsagePlan
+from .existing import (
+    Alarm,
+    Alias,
+    Api,
+    Domain,
+    Existing,
+    Function,
+    HttpApi,
+    Key,
+    Queue,
+    Role,
+    Schedule,
+    Topic,
+    UsagePlan,
+)
 from .names import HTTP_STAGE, LIVE, MARK, STAGE, TRACK, Names, is_of, marker
 from .plan.steps import MISSING
 from .settings import AwsSettings
@@ -51,6 +65,7 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         log_group_tags={group: _log_group_tags(logs, names.log_group_arn(group)) for group in retentions},
         queues=found_queues,
         mappings=tuple(_mappings(client("lambda"), names, names.queue in found_queues)),
+        schedule=_schedule(client("events"), names),
         topic=_topic(client("sns"), names, alarms),
         alarms=_alarms(client("cloudwatch"), names, functions | {function.name for function in found}, alarms),
         can_log_access=bool(gateway.get_account().get("cloudwatchRoleArn")),
@@ -338,6 +353,18 @@ def queues(client: Any, names: Names, needed: bool) -> dict[str, Queue]:
                 hint = "choose another aws.name, or set aws.durable to false"
                 raise NameTaken(f"queue {name} already exists and was not created by Gimel", hint)
     return found
+
+
+def _schedule(client: Any, names: Names) -> Schedule | None:
+    found = _or_none(client.describe_rule, Name=names.schedule)
+    if found is None:
+        return None
+    tags = _tags(client.list_tags_for_resource(ResourceARN=names.schedule_arn))
+    if tags.get("gimel:deployment") != names.deployment:
+        message = f"EventBridge rule {names.schedule} already exists and was not created by Gimel"
+        raise NameTaken(message, "choose another aws.name")
+    targets = _pages(client, "list_targets_by_rule", "Targets", Rule=names.schedule)
+    return Schedule(found, {item["Id"]: item for item in targets}, tags)
 
 
 def _topic(client: Any, names: Names, needed: bool) -> Topic | None:

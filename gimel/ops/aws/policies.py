@@ -26,6 +26,10 @@ CALLS = {
         "CreateQueue DeleteMessage DeleteQueue GetQueueAttributes ListQueueTags ReceiveMessage SendMessage "
         "SetQueueAttributes TagQueue",
     ),
+    "Schedule": (
+        "events",
+        "DeleteRule DescribeRule ListTagsForResource ListTargetsByRule PutRule PutTargets RemoveTargets TagResource",
+    ),
     "Topic": (
         "sns",
         "CreateTopic DeleteTopic GetTopicAttributes ListSubscriptionsByTopic ListTagsForResource Subscribe TagResource",
@@ -88,6 +92,7 @@ def policy(names: Names, in_vpc: bool = False, functions: Iterable[str] = ()) ->
         # A mapping is named by a random id, so what limits these is the condition.
         "Mappings": ["*"],
         "Queues": [names.queue_arn(name) for name in (names.queue, names.dead_letters)],
+        "Schedule": [names.schedule_arn],
         "Topic": [names.topic_arn],
         "Unsubscribe": ["*"],
         "Alarms": [names.alarm_arn(f"{names.base}-*")],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from gimel import config
 from gimel.validation import Section, flag, json_object, list_of, matching, positive, text, whole
+
+from .names import SNAPSHOT
 
 DEPRECATED_FROM = {
     "python3.10": date(2026, 10, 31),
@@ -30,6 +32,10 @@ machine's Python, so that two machines do not deploy different ones in turn."""
 SNAP_START_RUNTIMES = RUNTIMES[2:]
 MAX_TIMEOUT_S = 28
 """Less than the 29 seconds after which API Gateway times out."""
+MAX_SNAPSHOT_S = 900
+"""The most that Lambda allows: nobody waits for a snapshot."""
+SNAPSHOT_S = 300
+SNAPSHOT_MB = 256
 
 MAX_TAGS = 49  # AWS allows 50, and Gimel adds one
 TAG_SIGNS = "_.:/=+-@"
@@ -116,10 +122,12 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
     section, default = Section(raw, KEYS, "aws.", problems), AwsSettings()
     take = section.take
     common = _function(section, FunctionSettings())
-    functions: dict[str, FunctionSettings] = {}
+    snapshot = replace(common, memory_mb=max(common.memory_mb, SNAPSHOT_MB), timeout_s=SNAPSHOT_S)
+    functions = {SNAPSHOT: snapshot}
     for name, own in take("functions", "an object of functions, such as gimel-track", json_object, {}).items():
         if isinstance(own, dict):
-            functions[name] = _function(Section(own, FUNCTION_KEYS, f"aws.functions.{name}.", problems), common)
+            usual, most_s = (snapshot, MAX_SNAPSHOT_S) if name == SNAPSHOT else (common, MAX_TIMEOUT_S)
+            functions[name] = _function(Section(own, FUNCTION_KEYS, f"aws.functions.{name}.", problems), usual, most_s)
         else:
             problems.append(f'aws.functions.{name}: must be an object such as {{"memory_mb": 512}}')
     vpc = Section(take("vpc", "an object", json_object, {}), VPC_KEYS, "aws.vpc.", problems)
@@ -164,14 +172,15 @@ def read(raw: dict[str, Any], problems: list[str]) -> AwsSettings:
     return settings
 
 
-def _function(section: Section, default: FunctionSettings) -> FunctionSettings:
+def _function(section: Section, default: FunctionSettings, most_s: int = MAX_TIMEOUT_S) -> FunctionSettings:
     def take(key: str, wanted: str, low: int, high: int) -> Any:
         return section.take(key, wanted, whole(low, high), getattr(default, key))
 
-    timeout = f"whole seconds from 1 to {MAX_TIMEOUT_S} (API Gateway times out after 29)"
+    why = "API Gateway times out after 29" if most_s == MAX_TIMEOUT_S else "the most that Lambda allows"
+    timeout = f"whole seconds from 1 to {most_s} ({why})"
     return FunctionSettings(
         take("memory_mb", "a whole number from 128 to 10240", 128, 10240),
-        take("timeout_s", timeout, 1, MAX_TIMEOUT_S),
+        take("timeout_s", timeout, 1, most_s),
         take("reserved_concurrency", "a whole number from 0", 0, 100_000),
     )
 

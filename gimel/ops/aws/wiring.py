@@ -11,7 +11,11 @@ from gimel.config import TRACK
 from gimel.errors import ConfigError
 from gimel.ops.endpoints import ENDPOINTS, by_path
 
+from .names import SNAPSHOT
 from .settings import MAX_TIMEOUT_S
+
+SCHEDULE = "cron(0 * * * ? *)"
+"""When EventBridge invokes the function that takes snapshots, in its terms: at minute 0 of every hour."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def wire(extra: Sequence[dict[str, Any]] = (), track_path: str = TRACK) -> Wirin
     Raises ConfigError, which names the wrong entry.
     """
     functions = {endpoint.function: Function(endpoint.function, endpoint.handler) for endpoint in ENDPOINTS}
+    functions[SNAPSHOT] = Function(SNAPSHOT, "gimel.snapshot")  # without a route: the schedule invokes it
     routes: dict[tuple[str, str], Route] = {}
     notes: list[str] = []
     for path, endpoint in by_path(track_path).items():

@@ -50,6 +50,8 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {function['name']:<25} handler {function['handler']}, {size}"
         yield from (f"    {name}={value}" for name, value in function["variables"].items())
         yield from (f"    {name}: ({what})" for name, what in function["variables_to_enter"].items())
+    schedule = described["schedule"]
+    yield f"\nSchedule: a rule of EventBridge, {schedule['expression']}, which invokes {schedule['function']}"
     types = ", ".join(described["binary_media_types"])
     yield f"\nRoutes of a REST API, as proxy integrations; binary media types: {types}"
     for route in described["routes"]:

@@ -8,7 +8,7 @@ from typing import Any
 from gimel import metrics
 from gimel.ops.aws.desired import Desired
 from gimel.ops.aws.existing import Existing
-from gimel.ops.aws.names import STAGE, TRACK, Names
+from gimel.ops.aws.names import SNAPSHOT, STAGE, TRACK, Names
 
 from . import http_api, queues
 from .steps import Ref, Step, Target
@@ -17,6 +17,8 @@ OFTEN = {"Period": 60, "EvaluationPeriods": 5, "DatapointsToAlarm": 3}
 """In three of the last five minutes: a single failed request wakes nobody."""
 ONCE = {"Period": 60, "EvaluationPeriods": 10, "DatapointsToAlarm": 1}
 """In one minute, and for ten minutes after the last one."""
+HOURLY = {"Period": 3600, "EvaluationPeriods": 3, "DatapointsToAlarm": 3}
+"""In each of the last three hours."""
 LASTING = {"Period": 300, "EvaluationPeriods": 3, "DatapointsToAlarm": 3}
 """For fifteen minutes."""
 
@@ -132,9 +134,12 @@ def _alarms(desired: Desired, existing: Existing) -> dict[str, dict[str, Any]]:
             "visitors, raise aws.throttle; if it is a flood, see docs/deploying.md.",
         }
     for function in desired.functions:
+        pace, when = OFTEN, "in 3 of the last 5 minutes"
+        if function.name == names.function(SNAPSHOT):
+            pace, when = HOURLY, "in each of the last 3 hours, so the history of all experiments has a gap"
         found[names.errors_of(function.name)] = {
-            **_metric("AWS/Lambda", "Errors", {"FunctionName": function.name}, "Sum"),
-            "AlarmDescription": f"Function {function.name} crashed or timed out in 3 of the last 5 minutes.",
+            **_metric("AWS/Lambda", "Errors", {"FunctionName": function.name}, "Sum", pace=pace),
+            "AlarmDescription": f"Function {function.name} crashed or timed out {when}.",
         }
     if queues.keeps_queues(desired, existing):
         found["waiting"] = {

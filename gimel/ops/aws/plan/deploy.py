@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gimel.ops.aws.desired import ADDRESS, Desired
 from gimel.ops.aws.existing import Existing
 
-from . import alarms, api_key, domain, functions, gateway, http_api, queues, role
+from . import alarms, api_key, domain, functions, gateway, http_api, queues, role, schedule
 from .steps import Plan, Step
 
 
@@ -34,6 +34,7 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *http_api.stage(desired, existing),
         *gateway.release(desired, existing, bool(api)),
         *api_key.key(desired, existing),
+        *schedule.schedule(desired, existing),
         *alarms.alarms(desired, existing),
         *domain.domain(desired, existing),
         *domain.stale(desired, existing),

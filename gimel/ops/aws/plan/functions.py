@@ -112,6 +112,16 @@ def target(name: str) -> Target:
     return Target("lambda", {"FunctionName": name})
 
 
+def permission(name: str, statement: str) -> Target:
+    """A statement of the policy of a function's alias."""
+    return Target("lambda", {"FunctionName": name, "Qualifier": LIVE, "StatementId": statement})
+
+
+def remove_permission(name: str, statement: str) -> Step:
+    """Remove a statement of the policy of a function's alias."""
+    return permission(name, statement).remove("remove_permission", f"remove permission {statement} of {name}")
+
+
 def _log_group(name: str) -> Target:
     return Target("logs", {"logGroupName": name})
 

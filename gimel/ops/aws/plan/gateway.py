@@ -144,14 +144,14 @@ def permissions(desired: Desired, existing: Existing) -> Iterator[Step]:
         for statement, (allowed, source) in sorted(wanted.items()):
             correct = source.name in known and granted.get(statement) == source.fill(known[source.name])
             if statement in granted and not correct:
-                yield _remove_permission(name, statement)
+                yield functions.remove_permission(name, statement)
             if not correct:
                 params = {**INVOCATION, "SourceArn": source}
                 description = f"add permission: {allowed.format(name)}"
-                yield _permission(name, statement).step("add_permission", description, params)
+                yield functions.permission(name, statement).step("add_permission", description, params)
         for statement in sorted(granted):
             if statement.startswith((STATEMENT, http_api.STATEMENT)) and statement not in wanted:
-                yield _remove_permission(name, statement)
+                yield functions.remove_permission(name, statement)
 
 
 def _statement_id(prefix: str, path: str) -> str:
@@ -161,14 +161,6 @@ def _statement_id(prefix: str, path: str) -> str:
         return f"{prefix}{part}"
     # Ids may not contain dots or exceed 100 characters, and no two paths may end up with the same one.
     return f"{prefix}{part.replace('.', '-')[:80]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-
-
-def _permission(name: str, statement: str) -> Target:
-    return Target("lambda", {"FunctionName": name, "Qualifier": LIVE, "StatementId": statement})
-
-
-def _remove_permission(name: str, statement: str) -> Step:
-    return _permission(name, statement).remove("remove_permission", f"remove permission {statement} of {name}")
 
 
 def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator[Step]:

@@ -20,7 +20,7 @@ from gimel.ops.aws.existing import Existing, Function, Role
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
-from . import alarms, domain, functions, http_api, queues, role
+from . import alarms, domain, functions, http_api, queues, role, schedule
 from .steps import Plan, Ref, Step, Target, patch
 
 
@@ -220,6 +220,7 @@ def destroy(existing: Existing, names: Names) -> Plan:
         target = Target("apigateway", {"restApiId": api.id})
         steps.append(target.remove("delete_rest_api", f"delete API {names.base} ({api.id})"))
     steps += http_api.delete(names, existing)
+    steps += schedule.delete(names, existing)
     steps += queues.delete(names, existing)
     for name, function in sorted(existing.functions.items()):
         if function.belongs_to(names.deployment):

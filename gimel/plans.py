@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -95,13 +95,14 @@ def settle(
     counts: Counts,
     planned: int | None,
     shares: Mapping[str, float],
+    at: str,
 ) -> Ended | None:
     """The record that stands: the one `found`, or else a new one of these counts.
 
     `planned` is the planned number of visitors in all, or None while they have not come; of these, each variant should
-    have its part of `shares`. If several reports write a record at the same moment, the first one stands, and all
-    return it. The record of an experiment that was deleted, as by Gimel 1.x, and began again is deleted. None without a
-    record, or if it cannot be written.
+    have its part of `shares`. `at` is the time of these counts (UTC). If several reports write a record at the same
+    moment, the first one stands, and all return it. The record of an experiment that was deleted, as by Gimel 1.x, and
+    began again is deleted. None without a record, or if it cannot be written.
     """
     is_old = found is not None and _participants(counts) < BEGAN_AGAIN * _participants(found.counts)
     if not is_old and (found or planned is None):
@@ -109,7 +110,7 @@ def settle(
     key = ended_key(namespace, experiment)
     commands: list[Command] = [("DEL", key)] if is_old else []
     if planned is not None:
-        own = Ended(planned, f"{datetime.now(timezone.utc):{TIME}}", counts, shares)
+        own = Ended(planned, at, counts, shares)
         commands += [("SET", key, own.as_json(), "NX"), ("GET", key)]
 
     def write() -> Any:
@@ -127,7 +128,7 @@ def settle(
     except StoreUnavailable as error:
         log.warning("could not record the end of experiment %r of namespace %r: %s", experiment, namespace, error)
         return None
-    return settle(client, namespace, experiment, Ended.from_json(standing), now, None, shares)
+    return settle(client, namespace, experiment, Ended.from_json(standing), now, None, shares, at)
 
 
 def _participants(counts: Counts) -> int:

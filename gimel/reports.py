@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from . import connection, counters, plans
 from .config import ExperimentSettings
 from .gateway import to_json
-from .histories import HOUR, History, now
+from .histories import HOUR, History, as_text, now
 from .keyspace import ended_key, history_key
 
 MAX_REPORT_BYTES = 16_000_000
@@ -55,13 +55,17 @@ def of(
     keys = [*(ended_key(namespace, name) for name in planned), *(history_key(namespace, name) for name in names)]
     counts, replies = counters.count_with(client, namespace, names, [("GET", key) for key in keys])
     ended = dict(zip(planned, map(plans.Ended.from_json, replies)))
+    at = now() if moment is None else moment
     for name, record in zip(names, replies[len(planned) :]):
-        end = _ended(namespace, name, counts[name], ended[name]) if name in ended else None
-        yield name, _report(namespace, name, counts[name], control, end, record, now() if moment is None else moment)
+        end = end_of(namespace, name, counts[name], ended[name], at) if name in ended else None
+        yield name, _report(namespace, name, counts[name], control, end, record, at)
 
 
-def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None) -> plans.Ended | None:
-    """What the verdict is made of once the planned visitors have come. The first report of then records it."""
+def end_of(
+    namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None, moment: int
+) -> plans.Ended | None:
+    """What the verdict is made of once the planned visitors have come. The first report of then records it, with its
+    moment."""
     from .analysis.variants import planned_in_all, variants_of  # not at the top: `track` starts without the statistics
 
     own = connection.settings().experiment(name)
@@ -69,7 +73,7 @@ def _ended(namespace: str, name: str, counts: counters.Counts, found: plans.Ende
     planned = planned_in_all(own, variants)
     have_come = planned is not None and variants.visitors >= planned
     end = planned if have_come else None
-    return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares)
+    return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares, as_text(moment))
 
 
 def _report(

@@ -78,7 +78,7 @@ def _writes(namespace: str, names: Sequence[str], now: int, last_run: int | None
         before = History.decode(report.record)
         if not report.counts or (report.record and not before):
             continue  # there is nothing to tell yet, or another version of Gimel tells it
-        after = histories.changed(histories.append(before, report.counts, now, last_run), _states(report.content, now))
+        after = histories.changed(histories.append(before, report.counts, now, last_run), states(report.content, now))
         if after == before:
             continue
         record = histories.record(after)
@@ -97,7 +97,7 @@ def _write(client: Client, namespace: str, writes: Sequence[tuple[str, Command]]
     return sum(bool(done and is_listed) for done, is_listed in zip(written, listed))
 
 
-def _states(content: dict[str, Any], now: int) -> Iterator[Change]:
+def states(content: dict[str, Any], now: int) -> Iterator[Change]:
     """The state of each verdict in this report."""
     yield Change(now, None, content["verdict"]["state"])
     split = content["sample_ratio"]

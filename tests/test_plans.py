@@ -240,7 +240,7 @@ def test_reports_that_find_the_end_at_once_agree_on_one_record(real, made):
         counts = {"participate": {"blue": Count(50 + number), "red": Count(50)}}
         client = connection.connect(connection.settings().redis)
         start.wait(20)
-        found.append(plans.settle(client, "alephbet", "button", None, counts, 4, {}))
+        found.append(plans.settle(client, "alephbet", "button", None, counts, 4, {}, "2026-11-30T10:00:00Z"))
 
     visit(60)
     threads = [threading.Thread(target=settle, args=[number]) for number in range(8)]
@@ -335,7 +335,7 @@ def test_a_delete_and_the_end_of_a_plan_may_meet_at_any_step(single, monkeypatch
             visit(1, first=1000)
 
     def settle(counts: counters.Counts) -> None:
-        plans.settle(another(), "alephbet", "button", None, counts, 4, {})
+        plans.settle(another(), "alephbet", "button", None, counts, 4, {}, "2026-11-30T10:00:00Z")
 
     length, deletions, first = 1, 14, 0
     while first < length:

@@ -158,10 +158,10 @@ class Gimel:
 
     def new_report(self, order: dict[str, Any]) -> Block:
         """As if each experiment had changed since the last report."""
-        from gimel import handlers
+        from gimel import reports
 
         def report(order: dict[str, Any]) -> None:
-            handlers._kept.clear()
+            reports._kept.clear()
             self.gimel.all(order, None)
 
         return report, [(order,)]

@@ -26,9 +26,14 @@ export function rank(state) {
   return ORDER.includes(state) ? ORDER.indexOf(state) : ORDER.length;
 }
 
+// A state in words.
+export function called(state) {
+  return STATES[state]?.short || state.replaceAll("_", " ");
+}
+
 export function chip(state, text) {
-  const {short, sign, tone} = STATES[state] || {short: state.replaceAll("_", " "), sign: "none", tone: "calm"};
-  return h("span", {class: `chip ${tone}`}, icon(sign), h("span", null, text || short));
+  const {sign, tone} = STATES[state] || {sign: "none", tone: "calm"};
+  return h("span", {class: `chip ${tone}`}, icon(sign), h("span", null, text || called(state)));
 }
 
 // The interval that decides, and how it is called.

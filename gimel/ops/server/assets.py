@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
@@ -28,6 +28,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+STYLE = re.compile(r'^<link rel="stylesheet" href="dashboard/([\w-]+\.css)">\n', re.MULTILINE)
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 
 
@@ -47,26 +48,28 @@ def snapshot(
     read_at: datetime | None = None,
     view: str = "",
     ignored: Mapping[str, int] | None = None,
+    histories: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The dashboard as one HTML file that contains this report, and how many requests were `ignored` that day.
 
-    `view` is the part of the address after the `#`.
+    `view` is the part of the address after the `#`, `histories` are answers of `GET /history`.
     """
     time = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     shown = view or urlencode({"namespace": namespace})
     # Names come from the public internet: none may end the script element or begin a comment in it.
-    every = {"namespace": namespace, "read_at": time, "view": shown, "ignored": dict(ignored or {}), "report": report}
-    data = to_json(every).replace("<", "\\u003c")
-    style = (FOLDER / "dashboard.css").read_text(encoding="utf-8")
+    data = {"namespace": namespace, "read_at": time, "view": shown, "ignored": dict(ignored or {})}
+    text = to_json({**data, "report": report, "histories": histories}).replace("<", "\\u003c")
+    page = (FOLDER / "index.html").read_text(encoding="utf-8")
+    style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE.findall(page))
+    page = STYLE.sub("", page)
     script = _one_script()
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; {RESTRICTIONS}"
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-    page = (FOLDER / "index.html").read_text(encoding="utf-8")
     for old, new in (
         ('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}'),
-        ('<link rel="stylesheet" href="dashboard/dashboard.css">', f"<style>{style}</style>"),
+        ("</head>", f"<style>{style}</style>\n</head>"),
         (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
-        ("</body>", f'<script type="application/json" id="snapshot">{data}</script>\n</body>'),
+        ("</body>", f'<script type="application/json" id="snapshot">{text}</script>\n</body>'),
     ):
         if old not in page:
             raise ValueError(f"index.html does not contain {old}")

@@ -53,7 +53,8 @@ def _export(form: str, environ: Environ) -> Answer:
         else:
             read_at = datetime.fromisoformat(shown["read_at"].replace("Z", "+00:00"))
             kind = "text/html"
-            text = assets.snapshot(report, shown["namespace"], read_at, shown["view"], shown.get("ignored"))
+            histories = [each for each in shown.get("histories", ()) if "experiment" in each]
+            text = assets.snapshot(report, shown["namespace"], read_at, shown["view"], shown.get("ignored"), histories)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HttpError(400, "request body is not a report", "use `gimel report`") from None
     headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": "attachment", **assets.HEADERS}

@@ -4,6 +4,7 @@ import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
 import { capitalize, h } from "./elements.js";
 import { experimentPane } from "./experiment.js";
+import { everyHistory, readHistory } from "./histories.js";
 import { ignoredToday } from "./ignored.js";
 import { filterAndSort, listTable } from "./list.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
@@ -104,6 +105,7 @@ function drawResults() {
   if (!isWhole && !(view.experiment && item)) {
     patch(part("experiment"), loading());
   } else if (item) {
+    if (isWhole) readHistory(item, readAt, draw);
     patch(part("experiment"), experimentPane(item, snapshot ? null : {
       // Until the answer comes, a control just chosen stays chosen.
       control: (!failure && view.experiment && view.control) || item.control,
@@ -213,7 +215,9 @@ async function exportAs(form) {
   part("export").open = false;
   try {
     const read_at = readAt.toISOString();
-    await download(form, {namespace: view.namespace, read_at, view: location.hash.slice(1), ignored, report: items});
+    const histories = form === "html" ? await everyHistory(items) : [];
+    const shown = {namespace: view.namespace, read_at, view: location.hash.slice(1), ignored, report: items, histories};
+    await download(form, shown);
   } catch (error) {
     patch(part("banner"), `Export failed: ${error.message}.`);
     hide("banner", false);

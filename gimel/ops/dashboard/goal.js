@@ -5,6 +5,7 @@ import {
   chance, chosen, count, decimals, halfWidth, loss, pValue, percent, perVisitor, points, range, roundUp, sharedDecimals,
   signedPercent,
 } from "./numbers.js";
+import { goalOverTime } from "./overtime.js";
 import { Scale, axis, bars } from "./plot.js";
 import { column, figure, inOrder, kind, table, variantHeader } from "./tables.js";
 import { chip, decides, deciding } from "./verdicts.js";
@@ -33,6 +34,7 @@ export function goalSection(goal, item, index) {
       h("strong", null, sentence(goal.verdict.text, labels)),
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
     goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared, isGuardrail),
+    goalOverTime(goal, item, index === 0),
     isCompared ? allFigures(rows, item, goal, isGuardrail) : null);
 }
 

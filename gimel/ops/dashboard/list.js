@@ -2,6 +2,7 @@
 
 import { h, icon, isolated, withNames } from "./elements.js";
 import { compareNames, count } from "./numbers.js";
+import { sparkline } from "./sparkline.js";
 import { column, table, tooltip } from "./tables.js";
 import { chip, participants, rank, warnings } from "./verdicts.js";
 import { address, show } from "./view.js";
@@ -29,7 +30,7 @@ export function filterAndSort(items, search, sort) {
 
 export function listTable(items, selected, sort) {
   return table("experiments",
-    [Object.keys(COLUMNS).map(name => sortHeader(name, sort)), column("Summary", "unseen")],
+    [Object.keys(COLUMNS).map(name => sortHeader(name, sort)), column("Summary", "unseen"), column("Visitors per day", "unseen")],
     items.map(item => experimentRow(item, item.experiment === selected)));
 }
 
@@ -58,7 +59,8 @@ function experimentRow(item, isSelected) {
     h("td", {class: "warnings", title: notes.join("\n") || null}, notes.length
       ? h("span", {class: "doubt"}, icon("warning"), h("span", null, count(notes.length)))
       : h("span", {class: "unseen"}, "0")),
-    h("td", {class: "summary"}, item.verdict ? summary(item) : null));
+    h("td", {class: "summary"}, item.verdict ? summary(item) : null),
+    h("td", {class: "sparks"}, sparkline(item)));
 }
 
 function summary(item) {

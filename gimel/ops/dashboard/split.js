@@ -2,6 +2,7 @@
 
 import { h, icon, s, sentence, withNames } from "./elements.js";
 import { count, percent } from "./numbers.js";
+import { visitorsOverTime } from "./overtime.js";
 import { column, figure, inOrder, kind, table, variantHeader } from "./tables.js";
 import { participants } from "./verdicts.js";
 
@@ -23,7 +24,8 @@ export function splitSection(item) {
         figure("Participants", count(trials.get(label) || 0)),
         figure("Share", percent(shareOf(label), digits)),
         figure("Expected", percent(expected.get(label), digits)),
-        h("td", {class: "wide"}, shareOf(label) === null ? null : bar(shareOf(label), expected.get(label), widest))))));
+        h("td", {class: "wide"}, shareOf(label) === null ? null : bar(shareOf(label), expected.get(label), widest))))),
+    visitorsOverTime(item));
 }
 
 function alarm(item, labels) {

@@ -10,6 +10,7 @@ from rich.console import Console
 from gimel.analysis import verdicts
 from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
 from gimel.config import ExperimentSettings
+from gimel.histories import DAY, HOUR, Change, History, as_moment
 from gimel.ops import formats
 from gimel.ops.server.assets import FOLDER
 from gimel.plans import Ended
@@ -58,6 +59,27 @@ def test_a_wrong_split_is_explained_once_and_shown_at_every_goal():
     output = shown(report)
     assert output.count(report["sample_ratio"]["text"]) == output.count(report["sample_ratio"]["reason"]) == 1
     assert output.count("Do not trust: the visitors are not split as expected") == 2
+
+
+def test_when_and_how_fast_is_in_every_format():
+    now = as_moment("2026-11-30T10:20:00Z")
+    moments = (now - 4 * DAY, *range(now - 4 * DAY + HOUR, now, HOUR))
+    series = {label: tuple(range(0, 20 * len(moments), 20)) for label in ("blue", "red")}
+    history = History(moments, {"participate": series}, (Change(now - 3 * DAY, "buy", "leaning"),))
+    counts = {
+        "participate": {label: counted(values[-1], 0) for label, values in series.items()},
+        "buy": {"blue": counted(90, 0), "red": counted(100, 0)},
+    }
+    report = {"experiment": "button", **experiment_report(counts, history=history, now=now)}
+    output = shown(report)
+    assert "since 26 November 2026, about 960 visitors a day, the last event on 30 November 2026, 10:00 UTC" in output
+    assert "since 30 November 2026; before that: Leaning\n" in output
+    row = rows(report)[0]
+    assert (row["first_seen"], row["last_seen"]) == ("2026-11-26T11:00:00Z", "2026-11-30T10:00:00Z")
+    assert (float(row["days"]), float(row["visitors_per_day"])) == (report["days"], 480)
+    assert (row["goal_verdict_since"], row["goal_verdict_before"]) == ("2026-11-30T10:00:00Z", "leaning")
+    assert float(row["days_left"]) == report["goals"][0]["days_left"] > 10
+    assert row["experiment_verdict_before"] == row["sample_ratio_since"] == ""
 
 
 def test_what_a_higher_precision_would_change_is_in_every_format():

@@ -132,7 +132,7 @@ class Past:
 
     def days_left(self, visitors: int | None) -> float | None:
         """How many days it takes until so many more have come; None if that is unknown."""
-        return visitors / self.per_day if visitors and self.per_day else None
+        return visitors / per_day if visitors and (per_day := self.per_day) else None
 
     def verdict_since(self, goal: str | None, state: str) -> dict[str, Any] | None:
         """Since when, to the hour, the verdict on a goal has been this state, and the state that it had before.
@@ -154,15 +154,15 @@ class Past:
         if len(moments) < 2:
             return self.first_seen
         found = self.history.counts.get(PARTICIPATE, {})
-        likelihood = [0.0] * len(moments)
-        after = [0] * len(moments)
+        likelihood, after = [0.0] * len(moments), [0] * len(moments)
         for label, share in shares.items():
-            values = found.get(label, nobody)
+            values, of_share = found.get(label, nobody), log(share)
             for one, value in enumerate(values):
-                came = max(0, values[-1] - value)
-                after[one] += came
-                likelihood[one] += value * log(share) + (came * log(came) if came else 0.0)
-        likelihood = [one - (came * log(came) if came else 0.0) for one, came in zip(likelihood, after)]
+                likelihood[one] += value * of_share
+                if (came := values[-1] - value) > 0:
+                    after[one] += came
+                    likelihood[one] += came * log(came)
+        likelihood = [known - (came * log(came) if came else 0.0) for known, came in zip(likelihood, after)]
         everyone = [found.get(label, nobody)[-1] for label in shares]
         always = sum(one * log(one / sum(everyone)) for one in everyone if one)
         best = max(range(len(moments)), key=lambda one: likelihood[one])
@@ -206,14 +206,14 @@ class Past:
         noise beyond chance) 11 had a false one on any day; of 900 with 30 % of noise 67. A true fall by 60 % from 1,000
         visitors a day is found the next day, with 20 % of noise mostly on the second or third.
         """
-        days = list(self.full_days)
-        values = [sum(found.values()) for found in self.full_days.values()]
+        full = self.full_days
+        days, values = list(full), [sum(found.values()) for found in full.values()]
         start, found = 0, None
-        for one in range(WEEKEND + 1, len(values)):
-            before = values[max(start, one - WEEK) : one]
-            if len(before) <= WEEKEND:
+        for one in range(max(WEEKEND + 1, len(values) - SHOWN_DAYS - WEEK + 1), len(values)):
+            is_known = one >= start + WEEK
+            if one - start <= WEEKEND or (is_known and values[one] > FALL * values[one - WEEK]):
                 continue
-            is_known = len(before) == WEEK
+            before = values[max(start, one - WEEK) : one]
             usual = sum(before) / len(before)
             refs = before if is_known else [usual] * WEEK
             since, latest = values[one : one + WEEK], values[max(one, len(values) - WEEKEND) :]
@@ -229,7 +229,7 @@ class Past:
             variance = self.noise * (sum(since) + expected) + own / 2 * sum((a + b) ** 2 for a, b in zip(since, refs))
             if expected - sum(since) > BEYOND_CHANCE * sqrt(variance):
                 start, found = one, (days[one], sum(since) / expected)
-        return found
+        return found if found and found[0] > self.now - (SHOWN_DAYS + 1) * DAY else None
 
     def notes(self, states: Mapping[str | None, str], split_since: int | None, ended: Ended | None) -> Iterator[str]:
         """Sentences about what the history shows, given the states of the verdicts on each goal and, by None, on the

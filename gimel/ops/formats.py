@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gimel.analysis.report import ALPHA, INTERVALS, ROW_FIELDS
-from gimel.analysis.wording import on_day, per_visitor, percent
+from gimel.analysis.wording import about, on_day, per_visitor, percent
 
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
@@ -96,10 +96,17 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     **_figures(result),
                     **_verdict("verdict", result),
                     **_verdict("goal_verdict", goal),
+                    **_since("goal_verdict", goal),
+                    "days_left": goal.get("days_left"),
                     **_verdict("experiment_verdict", item),
+                    **_since("experiment_verdict", item),
                     "experiment_verdict_goal": item.get("verdict", {}).get("goal"),
                     "control": item.get("control"),
                     "comparisons": item.get("comparisons"),
+                    "first_seen": item.get("first_seen"),
+                    "last_seen": item.get("last_seen"),
+                    "days": item.get("days"),
+                    "visitors_per_day": item.get("visitors_per_day", {}).get(label),
                     "smallest_change": item.get("smallest_change"),
                     "planned_participants": plan.get("in_all"),
                     "plan_reached": plan.get("reached"),
@@ -109,6 +116,7 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "sample_ratio_p_value": ratio.get("p_value"),
                     "sample_ratio_always_valid_p_value": ratio.get("always_valid_p_value"),
                     "sample_ratio_text": ratio.get("text"),
+                    "sample_ratio_since": ratio.get("since"),
                     "counting_note": item.get("counting_note"),
                     "notes": "; ".join(item.get("notes", [])),
                 }
@@ -132,6 +140,11 @@ def _verdict(column: str, item: dict[str, Any]) -> dict[str, Any]:
         f"{column}_text": verdict.get("text"),
         f"{column}_reason": verdict.get("reason"),
     }
+
+
+def _since(column: str, item: dict[str, Any]) -> dict[str, Any]:
+    since = item.get("verdict_since") or {}
+    return {f"{column}_since": since.get("at"), f"{column}_before": since.get("before")}
 
 
 def as_csv(report: Report) -> str:
@@ -213,11 +226,12 @@ def _overview(item: dict[str, Any]) -> list[Text]:
     lines = [Text(f"participants: {', '.join(shown[False])}")]
     if shown[True]:
         lines.append(Text(f"unexpected: {', '.join(shown[True])}", style="dim"))
+    lines += [Text(dates)] if (dates := _dates(item)) else []
     lines += [Text(_planned(item))] if item.get("plan") else []
     verdict = item.get("verdict", {})
     is_of_a_goal = verdict.get("goal") in [goal["goal"] for goal in item["goals"]]
     if not is_of_a_goal and verdict.get("state") and (item["goals"] or verdict["state"] == "do_not_trust"):
-        lines += _sentences(verdict)
+        lines += _sentences(item)
     lines += [Text(note, style="yellow") for note in item.get("notes", [])]
     if item.get("counting_note"):
         lines.append(Text(item["counting_note"], style="dim"))
@@ -235,15 +249,29 @@ def _planned(item: dict[str, Any]) -> str:
     return f"{done}; the verdict is final when they have come"
 
 
-def _sentences(verdict: dict[str, Any]) -> list[Text]:
+def _dates(item: dict[str, Any]) -> str:
+    """Since when and how fast visitors come, and when the last event did."""
+    first, last, per_day = item.get("first_seen"), item.get("last_seen"), item.get("visitors_per_day")
+    parts = [f"since {on_day(first)}"] if first else []
+    parts += [f"about {about(sum(per_day.values()))} visitors a day"] if per_day else []
+    parts += [f"the last event on {on_day(last)}, {last[11:16]} UTC"] if last else []
+    return ", ".join(parts)
+
+
+def _sentences(item: dict[str, Any]) -> list[Text]:
+    """The verdict on a goal or an experiment, why, and since when if it was another before."""
+    verdict, since = item.get("verdict", {}), item.get("verdict_since") or {}
     label, color = STATES.get(verdict.get("state", ""), ("", ""))
     words = verdict.get("text") or ""
     text = Text(f"{label}: {words}" if label and words else label or words[:1].upper() + words[1:], style=color)
-    return [text, Text(verdict["reason"], style="dim")] if verdict.get("reason") else [text]
+    more = [verdict["reason"]] if verdict.get("reason") else []
+    if before := since.get("before"):
+        more.append(f"since {on_day(since['at'])}; before that: {STATES.get(before, ('', ''))[0] or 'Leaning'}")
+    return [text, *(Text(line, style="dim") for line in more)]
 
 
 def _goal(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Group:
-    first, *more = _sentences(goal.get("verdict", {}))
+    first, *more = _sentences(goal)
     role = ROLES[goal.get("role", "goal")]
     name = Text.assemble((goal["goal"], "bold"), (f" ({role})" if role else "", "dim"), "   ", first)
     return Group(name, *more, _table(goal, item, no_wrap))

@@ -86,16 +86,19 @@ def all(request: Request) -> Answer:
 
 @endpoint("GET")
 def history(request: Request) -> Answer:
-    """Tell how the figures of one experiment came about. `control` names a variant to compare with."""
-    from .analysis.series import series  # not at the top: `track` starts without the statistics
+    """Tell how the figures of one experiment came about. `control` names a variant to compare with.
+
+    With `limit`, at about so many moments.
+    """
+    from .analysis.series import MAX_POINTS, series  # not at the top: `track` starts without the statistics
 
     namespace, name = read_experiment(request.params)
     control = read_control(request.params)
     ((_, report),) = reports.of(namespace, [name], control)
-    past = History.decode(report.record)
-    return Answer(
-        {"experiment": name, **series(past, report.counts, report.own, control, report.ended, histories.now())}
-    )
+    limit, _ = read_page(request.params)
+    past, moment = History.decode(report.record), histories.now()
+    found = series(past, report.counts, report.own, control, report.ended, moment, limit or MAX_POINTS)
+    return Answer({"experiment": name, **found})
 
 
 @endpoint("DELETE")

@@ -39,12 +39,14 @@ def series(
     control: str | None = None,
     ended: Ended | None = None,
     now: int = 0,
+    limit: int = MAX_POINTS,
 ) -> dict[str, Any]:
     """The figures of an experiment at moments of its history, the last of them `now`, ready for JSON.
 
-    The arguments are those of `experiment_report`. Each point has the figures that a report would have shown then, with
-    the settings, roles and variants of now; once the plan has ended, the band that decides is that of the end. What
-    each key means is in docs/http-api.md. Floats have DIGITS significant digits.
+    The arguments are those of `experiment_report`, and `limit`: at most so many points, but MIN_POINTS where there are
+    as many. Each point has the figures that a report would have shown then, with the settings, roles and variants of
+    now; once the plan has ended, the band that decides is that of the end. What each key means is in docs/http-api.md.
+    Floats have DIGITS significant digits.
     """
     basis = Basis.of(counts, own, control, ended)
     control = basis.variants.control
@@ -52,7 +54,7 @@ def series(
     labels += [label for label in basis.variants.real if label != control]
     past = until(history or History(), counts, now) if labels else History()
     tested = [goal for goal in basis.reached if not basis.is_repeated(goal)]
-    positions = _points(past.moments, MAX_TESTS // max(1, len(tested) * (len(labels) - 1)))
+    positions = _points(past.moments, min(limit, MAX_TESTS // max(1, len(tested) * (len(labels) - 1))))
     at = [past.at(position, counts) for position in positions]
     return {
         "control": control or None,

@@ -214,7 +214,7 @@ def _parameters() -> Json:
         "limit": query(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": 999_999},
-            "At most this many experiments, or fewer if they are large; default: all.",
+            "At most this many experiments, or fewer if they are large, or moments of a history; default: all.",
         ),
         "after": query("after", TEXT, "Only experiments that follow this name: the `next` of the page before."),
         "control": query(
@@ -540,8 +540,8 @@ OPERATIONS = {
     ),
     ("GET", "/history"): Operation(
         "Tell how the figures of one experiment came about",
-        "Its figures at up to 500 moments, the last of them now. Lists are empty if nothing was counted.",
-        ("experiment", "namespace", "control"),
+        "Its figures at up to 500 moments, or `limit`; the last is now. Lists are empty if nothing was counted.",
+        ("experiment", "namespace", "control", "limit"),
         _schema("History"),
         "The series.",
     ),

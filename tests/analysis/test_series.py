@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gimel.analysis.report import experiment_report
-from gimel.analysis.series import MAX_POINTS, series
+from gimel.analysis.series import MAX_POINTS, MIN_POINTS, series
 from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, as_text
 from gimel.plans import Ended
@@ -131,6 +131,14 @@ def test_many_comparisons_have_fewer_points():
     answer = series(history, with_errors(counts, "exact"), now=NOW)
     assert len(answer["at"]) == 100
     assert answer["at"][0] == as_text(NOW - 300 * DAY)
+    assert answer["at"][-1] == as_text(NOW)
+
+
+@pytest.mark.parametrize(("limit", "points"), [(1, MIN_POINTS), (120, 120), (9_999, 301)])
+def test_fewer_points_may_be_asked_for(limit, points):
+    history, counts = grown(range(NOW - 300 * DAY, NOW, DAY), buy=RATES["buy"])
+    answer = series(history, with_errors(counts, "exact"), now=NOW, limit=limit)
+    assert len(answer["at"]) == points
     assert answer["at"][-1] == as_text(NOW)
 
 

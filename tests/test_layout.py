@@ -68,6 +68,7 @@ OPS_LAYERS = [
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
     {"backup", "openapi", "snippet"},
     {"backup_file", "endpoints", "nodes", "formats", "api_client", "known_bots", "resources", "addresses"},
+    {"text_plot"},
 ]
 
 

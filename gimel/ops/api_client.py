@@ -123,6 +123,17 @@ def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> li
     return items
 
 
+def fetch_history(url: str, api_key: str | None, params: Mapping[str, str]) -> dict[str, Any]:
+    """What `GET {url}/history` answers. Raises the errors of `request`; an API that keeps no histories refuses it."""
+    try:
+        found = json.loads(request(url, api_key, "/history", params))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(f"{base_url(url)} did not answer with a history", "check the URL")
+    return found
+
+
 def _error(base: str, status: int, body: bytes) -> ApiError:
     if status in (401, 403):
         return ApiKeyRefused(f"{base} refused the API key", "pass the right key with --api-key or GIMEL_API_KEY")

@@ -18,6 +18,8 @@ from rich.text import Text
 from gimel.analysis.report import ALPHA, INTERVALS, ROW_FIELDS
 from gimel.analysis.wording import about, on_day, per_visitor, percent
 
+from . import text_plot
+
 Report = list[dict[str, Any]]
 """Items of the report that name an experiment."""
 
@@ -197,14 +199,18 @@ def visible(text: str) -> str:
     )
 
 
-def as_text(report: Report, width: int) -> RenderableType:
-    """For the terminal: how the visitors of each experiment are split, and a verdict and a table for each goal."""
+def as_text(report: Report, width: int, histories: Mapping[str, Mapping[str, Any]] | None = None) -> RenderableType:
+    """For the terminal: how the visitors of each experiment are split, and a verdict and a table for each goal.
+
+    `histories` are answers of `GET /history` by experiment; goals of those have a small plot over time.
+    """
     no_wrap = width >= 72  # in a narrower terminal figures wrap, too, so that none is cut off
     parts: list[RenderableType] = []
-    for item in _visible(report):
+    for raw in report:
+        item, series = _visible(raw), _visible((histories or {}).get(raw["experiment"]))
         parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
         goals = sorted(item["goals"], key=lambda goal: [*ROLES].index(goal.get("role", "goal")))
-        parts += [Padding(_goal(goal, item, no_wrap), (1, 0, 0, 2)) for goal in goals]
+        parts += [Padding(_goal(goal, item, no_wrap, series, width - 2), (1, 0, 0, 2)) for goal in goals]
         if not item["goals"]:
             parts.append(Text("  no goal reached yet"))
         parts.append(Text())
@@ -270,11 +276,15 @@ def _sentences(item: dict[str, Any]) -> list[Text]:
     return [text, *(Text(line, style="dim") for line in more)]
 
 
-def _goal(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Group:
+def _goal(
+    goal: dict[str, Any], item: dict[str, Any], no_wrap: bool, series: Mapping[str, Any] | None, width: int
+) -> Group:
     first, *more = _sentences(goal)
     role = ROLES[goal.get("role", "goal")]
     name = Text.assemble((goal["goal"], "bold"), (f" ({role})" if role else "", "dim"), "   ", first)
-    return Group(name, *more, _table(goal, item, no_wrap))
+    lines = text_plot.over_time(series, goal["goal"], width) if series else []
+    plot = [Text("\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")] if lines else []
+    return Group(name, *more, _table(goal, item, no_wrap), *plot)
 
 
 def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:

@@ -6,16 +6,18 @@ import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
 import gimel
+from gimel.errors import GimelError
 from gimel.gateway import Request
 from gimel.ops import formats
-from gimel.ops.api_client import fetch_report
+from gimel.ops.api_client import fetch_history, fetch_report
 from gimel.ops.server import assets
 
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
@@ -26,8 +28,14 @@ FORMATS = ("table", "json", "csv", "html")
 PAGE = 100
 """Experiments to read at a time."""
 
+MOST_PLOTTED = 5
+"""Experiments whose histories a report in the terminal shows: each is a request of its own."""
+
+EXPORTED_POINTS = 100
+"""Of each history in a page."""
 
 Read = Callable[[Mapping[str, str]], formats.Report]
+ReadHistory = Callable[[Mapping[str, str]], dict[str, Any]]
 
 
 @click.command()
@@ -51,12 +59,14 @@ def report(
     every = {"namespace": namespace}
     # `scope` is a list separated by commas, so it cannot hold a name with a comma.
     is_scoped = bool(experiments) and not any("," in name for name in experiments)
-    with _source(url, api_key, config_file, data) as read:
+    with _source(url, api_key, config_file, data) as (read, read_history):
         ignored, items = _read_pages(read, {**every, "scope": ",".join(experiments)} if is_scoped else every)
         found = [item for item in items if not experiments or item["experiment"] in experiments]
         unknown = sorted(set(experiments) - {item["experiment"] for item in found})
         if unknown and is_scoped:
             _, items = _read_pages(read, every)
+        is_plotted = form == "html" or (form == "table" and len(found) <= MOST_PLOTTED)
+        histories = _read_histories(read_history, namespace, found) if is_plotted else []
     for name in unknown:
         hint = _did_you_mean(name, [item["experiment"] for item in items])
         message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
@@ -67,10 +77,10 @@ def report(
     elif form == "csv":
         click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
-        click.echo(assets.snapshot(found, namespace, ignored=ignored).encode(), nl=False)
+        click.echo(assets.snapshot(found, namespace, ignored=ignored, histories=histories).encode(), nl=False)
     else:
         if found:
-            out.print(formats.as_text(found, out.width))
+            out.print(formats.as_text(found, out.width, {one["experiment"]: one for one in histories}))
         elif not experiments:
             err.print(f"No events in namespace {plain(repr(namespace))} yet.")
         for line in formats.ignored_today(ignored):
@@ -80,13 +90,28 @@ def report(
 
 
 @contextmanager
-def _source(url: str | None, api_key: str | None, config_file: Path | None, data: Path) -> Iterator[Read]:
-    """Reads reports: from the API at `url`, or else from Redis."""
+def _source(
+    url: str | None, api_key: str | None, config_file: Path | None, data: Path
+) -> Iterator[tuple[Read, ReadHistory]]:
+    """Reads reports and histories: from the API at `url`, or else from Redis."""
     if url:
-        yield lambda params: fetch_report(url, api_key, params)
+        yield partial(fetch_report, url, api_key), partial(fetch_history, url, api_key)
         return
     with use_store(config_file, data):
-        yield lambda params: cast(formats.Report, gimel.all.handle(Request(params)).value)
+        yield (
+            lambda params: cast(formats.Report, gimel.all.handle(Request(params)).value),
+            lambda params: cast("dict[str, Any]", gimel.history.handle(Request(params)).value),
+        )
+
+
+def _read_histories(read: ReadHistory, namespace: str, items: formats.Report) -> list[dict[str, Any]]:
+    """Those that there are. The report is complete without them: an API that is older has none."""
+    found = []
+    with suppress(GimelError):
+        for item in items:
+            params = {"namespace": namespace, "experiment": item["experiment"], "limit": str(EXPORTED_POINTS)}
+            found.append(read(params))
+    return found
 
 
 def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], formats.Report]:

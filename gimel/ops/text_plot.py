@@ -1,0 +1,81 @@
+"""How far a variant was from the control over time, as a few lines of characters that any terminal has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+LONGEST, SHORTEST = 56, 24
+"""Of a line, in characters. A narrower terminal gets no plot."""
+
+DAY_WIDTH = 8
+PARTS = (0.25, 0.5, 0.75, 1.0)
+"""Of the time since the first visitor: a line for each."""
+
+LEGEND = "o: observed, =: 95 % interval of a single look, -: the one that decides"
+
+
+def over_time(series: Mapping[str, Any], goal: str, width: int) -> list[str]:
+    """Lines of at most `width` characters about this goal; none where there is nothing to show.
+
+    `series` is an answer of `GET /history`. Each variant that is compared has a line for each of some moments.
+    """
+    found = next((each for each in series["goals"] if each["goal"] == goal), None)
+    room = min(LONGEST, width - DAY_WIDTH)
+    if found is None or room < SHORTEST or len(series["at"]) < 2:
+        return []
+    lines = [line for label, one in found["differences"].items() for line in _variant(label, one, series, room)]
+    return [*lines, *([LEGEND] if len(LEGEND) <= width else [])] if lines else []
+
+
+def _variant(label: str, one: Mapping[str, Any], series: Mapping[str, Any], room: int) -> Iterator[str]:
+    shown = _positions(series["at"], one["difference"])
+    if len(shown) < 2:
+        return
+    rows = [[one[name][at] for name in ("low", "once_low", "difference", "once_high", "high")] for at in shown]
+    # The first intervals may be so wide that nothing could be seen of the last.
+    last = [abs(bound) for bound in rows[-1] if bound is not None]
+    limit = max(2 * max(last), *(abs(row[2]) for row in rows)) or 0.01
+    ends = [max(-limit, min(limit, bound)) for row in rows for bound in row if bound is not None]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    yield f"{label} - {series['control']} over time, percentage points"
+    labels = f"{100 * low:+.2g}", f"{100 * high:+.2g}"
+    yield f"{'':{DAY_WIDTH}}{labels[0]}{labels[1]:>{room - len(labels[0])}}"
+    for at, row in zip(shown, rows):
+        moment = datetime.fromisoformat(series["at"][at].replace("Z", "+00:00")).astimezone()
+        day = "now" if at == len(series["at"]) - 1 else f"{moment.day} {moment:%b}"
+        yield f"{day:<{DAY_WIDTH}}{_line(row, low, high, room)}".rstrip()
+
+
+def _positions(at: list[str], differences: list[float | None]) -> list[int]:
+    """The last point before each of the PARTS of the time since there is a difference."""
+    times = [datetime.fromisoformat(one.replace("Z", "+00:00")).timestamp() for one in at]
+    known = [one for one, value in enumerate(differences) if value is not None]
+    if not known:
+        return []
+    first, last = times[known[0]], times[-1]
+    return sorted({max(one for one in known if times[one] <= first + part * (last - first)) for part in PARTS})
+
+
+def _line(row: list[float | None], low: float, high: float, room: int) -> str:
+    """The intervals of one moment, with `<` and `>` where they go on beyond the plot."""
+    outer_low, inner_low, middle, inner_high, outer_high = row
+    line = [" "] * room
+
+    def place(value: float) -> int:
+        return round((room - 1) * (min(high, max(low, value)) - low) / (high - low))
+
+    line[place(0.0)] = "|"
+    for start, end, mark in ((outer_low, outer_high, "-"), (inner_low, inner_high, "=")):
+        if start is None and end is None:
+            continue
+        first, last = place(-1.0 if start is None else start), place(1.0 if end is None else end)
+        line[first : last + 1] = mark * (last - first + 1)
+        if start is None or start < low:
+            line[0] = "<"
+        if end is None or end > high:
+            line[-1] = ">"
+    line[place(0.0)] = "|"
+    line[place(middle or 0.0)] = "o"
+    return "".join(line)

@@ -227,10 +227,11 @@ def _history(experiment: Experiment, counts: counters.Counts, hours: Hours, now:
             for goal, found in counts.items()
         }
         if any(then.values()):
-            ended = reports.end_of(experiment.namespace, experiment.name, then, ended, moment)
             history = histories.append(history, then, moment, last)
-            found = experiment_report(then, own, None, ended, history, moment)
-            history = histories.changed(history, snapshots.states(found, moment))
+            if moment % DAY == 0 or moment < now - 2 * DAY:  # not for each hour of the last days: reports take longest
+                ended = reports.end_of(experiment.namespace, experiment.name, then, ended, moment)
+                found = experiment_report(then, own, None, ended, history, moment)
+                history = histories.changed(history, snapshots.states(found, moment))
         last = moment
     return history
 

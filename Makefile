@@ -49,7 +49,7 @@ scale: $(VENV)/test.stamp
 benchmark: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.benchmarks $(ARGS)
 
-# The pictures of the dashboard in docs/.
+# The pictures of the dashboard in docs/, and docs/demo.html, its export of the demo.
 screenshots: $(VENV)/test.stamp
 	$(VENV)/bin/python -m docs.screenshots
 

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect
 
+from docs.screenshots import DEMO, in_present_page
 from gimel.ops import formats
 from gimel.ops.commands.main import main
 
@@ -89,3 +90,21 @@ def test_the_command_line_makes_the_same_snapshot(serve, visit, tmp_path, name):
     expect(kept.locator("#experiment h2")).to_have_text(name)
     expect(kept.locator("#list tbody tr")).to_have_count(1)
     expect(kept.get_by_label("Namespace")).to_have_value("shop")
+
+
+def test_the_exported_demo_has_the_present_page():
+    text = DEMO.read_text("utf-8")
+    assert in_present_page(text) == text, "run `.venv/bin/python -m docs.screenshots page`"
+    assert len(text) < 600_000
+    assert "127.0.0.1" not in text
+
+
+def test_the_exported_demo_opens_without_a_server(visit):
+    page = visit(DEMO.as_uri())
+    links = page.locator("#list tbody a")
+    plots = 0
+    for name in links.all_inner_texts():
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.locator("#experiment h2")).to_have_text(name)
+        plots += page.locator("#experiment .trends").count()
+    assert plots > 10

@@ -8,6 +8,9 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from tests.parts import CACHE, Process, free_port, missing, wait_for
 
@@ -59,6 +62,11 @@ class Ministack:
             return True
         except OSError:
             return False
+
+    def client(self, service: str) -> Any:
+        """A client of this AWS service."""
+        secrets = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, "eu-west-1", endpoint_url=self.url, **secrets)
 
     def stop(self) -> None:
         self.process.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.parts import wait_for
@@ -24,27 +23,26 @@ EVENT = "experiment=e&variant=red&event=participate"
 
 def json_lines(ministack: Ministack) -> list[dict[str, Any]]:
     """The lines of JSON in the log of gimel-track."""
-    logs = boto3.client("logs", endpoint_url=ministack.url)
+    logs = ministack.client("logs")
     found = logs.filter_log_events(logGroupName="/aws/lambda/gimel-track").get("events", [])
     texts = [line for event in found for line in event["message"].splitlines()]
     return [json.loads(line) for line in texts if line.startswith("{")]
 
 
-def test_from_an_alarm_to_the_line_in_the_log_and_back_to_nothing(tmp_path, ministack, redis_server, monkeypatch):
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+def test_from_an_alarm_to_the_line_in_the_log_and_back_to_nothing(tmp_path, ministack, redis_server):
     person = Person(tmp_path, ministack, redis_server.port)
-    sns, cloudwatch = (boto3.client(name, endpoint_url=ministack.url) for name in ("sns", "cloudwatch"))
+    sns, cloudwatch = (ministack.client(name) for name in ("sns", "cloudwatch"))
 
     def alarms() -> set[str]:
         return {found["AlarmName"] for found in cloudwatch.describe_alarms()["MetricAlarms"]} - OF_HTTP
 
     person.configure(alarms={"email": "ops@example.com"}, durable=False)
-    track = url_in(person.types("deploy.py", "--yes"))
+    track = url_in(person.types("deploy", "--yes"))
     assert alarms() == NAMES - {"gimel-waiting", "gimel-dead-letters"}
     (topic,) = sns.list_topics()["Topics"]
     (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic["TopicArn"])["Subscriptions"]
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
-    assert "no changes" in person.types("deploy.py", "--yes")
+    assert "no changes" in person.types("deploy", "--yes")
 
     assert ask(f"{track}?{EVENT}&uuid=1")[0] == 200
     redis_server.stop()
@@ -61,10 +59,10 @@ def test_from_an_alarm_to_the_line_in_the_log_and_back_to_nothing(tmp_path, mini
     redis_server.start()
 
     person.configure(durable=False)
-    assert "delete topic gimel-alarms" in person.types("deploy.py", "--yes")
+    assert "delete topic gimel-alarms" in person.types("deploy", "--yes")
     assert (alarms(), sns.list_topics()["Topics"]) == (set(), [])
     person.configure(alarms={"email": "ops@example.com"})
-    person.types("deploy.py", "--yes")
+    person.types("deploy", "--yes")
     assert alarms() == NAMES
     person.types("destroy", "--name", "gimel")
     assert (alarms(), sns.list_topics()["Topics"]) == (set(), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -10,15 +11,18 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
+from click.testing import CliRunner
 
 from gimel.events import MAX_EVENTS
-from tests.parts import ROOT, wait_for
+from gimel.ops.aws import bundle
+from gimel.ops.commands.main import main
+from tests.parts import ROOT, RedisServer, wait_for
 
 from .ministack import Ministack
 
@@ -33,6 +37,7 @@ class Person:
     def __init__(self, folder: Path, ministack: Ministack, redis_port: int) -> None:
         self.folder = folder
         self.redis = {"host": "127.0.0.1", "port": redis_port}
+        self.other: dict[str, object] = {}
         self.environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -47,7 +52,7 @@ class Person:
     def configure(self, **aws: object) -> None:
         # ministack runs functions on this Python: with another runtime, each start would compile the sources.
         aws = {"runtime": f"python{sys.version_info.major}.{sys.version_info.minor}", **aws}
-        (self.folder / "config.json").write_text(json.dumps({"redis": self.redis, "aws": aws}))
+        (self.folder / "config.json").write_text(json.dumps({"redis": self.redis, "aws": aws, **self.other}))
 
     def types(self, *command: str, answer: str = "") -> str:
         done = self.tries(*command, answer=answer)
@@ -55,18 +60,44 @@ class Person:
         return done.stdout
 
     def tries(self, *command: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-        program = (
-            [str(ROOT / "deploy.py")] if command[0] == "deploy.py" else ["-m", "gimel.ops.commands.main", command[0]]
-        )
-        return subprocess.run(
-            [sys.executable, *program, *command[1:]],
-            cwd=self.folder,
-            env=self.environ,
-            input=answer,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        """Run a command in this process, which is quicker; but deploy.py in one of its own, as a person does."""
+        if command[0] == "deploy.py":
+            return subprocess.run(
+                [sys.executable, str(ROOT / "deploy.py"), *command[1:]],
+                cwd=self.folder,
+                env=self.environ,
+                input=answer,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            # Most of the time goes into the zip, nearly always of the same files.
+            patch.setattr(bundle, "_compiled", _compiled)
+            patch.setattr(bundle, "_zip", _zip)
+            done = CliRunner(env={**dict.fromkeys(os.environ), **self.environ}).invoke(
+                main, list(command), input=answer
+            )
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
+
+
+def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which does the same work only once."""
+    known: dict[str, Any] = {}
+
+    def call(*given: object) -> Any:
+        key = hashlib.sha256(repr(given).encode()).hexdigest()
+        if key not in known:
+            known[key] = function(*given)
+        return known[key]
+
+    return call
+
+
+_compiled, _zip = remembered(bundle._compiled), remembered(bundle._zip)
 
 
 @pytest.fixture
@@ -74,6 +105,16 @@ def person(tmp_path, ministack, redis_server) -> Person:
     made = Person(tmp_path, ministack, redis_server.port)
     made.configure()
     return made
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, ministack) -> Iterator[tuple[Person, str]]:
+    """A person and what their deploy printed, for tests that only send events to it."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    person = Person(tmp_path_factory.mktemp("person"), ministack, server.port)
+    person.configure(name="cheap")
+    yield person, person.types("deploy", "--yes")
+    server.stop()
 
 
 def url_in(output: str, label: str = "Track URL:") -> str:
@@ -119,7 +160,7 @@ def test_from_deploy_to_a_report_of_a_browsers_events_to_destroy(person, browser
     assert reached["buy", variant] == (1, 1)
     assert reached["page: view 100%", variant] == (2, 1)
 
-    assert "no changes" in person.types("deploy.py", "--yes")
+    assert "no changes" in person.types("deploy", "--yes")
     status, headers, _ = ask(f"{base}/experiments", method="OPTIONS")
     assert (status, headers["Access-Control-Allow-Headers"]) == (204, "content-type, x-api-key")
     assert ask(f"{base}/delete?experiment=button+color", key, "DELETE")[0] == 200
@@ -140,9 +181,8 @@ def post(url: str, body: bytes, kind: str, **headers: str) -> tuple[int, dict[st
         return answer.status, dict(answer.headers), answer.read()
 
 
-def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_server):
-    person.configure(name="cheap")
-    output = person.types("deploy.py", "--yes")
+def test_the_http_api_takes_what_browsers_send(deployed, browser, shop):
+    person, output = deployed
     track = url_in(output)
     assert "/_aws/execute-api/" in track
     assert f'new AlephBet.AlephbetAdapter("{track}"' in output
@@ -171,13 +211,10 @@ def test_the_http_api_takes_what_browsers_send(person, browser, shop, redis_serv
     assert ask(f"{track}?variant=blue&{urlencode({**event, 'uuid': '6'})}")[0] == 200
     assert successes(report(), "e", "red") == 6
     assert ask(f"{track.removesuffix('/e')}/experiments")[0] == 404
-    person.types("destroy", "--name", "cheap")
-    assert ask(track)[0] == 404
 
 
-def test_the_http_api_sends_compressed_answers_as_bytes(person):
-    person.configure(name="packed")
-    track = url_in(person.types("deploy.py", "--yes"))
+def test_the_http_api_sends_compressed_answers_as_bytes(deployed):
+    track = url_in(deployed[1])
     wrong = json.dumps([{}] * MAX_EVENTS).encode()
     request = urllib.request.Request(
         track, wrong, {"Accept": "*/*", "Accept-Encoding": "gzip", "Content-Type": "text/plain"}
@@ -186,7 +223,6 @@ def test_the_http_api_sends_compressed_answers_as_bytes(person):
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.headers["Content-Encoding"] == "gzip"
     assert json.loads(gzip.decompress(caught.value.read()))["counted"] == 0
-    person.types("destroy", "--name", "packed")
 
 
 def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministack):
@@ -200,7 +236,7 @@ def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministac
             return answer.read().decode()
 
     person.configure(name="own", **own)
-    output = person.types("deploy.py", "--yes")
+    output = person.types("deploy", "--yes")
     assert url_in(output) == "https://events.example.com/e"
     assert 'AlephbetAdapter("https://events.example.com/e"' in output
     target = re.search(
@@ -210,10 +246,10 @@ def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministac
     key = person.types("api-key").strip()
     assert ask_domain(f"{event}1") == "null"
     person.configure(name="own", track_api="rest", **own)
-    assert "only `gimel destroy` deletes it" in person.types("deploy.py", "--yes")
+    assert "only `gimel destroy` deletes it" in person.types("deploy", "--yes")
     assert ask_domain(f"{event}2") == "null"
     assert successes(json.loads(ask_domain("api/experiments", key))[1:], "e", "red") == 2
-    assert "no changes" in person.types("deploy.py", "--yes")
+    assert "no changes" in person.types("deploy", "--yes")
     person.types("destroy", "--name", "own")
     for path in ("track", "api/experiments"):
         with pytest.raises(urllib.error.HTTPError):
@@ -237,7 +273,7 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     options = {"name": "shop", "track_api": "http", "alarms": {"email": "ops@example.com"}}
     assert marked(ministack) == set()
     person.configure(**options)
-    first = person.tries("deploy.py", "--yes")
+    first = person.tries("deploy", "--yes")
     assert first.returncode == 0, first.stderr
     assert "3 events were counted, read back and deleted" in first.stderr
     assert {"gimel-shop", "gimel-shop-track", "gimel-shop-5xx"} <= marked(ministack)
@@ -253,10 +289,10 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert state["queue"] == {"waiting": 0, "in_flight": 0, "dead_letters": 0}
     assert all(name.startswith("gimel-shop-") for name in state["alarms"])
 
-    config = {"redis": person.redis, "allowed_experiments": ["another"], "aws": options}
-    (person.folder / "config.json").write_text(json.dumps(config))
+    person.other = {"allowed_experiments": ["another"]}
+    person.configure(**options)
     assert person.tries("deploy", "--dry-run", "--exit-code").returncode == 2
-    changed = person.tries("deploy.py", "--yes")
+    changed = person.tries("deploy", "--yes")
     assert (url_in(changed.stdout), "3 events" in changed.stderr) == (url_in(first.stdout), True)
     assert ask(event)[1]["X-Gimel-Ignored"] == "experiment"
 
@@ -265,8 +301,8 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     rolled_back = json.loads(person.types("status", "--format", "json"))
     assert rolled_back["releases"]["live"] == state["releases"]["live"]
     assert rolled_back["releases"]["rolled_back"] != []
-    assert "a rollback is in effect" in person.types("deploy.py", "--dry-run")
-    person.types("deploy.py", "--yes")
+    assert "a rollback is in effect" in person.types("deploy", "--dry-run")
+    person.types("deploy", "--yes")
     assert ask(event)[1]["X-Gimel-Ignored"] == "experiment"
     assert json.loads(person.types("status", "--format", "json"))["releases"]["rolled_back"] == []
 
@@ -290,19 +326,18 @@ def marked(ministack: Ministack) -> set[str]:
         ("sns", "list_topics", "Topics", "TopicArn"),
         ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     )
-    found = set(boto3.client("sqs", endpoint_url=ministack.url).list_queues().get("QueueUrls", []))
+    found = set(ministack.client("sqs").list_queues().get("QueueUrls", []))
     for service, call, kind, name in lists:
-        client = boto3.client(service, endpoint_url=ministack.url)
+        client = ministack.client(service)
         found |= {item[name] for item in getattr(client, call)()[kind]}
     return {name for name in found if "gimel-shop" in name}
 
 
-def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are_counted(person):
-    person.configure(name="large")
-    output = person.types("deploy.py", "--yes")
+def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are_counted(deployed):
+    person, output = deployed
     track = url_in(output)
     events = [
-        {"experiment": "e", "uuid": str(number), "variant": f"v{number % 5}", "event": f"goal {number % 10}"}
+        {"experiment": "large", "uuid": str(number), "variant": f"v{number % 5}", "event": f"goal {number % 10}"}
         for number in range(100)
     ]
     posted = urllib.request.Request(track, json.dumps(events).encode(), {"Content-Type": "application/json"})
@@ -317,20 +352,17 @@ def test_a_large_report_is_compressed_for_those_who_take_it_and_posted_lists_are
         assert answer.headers["Content-Encoding"] == "gzip"
         assert gzip.decompress(answer.read()).decode() == plain
     assert "goal 9" in person.types("report", "--url", base, "--api-key", key)
-    person.types("destroy", "--name", "large")
 
 
 def test_the_password_is_read_from_the_parameter_store_at_cold_start(person, tmp_path, ministack):
-    from tests.parts import RedisServer
-
     (tmp_path / "guarded").mkdir()
     server = RedisServer(tmp_path / "guarded", "--requirepass", "open sesame").start()
     try:
-        ssm = boto3.client("ssm", endpoint_url=ministack.url)
+        ssm = ministack.client("ssm")
         ssm.put_parameter(Name="/gimel/redis", Value="open sesame", Type="SecureString")
         person.redis = {"host": "127.0.0.1", "port": server.port, "password": "ssm:/gimel/redis"}
         person.configure(name="guarded")
-        track = url_in(person.types("deploy.py", "--yes"))
+        track = url_in(person.types("deploy", "--yes"))
         assert ask(f"{track}?experiment=e&uuid=1&variant=red&event=participate")[0] == 200
         person.types("destroy", "--name", "guarded")
     finally:

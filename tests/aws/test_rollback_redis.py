@@ -60,16 +60,16 @@ def visitors(server: RedisServer, **options: object) -> int:
 def test_a_rollback_in_the_same_redis_uses_the_present_password(somebody, servers):
     server = servers("--requirepass", "first")
     person = somebody("locked", server, "first")
-    url = url_in(person.types("deploy.py", "--yes"))
+    url = url_in(person.types("deploy", "--yes"))
     person.configure(name="locked", memory_mb=300)
-    person.types("deploy.py", "--yes")
+    person.types("deploy", "--yes")
     assert track(url, 1) == 200
 
     server.client(password="first").config_set("requirepass", "second")
     server.client(password="second").execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     person.redis = redis_of(server, "second")
     person.configure(name="locked", memory_mb=300)
-    person.types("deploy.py", "--yes")
+    person.types("deploy", "--yes")
     assert track(url, 2) == 200
 
     shown = person.types("rollback", "--yes")
@@ -78,8 +78,8 @@ def test_a_rollback_in_the_same_redis_uses_the_present_password(somebody, server
     assert "first" not in shown
     assert track(url, 3) == 200
     assert visitors(server, password="second") == 3
-    assert "MemorySize 256 -> 300" in person.types("deploy.py", "--dry-run")
-    person.types("deploy.py", "--yes")
+    assert "MemorySize 256 -> 300" in person.types("deploy", "--dry-run")
+    person.types("deploy", "--yes")
     again = person.types("rollback", "--yes")
     assert "publish" not in again
     assert track(url, 4) == 200
@@ -88,11 +88,11 @@ def test_a_rollback_in_the_same_redis_uses_the_present_password(somebody, server
 def test_a_rollback_to_another_redis_says_so_and_has_to_be_confirmed(somebody, servers):
     old, new = servers(), servers()
     person = somebody("moved", old)
-    url = url_in(person.types("deploy.py", "--yes"))
+    url = url_in(person.types("deploy", "--yes"))
     assert track(url, 1) == 200
     person.redis = redis_of(new)
     person.configure(name="moved")
-    person.types("deploy.py", "--yes")
+    person.types("deploy", "--yes")
     assert track(url, 2) == 200
 
     refused = person.tries("rollback", "--yes")
@@ -107,7 +107,7 @@ def test_a_rollback_to_another_redis_says_so_and_has_to_be_confirmed(somebody, s
     assert f"ANOTHER Redis: redis://127.0.0.1:{old.port}/0" in typed
     assert track(url, 4) == 200
     assert (visitors(old), visitors(new)) == (2, 2)
-    person.types("deploy.py", "--yes")
+    person.types("deploy", "--yes")
     person.types("rollback", "--yes", "--to-other-redis")
     assert track(url, 5) == 200
     assert (visitors(old), visitors(new)) == (3, 2)

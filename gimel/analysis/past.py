@@ -110,8 +110,8 @@ class Past:
 
     @property
     def days(self) -> float | None:
-        """How many days ago the first event came."""
-        return None if self.first_seen is None else (self.now - self.first_seen) / DAY
+        """How many days ago the first event came, to the hour."""
+        return None if self.first_seen is None else (self.now // HOUR * HOUR - self.first_seen) / DAY
 
     @property
     def full_days(self) -> dict[int, Mapping[str, float]]:

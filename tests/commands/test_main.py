@@ -227,6 +227,7 @@ def test_csv_has_a_row_for_each_variant_and_no_formula(tracked):
 
 
 def test_a_report_over_http_is_the_same(tracked, serve, redis_server):
+    run("snapshot")  # or the server takes one meanwhile
     server = serve("--api-key", "k", GIMEL_REDIS_URL=redis_server.url)
     local = run("report", "--format", "json").stdout
     for url in (server.url, f"{server.url}/track", f"{server.url}/e", f"{server.url}/"):

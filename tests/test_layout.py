@@ -17,6 +17,7 @@ LAYERS = [
     {"analysis.report"},
     {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},
+    {"analysis.headline"},
     {"analysis.past", "analysis.plan", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 from . import verdicts
@@ -28,7 +28,10 @@ from .sequential import (
     visitors_needed,
 )
 from .verdicts import Comparison, Needed, Pair, Terms, Verdict
-from .wording import named
+from .wording import Digits, decimals, named
+
+Range = tuple[Interval, float]
+"""An interval, and the figure that it is of."""
 
 Pairs = Mapping[str, tuple[Proportion, Proportion]]
 """Variants, each with the control that it is compared with."""
@@ -36,6 +39,7 @@ Pairs = Mapping[str, tuple[Proportion, Proportion]]
 Level = tuple[float, float]
 """The level at which a variant is tested, and its p-value corrected for the number of variants."""
 
+DIFFERENCES = ("difference_interval", "always_valid_interval")
 NEEDS = ("visitors_needed", "visitors_needed_smallest", "visitors_needed_equal")
 
 
@@ -80,19 +84,21 @@ def intervals(control: str, pairs: Pairs, decided: Pairs | None, terms: Terms) -
     }
 
 
-def compare_all(control: str, pairs: Pairs, decided: Pairs | None, terms: Terms) -> dict[str, Compared]:
+def compare_all(
+    control: str, pairs: Pairs, decided: Pairs | None, terms: Terms, rates: Sequence[Range]
+) -> dict[str, Compared]:
     """Each variant against the control, in figures and with its verdict.
 
     `pairs` are by all counts, `decided` by those from which the verdict is made, which differ once a plan has ended;
-    None if the control had no visitors then.
+    None if the control had no visitors then. `rates` are those of all variants by all counts, with their intervals.
     """
-    found = {}
+    figures_of: dict[str, dict[str, Any]] = {}
+    judged = {}
     for label, tested in intervals(control, pairs, decided, terms).items():
         own, against = pairs[label]
         (level, corrected), (always_level, always_corrected) = tested.once, tested.always
         single, interval = tested.single, tested.interval
-        loss, loss_of_control = expected_losses(own, against)
-        figures = {
+        figures = figures_of[label] = {
             "difference": own.rate - against.rate,
             "difference_interval": single,
             "uplift": own.rate / against.rate - 1 if against.rate else None,
@@ -102,24 +108,54 @@ def compare_all(control: str, pairs: Pairs, decided: Pairs | None, terms: Terms)
             "chance_to_beat_control": chance_to_beat_control(own, against),
             "always_valid_interval": interval,
             "always_valid_p_value": always_corrected,
-            "expected_loss": loss if terms.allowed is None else None,
         }
         needed = partial(_needed, label, own, control, against, always_level, terms)
         pair = Pair(label, own, control, against, interval, single, needed)
         if test := tested.planned:
-            figures |= {"planned_interval": test.interval, "planned_p_value": test.p_value}
+            figures.update(planned_interval=test.interval, planned_p_value=test.p_value)
             single = difference_interval(test.own, test.against, test.level, p_value(test.own, test.against))
             since = interval if terms.plan and terms.plan.ended else None
             pair = Pair(label, test.own, control, test.against, test.interval, single, needed, since)
-        if terms.plan and not test:
+        judged[label] = pair
+    digits = _digits(rates, figures_of.values(), judged.values())
+    found = {}
+    for label, pair in judged.items():
+        pair, figures = replace(pair, digits=digits), figures_of[label]
+        loss, loss_of_control = expected_losses(*pairs[label])
+        figures["expected_loss"] = loss if terms.allowed is None else None
+        if terms.plan and "planned_interval" not in figures:
             unseen = named(control if decided is None else label)
             comparison = Comparison(pair, Verdict("no_data", f"{unseen} had no visitors when the plan ended"))
         else:
             comparison = verdicts.compare(pair, terms)
         if comparison.needed:
-            figures |= dict(zip(NEEDS, comparison.needed))
+            figures.update(zip(NEEDS, comparison.needed))
         found[label] = Compared(comparison, figures, loss_of_control)
     return found
+
+
+def _digits(rates: Sequence[Range], rows: Collection[Mapping[str, Any]], pairs: Collection[Pair]) -> Digits:
+    """The decimals with which no order is lost: bounds and what they bound differ, and so do rates once decided."""
+    settled = [(one.variant.rate, one.control.rate) for one in pairs if one.interval.low * one.interval.high > 0]
+    differences = [(one.interval, one.variant.rate - one.control.rate) for one in pairs]
+    looks = [(row[name], row["difference"]) for row in rows for name in DIFFERENCES]
+    uplifts = [(row["uplift_interval"], row["uplift"]) for row in rows if isfinite(row["uplift_interval"].high)]
+    return Digits(
+        column_digits(rates, settled),
+        column_digits(differences, _bounds(looks)),
+        column_digits(uplifts) if uplifts else 0,
+    )
+
+
+def column_digits(ranges: Sequence[Range], apart: Iterable[tuple[float, float]] = ()) -> int:
+    """How many decimals these figures have with their intervals, and to keep the two of each pair in `apart` apart."""
+    return decimals([(interval.high - interval.low) / 2 for interval, _ in ranges], [*_bounds(ranges), *apart])
+
+
+def _bounds(ranges: Iterable[Range]) -> Iterator[tuple[float, float]]:
+    for interval, figure in ranges:
+        yield interval.low, figure
+        yield figure, interval.high
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,10 @@ def note(counts: Collection[Count], share: float) -> str | None:
     errors = {kind: bitmap_error(max(largest, bits), bits) for kind, bits in BITMAPS.items()}
     higher = next((kind for kind, own in errors.items() if own < BETTER * error), EXACT)
     removed = 1 - (errors.get(higher, 0.0) / error) ** 2
-    shown = percent(error, 0.001)
+    shown = percent(error, 2)
     return (
         f"{full} Visitors are counted to within about {shown} (standard error), and more visitors will not reduce that."
-        f" It makes up as much as {percent(share, 1)} of the uncertainty here, and every interval allows for it. An"
+        f" It makes up as much as {percent(share, 0)} of the uncertainty here, and every interval allows for it. An"
         f" experiment that starts with precision {higher} in config.json has intervals up to"
-        f" {percent(1 - sqrt(1 - share * removed), 1)} narrower."
+        f" {percent(1 - sqrt(1 - share * removed), 0)} narrower."
     ).strip()

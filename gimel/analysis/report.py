@@ -16,12 +16,13 @@ from gimel.plans import Ended
 
 from . import comparisons, counting, sample_ratio, verdicts
 from .comparisons import Pairs
+from .headline import headline
 from .past import Counts, Past
 from .plan import Plan
 from .proportions import Interval, Proportion, rate_interval
 from .variants import Variants, changed_plan, notes, planned_in_all, variants_at_end, variants_of
 from .verdicts import Terms, Verdict
-from .wording import named
+from .wording import USUAL, Digits, named
 
 ALPHA = 0.05
 MANY_GOALS = 5
@@ -85,6 +86,7 @@ class Goal:
     verdict: Verdict
     results: tuple[ResultRow, ...]
     counting_share: float = 0.0
+    digits: Digits = USUAL
     role: str = "goal"
     alpha: float = ALPHA
 
@@ -96,6 +98,7 @@ class Goal:
             "kind": self.kind,
             "role": self.role,
             "alpha": self.alpha,
+            "digits": self.digits._asdict(),
             "verdict": self.verdict.as_dict(),
             "results": results,
         }
@@ -199,7 +202,7 @@ def experiment_report(
     since = past.split_since(basis.decided.shares) if split.alarm else None
     states: dict[str | None, str] = {None: verdict.state, **{goal.goal: goal.verdict.state for goal in goals}}
     every_count = [count for found in counts.values() for label, count in found.items() if label in resolved.real]
-    return {
+    report = {
         "participants": [
             {
                 "label": label,
@@ -232,6 +235,7 @@ def experiment_report(
             for goal in goals
         ],
     }
+    return {**report, "headline": headline(report, now)}
 
 
 def _plan(own: ExperimentSettings, now: Variants, decided: Variants, ended: Ended | None) -> Plan | None:
@@ -329,10 +333,12 @@ def _proportions(goal: str, basis: Basis) -> Goal:
     variants, reached, terms = basis.variants, basis.reached[goal], basis.terms(goal)
     trials, control = variants.trials, variants.control
     own_rates = rates({PARTICIPATE: trials, goal: reached}, goal, trials)
+    intervals = {label: rate_interval(own, ALPHA) for label, own in own_rates.items()}
     real = {label: own_rates[label] for label in variants.real if label in own_rates}
+    ranges = [(intervals[label], own.rate) for label, own in real.items()]
     compared = pairs(control, real)
     at_end = basis.at_end(goal) if basis.ended else compared
-    found = comparisons.compare_all(control, compared, at_end, terms) if compared else {}
+    found = comparisons.compare_all(control, compared, at_end, terms, ranges) if compared else {}
     rows, share = [], 0.0
     for label in trials:
         count, own = reached.get(label, NOTHING), own_rates.get(label)
@@ -340,10 +346,9 @@ def _proportions(goal: str, basis: Basis) -> Goal:
         if own is None:
             rows.append(_row(label, count, trials[label], verdict or _no_visitors([count])))
             continue
-        interval = rate_interval(own, ALPHA)
         if label in variants.real:
-            share = max(share, counting.share_of_variance(own, interval, ALPHA))
-        figures = {"rate": own.rate, "rate_interval": interval, "counting_error": own.error}
+            share = max(share, counting.share_of_variance(own, intervals[label], ALPHA))
+        figures = {"rate": own.rate, "rate_interval": intervals[label], "counting_error": own.error}
         if label in found:
             verdict = found[label].comparison.verdict
             figures |= found[label].figures
@@ -362,7 +367,10 @@ def _proportions(goal: str, basis: Basis) -> Goal:
         verdict = verdicts.no_control(control)
     else:
         verdict = _no_visitors(reached.values())
-    return Goal(goal, "proportion", verdict, tuple(rows), share)
+    digits = next((one.comparison.pair.digits for one in found.values()), None) or Digits(
+        comparisons.column_digits(ranges)
+    )
+    return Goal(goal, "proportion", verdict, tuple(rows), share, digits)
 
 
 def _row(label: str, successes: Count, trials: Count, verdict: Verdict, **figures: Any) -> ResultRow:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .plan import Plan
 from .proportions import Interval, Proportion
 from .sequential import counting_share
-from .wording import about, in_days, listed, named, on_day, per_visitor, percent, points, rounded_up
+from .wording import USUAL, Digits, about, in_days, listed, named, on_day, per_visitor, percent, points, rounded_up
 
 UNWON = ("no_difference", "inconclusive", "collecting", "leaning", "not_worse", "not_yet_known", "worse")
 """The states of variants without a winner or loser: the last that one of them has is that of the goal."""
@@ -85,7 +85,7 @@ class Pair:
 
     `interval` is the deciding one of the difference and `once` that of a single look, `needed` tells how many visitors
     it takes to detect a relative change, None if no number is enough. `since` is the always-valid interval of all
-    counts, after the plan has ended.
+    counts, after the plan has ended. `digits` are those of the goal.
     """
 
     label: str
@@ -96,6 +96,7 @@ class Pair:
     once: Interval
     needed: Callable[[float], Needed | None]
     since: Interval | None = None
+    digits: Digits = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,14 +342,10 @@ def _largest_change(pair: Pair) -> float | None:
 
 
 def _gap(pair: Pair, plan: Plan | None) -> str:
-    variant, control, interval = pair.variant, pair.control, pair.interval
-    near, far = sorted((abs(interval.low), abs(interval.high)))
-    width = max(min(near, far - near), (far - near) / 30) / 2
-    least = points(near, width)
-    return (
-        f"{percent(variant.rate, width)} against {percent(control.rate, width)}:"
-        f" {f'{least} to' if least.strip('0.') else 'up to'} {points(far, width)} percentage points"
-        f" {'higher' if interval.low > 0 else 'lower'}" + (_since(pair, plan) or f", {ALWAYS}")
+    interval = pair.interval
+    near, far = (points(end, pair.digits.points) for end in sorted((abs(interval.low), abs(interval.high))))
+    return f"{_rates(pair)}: {near} to {far} percentage points {'higher' if interval.low > 0 else 'lower'}" + (
+        _since(pair, plan) or f", {ALWAYS}"
     )
 
 
@@ -364,18 +361,20 @@ def _so_far(pair: Pair) -> str:
 
 def _with_ends(pair: Pair, phrase: str) -> str:
     variant, control, interval = pair.variant, pair.control, pair.interval
-    width = (interval.high - interval.low) / 2
-    if width >= max(variant.rate, control.rate):
+    if interval.high - interval.low >= 2 * max(variant.rate, control.rate):
         return (
             f"{'so far ' if pair.since is None else ''}{variant.successes.value:,} of {variant.trials.value:,} visitors"
             f" against {control.successes.value:,} of {control.trials.value:,}: too few to tell"
         )
-    return f"{percent(variant.rate, width)} against {percent(control.rate, width)}{_ends(interval, phrase)}"
+    return f"{_rates(pair)}{_ends(interval, pair.digits, phrase)}"
 
 
-def _ends(interval: Interval, phrase: str) -> str:
-    width = (interval.high - interval.low) / 2
-    return phrase.format(points(interval.low, width, signed=True), points(interval.high, width, signed=True))
+def _rates(pair: Pair) -> str:
+    return " against ".join(percent(one.rate, pair.digits.rate) for one in (pair.variant, pair.control))
+
+
+def _ends(interval: Interval, digits: Digits, phrase: str) -> str:
+    return phrase.format(*(points(end, digits.points, signed=True) for end in (interval.low, interval.high)))
 
 
 def _since(pair: Pair, plan: Plan | None, what: str = "decided") -> str:
@@ -385,7 +384,8 @@ def _since(pair: Pair, plan: Plan | None, what: str = "decided") -> str:
     when = f"; {what} at {plan.ended_at:,} visitors on {on_day(plan.ended.at)}"
     if plan.came == plan.ended_at:
         return when
-    return f"{when}; since then, at {plan.came:,}, {_ends(pair.since, 'from {} to {}')} percentage points, {ALWAYS}"
+    ends = _ends(pair.since, pair.digits, "from {} to {}")
+    return f"{when}; since then, at {plan.came:,}, {ends} percentage points, {ALWAYS}"
 
 
 def _in_state(comparisons: Sequence[Comparison], state: str) -> list[Comparison]:

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from decimal import ROUND_HALF_UP, Decimal
 from math import ceil, floor, log10
+from typing import NamedTuple
 
 from gimel.histories import DAY
 from gimel.plans import TIME
 
 LONGEST_LIST = 4
 MINUS = "\N{MINUS SIGN}"
+
+FINEST = 4
+"""No column of figures has more decimals."""
+
+SMALLEST = 8
+"""A single figure has more of them where it would read 0 otherwise, but no more than this."""
+
+
+class Digits(NamedTuple):
+    """How many decimals the figures of a goal have, wherever they are shown: in percent, or in percentage points."""
+
+    rate: int = 2
+    points: int = 2
+    uplift: int = 1
+
+
+USUAL = Digits()
+"""Those of a goal without intervals."""
+
+
+def decimals(widths: Iterable[float], apart: Iterable[tuple[float, float]] = ()) -> int:
+    """How many decimals shares have in percent, if they are uncertain by these half-widths of their intervals.
+
+    The last digit is a third of the median one or less, and fine enough to tell the two shares of each pair in `apart`
+    from each other, unless FINEST decimals cannot.
+    """
+    known = sorted(width for width in widths if width > 0)
+    middle = known[(len(known) - 1) // 2] if known else 1.0
+    enough = max(0, min(FINEST, ceil(0.5 - log10(100 * middle))))
+    pairs = [(one, other) for one, other in apart if _fixed(100 * one, FINEST) != _fixed(100 * other, FINEST)]
+    while any(_fixed(100 * one, enough) == _fixed(100 * other, enough) for one, other in pairs):
+        enough += 1
+    return enough
 
 
 def named(label: str) -> str:
@@ -59,18 +94,24 @@ def about(visitors: float, digits: int = 2) -> str:
     return f"{max(1, ceil(visitors / step)) * step:,}"
 
 
-def percent(share: float, uncertainty: float, signed: bool = False) -> str:
-    """0.0592 -> 5.92 %, with as many decimals as an uncertainty of this size justifies."""
-    return f"{points(share, uncertainty, signed)} %"
+def percent(share: float, digits: int, signed: bool = False) -> str:
+    """0.0592 -> 5.92 %, with so many decimals, or more if it would read 0 and is not."""
+    return f"{points(share, digits, signed)} %"
 
 
-def points(share: float, uncertainty: float, signed: bool = False) -> str:
-    """The same without the sign of percent: a share in percentage points."""
-    decimals = max(0, min(4, ceil(0.5 - log10(100 * uncertainty)))) if uncertainty > 0 else 4
-    rounded = round(100 * share, decimals)
-    if signed:  # what rounds to 0 keeps its sign: an interval that holds 0 must not seem to begin there
-        return f"{'+' if share > 0 else MINUS if share < 0 else ''}{abs(rounded):,.{decimals}f}"
-    return f"{rounded + 0.0:,.{decimals}f}".replace("-", MINUS)  # + 0.0: there is no -0
+def points(share: float, digits: int, signed: bool = False) -> str:
+    """The same without the sign of percent: a share in percentage points. The page's numbers.js has the same rules."""
+    size = abs(100 * share)
+    texts = (_fixed(size, more) for more in range(digits, SMALLEST + 1))
+    text = next((one for one in texts if one.strip("0.")), None)
+    if text is None:
+        return _fixed(0.0, digits)
+    return f"{MINUS if share < 0 else '+' if signed else ''}{text}"
+
+
+def _fixed(value: float, digits: int) -> str:
+    """Rounded as a browser does: half up, from the shortest decimals that stand for this float."""
+    return f"{Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,f}"
 
 
 def rounded_up(share: float) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gimel.analysis.report import ALPHA, INTERVALS, ROW_FIELDS
-from gimel.analysis.wording import about, on_day, per_visitor, percent
+from gimel.analysis.wording import USUAL, Digits, about, on_day, per_visitor, percent, points
 
 from . import text_plot
 
@@ -59,9 +59,6 @@ RAISE_IT = "delete experiments that are no longer needed, or raise limits in con
 
 PLACEHOLDER = "\N{REPLACEMENT CHARACTER}"
 BIDI_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-
-UNBOUNDED = 1.0
-"""An uncertainty so large that percentages are rounded to whole numbers."""
 
 CELL_WITH_FORMULA = re.compile(
     # A cell begins where the value does, and after whatever a spreadsheet may take for the end of one.
@@ -208,8 +205,13 @@ def as_text(report: Report, width: int, histories: Mapping[str, Mapping[str, Any
     parts: list[RenderableType] = []
     for raw in report:
         item, series = _visible(raw), _visible((histories or {}).get(raw["experiment"]))
-        parts += [Text(item["experiment"], style="bold underline"), *_overview(item)]
-        goals = sorted(item["goals"], key=lambda goal: [*ROLES].index(goal.get("role", "goal")))
+        verdict = item.get("verdict", {})
+        headline = Text(item.get("headline") or "", style=STATES.get(verdict.get("state"), ("", ""))[1] or "bold")
+        parts += [Text(item["experiment"], style="bold underline"), Padding(headline, (0, 0, 0, 2)), *_overview(item)]
+        about_it = verdict.get("goal")
+        goals = sorted(
+            item["goals"], key=lambda goal: ([*ROLES].index(goal.get("role", "goal")), goal["goal"] != about_it)
+        )
         parts += [Padding(_goal(goal, item, no_wrap, series, width - 2), (1, 0, 0, 2)) for goal in goals]
         if not item["goals"]:
             parts.append(Text("  no goal reached yet"))
@@ -234,10 +236,8 @@ def _overview(item: dict[str, Any]) -> list[Text]:
         lines.append(Text(f"unexpected: {', '.join(shown[True])}", style="dim"))
     lines += [Text(dates)] if (dates := _dates(item)) else []
     lines += [Text(_planned(item))] if item.get("plan") else []
-    verdict = item.get("verdict", {})
-    is_of_a_goal = verdict.get("goal") in [goal["goal"] for goal in item["goals"]]
-    if not is_of_a_goal and verdict.get("state") and (item["goals"] or verdict["state"] == "do_not_trust"):
-        lines += _sentences(item)
+    if item.get("sample_ratio", {}).get("reason"):
+        lines.append(Text(item["sample_ratio"]["reason"], style="dim"))
     lines += [Text(note, style="yellow") for note in item.get("notes", [])]
     if item.get("counting_note"):
         lines.append(Text(item["counting_note"], style="dim"))
@@ -288,14 +288,13 @@ def _goal(
 
 
 def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
-    is_repeated = goal.get("kind") == "per_visitor"
+    is_repeated, digits = goal.get("kind") == "per_visitor", Digits(**goal.get("digits") or USUAL._asdict())
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("\nVariant", overflow="fold", min_width=8)
     for name in ("\nParticipants", "\nReached", "Per\nvisitor" if is_repeated else "\nRate"):
         table.add_column(name, justify="right", no_wrap=no_wrap)
     if not is_repeated:
-        beats = "Exceeds" if goal.get("role") == "guardrail" else "Beats"  # of a guardrail, more may be worse
-        for name in (f"Uplift\n({100 - 100 * goal.get('alpha', ALPHA):.3g} % interval)", f"{beats}\ncontrol"):
+        for name in (f"Difference in points\n({100 - 100 * goal.get('alpha', ALPHA):.3g} % interval)", "\nUplift"):
             table.add_column(name, justify="right", no_wrap=no_wrap)
     unexpected = {one["label"] for one in item.get("participants", []) if one.get("unexpected")}
     for result in sorted(goal["results"], key=lambda result: result["label"] in unexpected):
@@ -307,33 +306,21 @@ def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:
         if is_repeated:
             cells.append("–" if result.get("rate") is None else per_visitor(result["rate"]))
         else:
-            cells += [_rate(result), *(["", ""] if control else [_uplift(result), _chance(result)])]
+            cells += _figures_of(result, digits, is_planned=bool(item.get("plan")))
         style = STATES.get(result.get("verdict", {}).get("state"), ("", ""))[1]
         table.add_row(*cells, style="dim" if result["label"] in unexpected else style)
     return table
 
 
-def _rate(result: dict[str, Any]) -> str:
-    bounds = result.get("rate_interval")
-    return percent(result["rate"], (bounds["high"] - bounds["low"]) / 2) if bounds else "–"
-
-
-def _uplift(result: dict[str, Any]) -> str:
-    uplift, bounds = result.get("uplift"), result.get("uplift_interval") or {}
-    low, high = bounds.get("low"), bounds.get("high")
-    if uplift is not None and low is not None and high is not None:
-        width = (high - low) / 2
-        return f"{percent(uplift, width, True)} ({percent(low, width, True)} to {percent(high, width, True)})"
-    # The control's rate may be 0. A low end of −100 % says nothing: no uplift is below it.
-    shown = percent(uplift, UNBOUNDED, True) if uplift is not None else ""
-    known = f"{percent(low, UNBOUNDED, True)} or more" if low is not None and low > -1 else ""
-    return f"{shown} ({known})" if shown and known else shown or known or "–"
-
-
-def _chance(result: dict[str, Any]) -> str:
-    chance = result.get("chance_to_beat_control")
-    if chance is None:
-        return "–"
-    if chance < 0.001:
-        return "< 0.1 %"
-    return "> 99.9 %" if chance > 0.999 else f"{100 * chance:.1f} %"
+def _figures_of(result: dict[str, Any], digits: Digits, is_planned: bool) -> list[str]:
+    """The rate, the difference with the interval that decides, and the uplift."""
+    rate, difference, uplift = (result.get(name) for name in ("rate", "difference", "uplift"))
+    bounds = result.get("planned_interval" if is_planned else "always_valid_interval")
+    shown = "" if difference is None else points(difference, digits.points, signed=True)
+    if bounds:
+        shown += f" ({' to '.join(points(bounds[end], digits.points, signed=True) for end in ('low', 'high'))})"
+    return [
+        "–" if rate is None else percent(rate, digits.rate),
+        shown,
+        "" if uplift is None else percent(uplift, digits.uplift, signed=True),
+    ]

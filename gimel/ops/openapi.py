@@ -327,6 +327,12 @@ def _schemas() -> Json:
             kind=KIND,
             role=ROLE,
             alpha=_described({"type": "number"}, "The share of false verdicts that its tests allow."),
+            digits=_object(
+                "How many decimals its figures are shown with, in the verdict and in tables: in percent.",
+                rate=COUNT,
+                points=_described(COUNT, "Of differences, in percentage points."),
+                uplift=COUNT,
+            ),
             verdict=_schema("Verdict"),
             verdict_since=_schema("Since"),
             days_left=_described(
@@ -408,6 +414,7 @@ def _schemas() -> Json:
             ),
             notes=_described(TEXTS, "Sentences about what does not fit together."),
             goals=_list_of(_schema("Goal")),
+            headline=_described(TEXT, "A sentence or two for people: the verdict, its interval, and what to do."),
         ),
         "Plan": _object(
             "A planned experiment; its verdicts are final once it has ended.",

@@ -40,7 +40,7 @@ class TestLeaning:
         answer = report({"gate 30": 44_700, "gate 40": 45_489}, retained={"gate 30": 8_502, "gate 40": 8_279})
         assert words(answer) == ("leaning", "leaning towards gate 30")
         assert answer["verdict"]["reason"].startswith(
-            "18.2 % against 19.0 % so far; the difference may be anything from −1.7 to +0.0 percentage points; if that"
+            "18.2 % against 19.0 % so far; the difference may be anything from −1.7 to +0.04 percentage points; if that"
             " is the true difference, it takes about "
         )
 

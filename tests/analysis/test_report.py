@@ -178,7 +178,7 @@ class TestSampleRatio:
 
     def test_the_alarm_is_stored_once(self):
         answer = json.dumps(report({"red": 4760, "blue": 5240}, buy={"red": 900, "blue": 100}, view={"red": 99}))
-        assert answer.count("5,240 / 4,760") == 2  # in the split, and in the experiment's verdict
+        assert answer.count("5,240 / 4,760") == 3  # in the split, in the experiment's verdict, and in the headline
 
     def test_the_configured_weights_are_expected(self):
         assert report({"a": 9000, "b": 1000}, weights={"a": 9, "b": 1})["sample_ratio"]["p_value"] == 1.0

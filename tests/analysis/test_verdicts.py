@@ -5,7 +5,7 @@ import pytest
 from gimel.analysis.proportions import Interval, Proportion
 from gimel.analysis.sequential import visitors_needed
 from gimel.analysis.verdicts import Needed, Pair, Terms, _visitors
-from gimel.analysis.wording import about, listed, named, per_visitor, percent, points, rounded_up
+from gimel.analysis.wording import about, decimals, listed, named, per_visitor, percent, points, rounded_up
 from gimel.hyperloglog import Count
 
 from .test_report import goal, report, row
@@ -21,7 +21,7 @@ def test_a_winner():
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2960, "blue": 2500}) == (
         "winner",
         "red beats blue",
-        "5.92 % against 5.00 %: 0.46 to 1.38 percentage points higher, no matter how often you check",
+        "5.92 % against 5.00 %: 0.5 to 1.4 percentage points higher, no matter how often you check",
     )
 
 
@@ -29,7 +29,7 @@ def test_a_loser():
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}) == (
         "loser",
         "blue, the control, beats red",
-        "4.00 % against 5.00 %: 0.59 to 1.41 percentage points lower, no matter how often you check",
+        "4.00 % against 5.00 %: 0.6 to 1.4 percentage points lower, no matter how often you check",
     )
     assert verdict_of({"red": 50_000, "blue": 50_000}, {"red": 2000, "blue": 2500}, "red")[1] == "red loses to blue"
 
@@ -135,14 +135,14 @@ def test_few_visitors_are_not_blamed_on_the_counters(visitors, shards):
 def test_a_great_many_who_all_convert_are_no_difference():
     state, text, reason = verdict_of(dict.fromkeys("ab", 10**6), dict.fromkeys("ab", 10**6), shards=1)
     assert (state, text) == ("no_difference", "a difference of more than 5.0 % is implausible")
-    assert reason.startswith("100 % against 100 %; the difference lies between −5 and +5 percentage points")
+    assert reason.startswith("100.0 % against 100.0 %; the difference lies between −5 and +5 percentage points")
 
 
 def test_a_gap_that_is_hardly_above_zero_is_not_called_zero():
     assert verdict_of({"a": 100_003, "b": 100_003}, {"a": 5043, "b": 5368}) == (
         "winner",
         "b beats a",
-        "5.368 % against 5.043 %: up to 0.650 percentage points higher, no matter how often you check",
+        "5.37 % against 5.04 %: 0.000003 to 0.6 percentage points higher, no matter how often you check",
     )
 
 
@@ -157,7 +157,7 @@ def test_one_winner_of_several_variants_has_its_own_reason():
     assert verdict_of(trials, reached) == (
         "winner",
         "b beats a",
-        "6.2 % against 5.0 %: 0.7 to 1.7 percentage points higher, no matter how often you check",
+        "6.20 % against 5.00 %: 0.7 to 1.7 percentage points higher, no matter how often you check",
     )
 
 
@@ -242,33 +242,37 @@ def test_a_rate_per_visitor_has_three_digits(rate, words):
 
 
 @pytest.mark.parametrize(
-    ("uncertainty", "words"),
-    [
-        (0.5, "6 %"),
-        (0.04, "6 %"),
-        (0.03, "5.9 %"),
-        (0.004, "5.9 %"),
-        (0.003, "5.92 %"),
-        (0.0003, "5.917 %"),
-        (0.00003, "5.9173 %"),
-        (1e-9, "5.9173 %"),
-        (0, "5.9173 %"),
-    ],
+    ("uncertainty", "digits"),
+    [(0.5, 0), (0.04, 0), (0.03, 1), (0.004, 1), (0.003, 2), (0.0003, 3), (0.00003, 4), (1e-9, 4), (0, 0)],
 )
-def test_a_percentage_has_the_decimals_that_its_uncertainty_justifies(uncertainty, words):
-    assert percent(0.05917263, uncertainty) == words
+def test_a_percentage_has_the_decimals_that_its_uncertainty_justifies(uncertainty, digits):
+    assert decimals([uncertainty]) == digits
+
+
+def test_a_column_has_the_decimals_of_its_median_and_more_where_two_figures_would_read_the_same():
+    assert decimals([0.04, 0.03, 0.0003]) == 1
+    assert decimals([0.03], [(0.0501, 0.0504)]) == 2
+    assert decimals([0.03], [(0.05012, 0.05013)]) == 3
+    assert decimals([0.03], [(0.0501, 0.0501), (0.05, 0.05 + 1e-9)]) == 1, "no number of decimals is enough"
 
 
 def test_a_sign_is_shown_where_it_is_asked_for():
-    assert percent(0.05, 0.01, signed=True) == "+5.0 %"
-    assert percent(0.05, 0.01) == "5.0 %"
-    assert percent(-0.05, 0.01) == "\N{MINUS SIGN}5.0 %"
+    assert percent(0.05, 1, signed=True) == "+5.0 %"
+    assert percent(0.05, 1) == "5.0 %"
+    assert percent(-0.05, 1) == "\N{MINUS SIGN}5.0 %"
 
 
-def test_what_rounds_to_zero_keeps_its_sign_where_signs_are_shown():
-    assert points(-0.00001, 0.01) == points(0.00001, 0.01) == points(0, 0.01, True) == "0.0"
-    assert points(-0.00001, 0.01, True) == "\N{MINUS SIGN}0.0"
-    assert points(0.00001, 0.01, True) == "+0.0"
+def test_a_figure_never_loses_its_sign():
+    assert points(-0.00087, 0, True) == "\N{MINUS SIGN}0.1"
+    assert points(-0.00001, 1) == "\N{MINUS SIGN}0.001"
+    assert points(0.00001, 1, True) == "+0.001"
+    assert points(0, 1, True) == points(-1e-17, 1, True) == "0.0"
+
+
+def test_a_figure_is_rounded_as_a_browser_does():
+    assert [percent(share, 0) for share in (0.125, 0.005, 0.135)] == ["13 %", "1 %", "14 %"]
+    assert percent(0.010005, 3) == "1.001 %"
+    assert points(12.5, 0) == "1,250"
 
 
 def test_a_variant_may_have_no_name():

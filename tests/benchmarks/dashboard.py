@@ -25,7 +25,7 @@ ARMS = {
 
 WATCH = """
 new MutationObserver((_, observer) => {
-  if (document.querySelectorAll("#list tbody tr").length < COUNT) return;
+  if (document.querySelectorAll("#list tbody tr:not(.group)").length < COUNT) return;
   observer.disconnect();
   // After the frame in which they are painted.
   requestAnimationFrame(() => setTimeout(() => {

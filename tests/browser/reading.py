@@ -82,6 +82,10 @@ def cell(line: Locator, label: str) -> Locator:
     return line.locator(f'td[data-label="{label}"]')
 
 
+LIST = "#list tbody tr:not(.group)"
+"""The rows of experiments on the list."""
+
+
 def listed(page: Page) -> Locator:
     """The names of the experiments on the list, from above."""
     return page.locator("#list tbody th bdi")

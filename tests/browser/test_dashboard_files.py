@@ -15,7 +15,7 @@ from docs.screenshots import DEMO, in_present_page
 from gimel.ops import formats
 from gimel.ops.commands.main import main
 
-from .reading import address, report, visitors
+from .reading import LIST, address, report, visitors
 
 ENDING = "</script><script>window.taken = 1</script><!--"
 
@@ -88,7 +88,7 @@ def test_the_command_line_makes_the_same_snapshot(serve, visit, tmp_path, name):
     file.write_text(result.stdout, encoding="utf-8")
     kept = opened_file(visit, file)
     expect(kept.locator("#experiment h2")).to_have_text(name)
-    expect(kept.locator("#list tbody tr")).to_have_count(1)
+    expect(kept.locator(LIST)).to_have_count(1)
     expect(kept.get_by_label("Namespace")).to_have_value("shop")
 
 

@@ -2,20 +2,20 @@
 
 import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
-import { capitalize, h } from "./elements.js";
+import { capitalize, h, isolated } from "./elements.js";
 import { experimentPane } from "./experiment.js";
 import { everyHistory, readHistory } from "./histories.js";
 import { ignoredToday } from "./ignored.js";
 import { filterAndSort, listTable } from "./list.js";
+import { lastVisit } from "./needs.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
 import { apiKey, enter, problem, report, request, snapshot } from "./source.js";
-import { experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
+import { copy, experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
 import { participants } from "./verdicts.js";
 import { address, readView, replaceView, show } from "./view.js";
 
 const REFRESH_MS = 30000;
-const RECENT = "gimel namespaces";
 const part = id => document.getElementById(id);
 const hide = (id, isHidden) => part(id).toggleAttribute("hidden", Boolean(isHidden));
 
@@ -23,9 +23,12 @@ let view = readView();
 let items = null; // the last report read of the view's namespace
 let isWhole = false; // or only its first pages, while the others are on their way
 let ignored = {}; // how many requests were, today
+let namespaces = []; // those in use, of any view
+let visit = null; // when the last visit of the view's namespace ended
 let readAt = null;
 let failure = null; // why the last read failed
 let server = null; // what it says about itself
+let shown = ""; // the experiment of which the page has all
 let lastRead = 0; // only the answer to the latest request counts
 let timer = null;
 
@@ -49,10 +52,10 @@ async function read() {
   failure = error;
   if (!fresh && !isWhole) items = null;
   if (fresh) {
-    ({items, ignored} = fresh);
+    ({items, ignored, namespaces} = fresh);
     isWhole = true;
-    readAt = new Date();
-    remember(view.namespace);
+    readAt = snapshot ? new Date(snapshot.read_at) : new Date();
+    visit = snapshot ? readAt : lastVisit(view.namespace, readAt);
   }
   draw();
   if (!snapshot) timer = setTimeout(readIfVisible, REFRESH_MS);
@@ -83,6 +86,7 @@ function draw() {
   document.body.classList.toggle("one", !state && Boolean(view.experiment));
   if (!state) drawResults();
   drawFreshness();
+  drawNamespaces();
   const namespace = view.namespace === "alephbet" ? "" : view.namespace;
   patch(document.querySelector("title"), [view.experiment, namespace, "Gimel"].filter(Boolean).join(" – "));
 }
@@ -94,12 +98,14 @@ function insteadOfResults() {
 }
 
 function drawResults() {
-  const matches = filterAndSort(items, view.search, view.sort);
+  const since = {visit, now: readAt || new Date()};
+  const matches = filterAndSort(items, view.search, view.sort, since);
   const item = view.experiment ? items.find(each => each.experiment === view.experiment) : matches[0];
+  shown = item?.experiment || "";
   const all = `${plural(items.length, "experiment")}${isWhole ? "" : " so far"}`;
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
   patch(part("list"), matches.length || !view.search
-    ? listTable(matches, item?.experiment, view.sort)
+    ? listTable(matches, shown, view, since)
     : nothingMatches(view.search, clearSearch));
   patch(part("ignored"), ignoredToday(ignored));
   if (!isWhole && !(view.experiment && item)) {
@@ -110,11 +116,26 @@ function drawResults() {
       // Until the answer comes, a control just chosen stays chosen.
       control: (!failure && view.experiment && view.control) || item.control,
       choose: control => show({experiment: item.experiment, control}),
+      link: linkTo(item.experiment),
       remove: () => askToDelete(item.experiment, plural(participants(item), "participant"), () => deleteNow(item.experiment)),
     }));
   } else {
     patch(part("experiment"), view.experiment ? experimentNotFound(view.experiment, view.namespace) : null);
   }
+}
+
+// Without what is searched for, as whoever follows it looks for this.
+function linkTo(experiment) {
+  const control = experiment && experiment === view.experiment ? view.control : "";
+  return new URL(address({experiment, control, search: "", sort: ""}), location).href;
+}
+
+function drawNamespaces() {
+  hide("in-use", !namespaces.some(name => name !== view.namespace));
+  patch(part("namespaces"), namespaces.map(name => h("a", {
+    key: name, href: address({namespace: name, experiment: "", control: "", search: ""}),
+    "aria-current": name === view.namespace ? "true" : null,
+  }, isolated(name))));
 }
 
 function drawFreshness() {
@@ -153,23 +174,14 @@ function clearSearch() {
   search();
 }
 
-function remember(namespace) {
-  try {
-    const recent = [...new Set([namespace, ...JSON.parse(localStorage.getItem(RECENT) || "[]")])].slice(0, 12);
-    localStorage.setItem(RECENT, JSON.stringify(recent));
-    patch(part("namespaces"), recent.map(value => h("option", {value})));
-  } catch {
-    // Without local storage, only the suggestions are missing.
-  }
-}
-
 function viewChanged() {
   const before = view;
   view = readView();
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;
   const isOther = view.namespace !== before.namespace;
-  if (isOther) [items, isWhole, ignored] = [null, false, {}];
+  if (isOther) [items, isWhole, ignored, visit] = [null, false, {}, null];
+  closeMenus();
   // A control is chosen for one experiment only, so leaving that experiment changes its figures too.
   const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment);
   draw();
@@ -201,23 +213,32 @@ function start() {
     event.preventDefault();
     part("experiment").focus();
   };
-  part("export").onclick = event => exportAs(event.target.closest("[data-form]")?.dataset.form);
-  document.addEventListener("click", event => {
-    if (!part("export").contains(event.target)) part("export").open = false;
-  });
+  part("export").onclick = event => exportAs(event.target.closest("[data-form]"));
+  document.addEventListener("click", event => closeMenus(event.target));
   document.addEventListener("keydown", shortcut);
   viewChanged();
   enter().then(read);
 }
 
-async function exportAs(form) {
-  if (!form) return;
-  part("export").open = false;
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.menu")) {
+    if (!menu.contains(except || null)) menu.open = false;
+  }
+}
+
+// All experiments or the one shown, in the form that a button of the menu stands for.
+async function exportAs(button) {
+  if (!button) return;
+  const {form} = button.dataset;
+  const one = part("export").querySelector("[value=one]").checked ? shown : "";
+  if (form === "link") return copy(button, one ? linkTo(one) : new URL(address({experiment: "", control: ""}), location).href);
+  closeMenus();
   try {
     const read_at = readAt.toISOString();
-    const histories = form === "html" ? await everyHistory(items) : [];
-    const shown = {namespace: view.namespace, read_at, view: location.hash.slice(1), ignored, report: items, histories};
-    await download(form, shown);
+    const report = one ? items.filter(each => each.experiment === one) : items;
+    const hash = one ? address({experiment: one, search: ""}) : location.hash;
+    const histories = form === "html" ? await everyHistory(report) : [];
+    await download(form, {namespace: view.namespace, read_at, view: hash.slice(1), ignored, report, histories}, one);
   } catch (error) {
     patch(part("banner"), `Export failed: ${error.message}.`);
     hide("banner", false);
@@ -229,12 +250,13 @@ function shortcut(event) {
   if (event.key === "/" && !isTyping) {
     event.preventDefault();
     part("search").focus();
-  } else if (event.key === "Escape" && part("export").open) {
-    part("export").open = false;
-    part("export").querySelector("summary").focus();
-  } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && event.target.closest("#list")) {
-    const links = [...part("list").querySelectorAll("tbody a")];
-    const next = links[links.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1)];
+  } else if (event.key === "Escape" && document.querySelector("details.menu[open]")) {
+    const summary = document.querySelector("details.menu[open] summary");
+    closeMenus();
+    summary.focus();
+  } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && event.target.closest("#list, #search")) {
+    const stops = [part("search"), ...part("list").querySelectorAll("tbody a")];
+    const next = stops[stops.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1)];
     if (next) {
       event.preventDefault();
       next.focus();

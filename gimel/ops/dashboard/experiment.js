@@ -1,10 +1,11 @@
 // One experiment in full.
 
-import { h, isolated, s, sentence } from "./elements.js";
+import { h, isolated, s, sentence, withNames } from "./elements.js";
 import { goalSection, inReadingOrder } from "./goal.js";
-import { count, dayOf, percent, plural } from "./numbers.js";
-import { splitSection } from "./split.js";
-import { chip, decides, participants, variants } from "./verdicts.js";
+import { count, dateAndHour, dayOf, percent, plural } from "./numbers.js";
+import { splitSection, warningsSection } from "./split.js";
+import { copyButton } from "./states.js";
+import { chip, decides, participants, toneOf, variants } from "./verdicts.js";
 import { address } from "./view.js";
 
 // `actions` are what can be done with it, and the control chosen; a snapshot has none.
@@ -13,17 +14,40 @@ export function experimentPane(item, actions) {
     h("header", {class: "experiment-head"},
       h("a", {class: "back", href: address({experiment: "", control: ""})}, "All experiments"),
       h("h2", {id: "experiment-title", tabindex: "-1"}, isolated(item.experiment)),
+      headline(item),
       h("p", {class: "quiet"}, plural(participants(item), "participant"), " · ",
         plural(variants(item).length, "variant"), " · ", plural(item.goals.length, "goal"), planned(item)),
+      facts(item),
       h("div", {class: "acts"},
         variants(item).length > 1 ? controlChoice(item, actions) : null,
+        actions ? copyButton("Copy link", actions.link) : null,
         actions ? h("button", {type: "button", class: "plain danger", onclick: actions.remove}, "Delete…") : null)),
-    splitSection(item),
+    warningsSection(item),
     item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,
-    ofTheWhole(item),
     item.goals.length ? null : h("p", {class: "card quiet"}, "No goal has been reached yet."),
     item.goals.some(goal => goal.results.some(row => row.difference_interval)) ? legend(item) : null,
-    inReadingOrder(item.goals).map((goal, index) => goalSection(goal, item, index)));
+    inReadingOrder(item).map((goal, index) => goalSection(goal, item, index)),
+    splitSection(item));
+}
+
+// What to repeat to whoever asks. An older server has no more than the verdict.
+function headline({headline: text, verdict, participants: labels, goals}) {
+  if (!verdict) return null;
+  const names = [...labels.map(each => each.label), ...goals.map(each => each.goal)];
+  return h("p", {class: `headline ${toneOf(verdict.state)}`}, chip(verdict.state),
+    h("span", null, text ? withNames(text, names) : sentence(verdict.text, names)));
+}
+
+// Since when, how fast, and until when; nothing of what no history tells.
+function facts({first_seen: first, last_seen: last, days, visitors_per_day: perDay}) {
+  const speed = Object.values(perDay || {}).reduce((sum, each) => sum + each, 0);
+  const known = [
+    first ? `Since ${dateAndHour(first)}` : null,
+    days >= 1 ? plural(Math.floor(days), "day") : null,
+    speed ? `about ${count(Number(speed.toPrecision(2)))} visitors per day` : null,
+    last ? `last event ${dateAndHour(last)}` : null,
+  ].filter(Boolean);
+  return known.length ? h("p", {class: "quiet facts"}, sentence(known.join(" · "), [])) : null;
 }
 
 function controlChoice(item, actions) {
@@ -45,21 +69,10 @@ function planned({plan, ...item}) {
       + "the verdict is final when they have come.");
 }
 
-// The verdict on the experiment, if it is that of none of its goals.
-function ofTheWhole({verdict, goals, participants: labels}) {
-  const isSaid = goals.length === 0 || goals.some(goal => goal.goal === verdict?.goal);
-  if (!verdict || isSaid || verdict.state === "do_not_trust") return null;
-  const names = [...labels.map(each => each.label), ...goals.map(each => each.goal)];
-  const text = [verdict.text, verdict.reason].filter(Boolean).join(": ");
-  return h("p", {class: "note whole"}, chip(verdict.state), h("span", null, sentence(text, names)));
-}
-
 function legend(item) {
   const sample = (width, mark) => s("svg", {class: "plot sample", width, height: 14, "aria-hidden": "true"}, mark);
   return h("p", {class: "legend"},
     h("span", null, sample(12, s("circle", {class: "estimate", cx: 6, cy: 7, r: 4})), "observed difference"),
     h("span", null, sample(34, s("rect", {class: "inner", x: 3, width: 28, y: 2, height: 10, rx: 1.5})),
-      "95 % interval (single look)"),
-    h("span", null, sample(34, s("path", {class: "outer", d: "M3 3v8M31 3v8M3 7h28"})),
       `95 % interval, ${decides(item)}`));
 }

@@ -2,21 +2,23 @@
 
 import { h, isolated, sentence } from "./elements.js";
 import {
-  chance, chosen, count, decimals, halfWidth, loss, pValue, percent, perVisitor, points, range, roundUp, sharedDecimals,
-  signedPercent,
+  chance, chosen, count, dateAndHour, loss, pValue, percent, perVisitor, points, range, roundUp, signedPercent,
 } from "./numbers.js";
 import { goalOverTime } from "./overtime.js";
 import { Scale, axis, bars } from "./plot.js";
 import { column, figure, inOrder, kind, table, variantHeader } from "./tables.js";
-import { chip, decides, deciding } from "./verdicts.js";
+import { called, chip, decides, deciding } from "./verdicts.js";
 
 const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 const TAGS = {primary: "primary goal", guardrail: "guardrail"};
 const READING_ORDER = ["primary", "goal", "guardrail", "secondary"];
+const USUAL = {rate: 2, points: 2, uplift: 1}; // of a server that does not say how many decimals a goal's figures have
 const ALPHA = 0.05;
 
-export function inReadingOrder(goals) {
-  return [...goals].sort((a, b) => READING_ORDER.indexOf(a.role) - READING_ORDER.indexOf(b.role));
+// The goal that decides, or is the headline's, then the guardrails, then the others.
+export function inReadingOrder({goals, verdict}) {
+  const isOther = goal => goal.goal !== verdict?.goal;
+  return [...goals].sort((a, b) => READING_ORDER.indexOf(a.role) - READING_ORDER.indexOf(b.role) || isOther(a) - isOther(b));
 }
 
 export function goalSection(goal, item, index) {
@@ -24,35 +26,40 @@ export function goalSection(goal, item, index) {
   const rows = labels.map(label => goal.results.find(row => row.label === label));
   const title = `goal-${index}`;
   const isCompared = rows.some(row => row.difference_interval);
-  const isGuardrail = goal.role === "guardrail"; // more of it may be worse, so nothing is said of beating and losing
-  return h("section", {class: "card goal", key: goal.goal, "aria-labelledby": title},
+  const digits = goal.digits || USUAL;
+  const isDoubted = item.verdict?.state === "do_not_trust";
+  return h("section", {class: isDoubted ? "card goal doubted" : "card goal", key: goal.goal, "aria-labelledby": title},
     h("header", {class: "goal-head"},
       h("h3", {id: title}, isolated(goal.goal)),
       TAGS[goal.role] ? h("span", {class: "tag"}, TAGS[goal.role]) : null, h("span", {class: "spring"}),
       goal.verdict ? chip(goal.verdict.state) : null),
     goal.verdict ? h("p", {class: "verdict"},
       h("strong", null, sentence(goal.verdict.text, labels)),
-      goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null) : null,
-    goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared, isGuardrail),
+      goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null,
+      since(goal.verdict_since)) : null,
+    goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared, digits),
     goalOverTime(goal, item, index === 0),
-    isCompared ? allFigures(rows, item, goal, isGuardrail) : null);
+    isCompared ? allFigures(rows, item, goal, digits) : null);
 }
 
-function proportionTable(rows, item, isCompared, isGuardrail) {
+function since(change) {
+  if (!change) return null;
+  return h("span", {class: "reason since"},
+    `Since ${dateAndHour(change.at)}${change.before ? `; before: ${called(change.before)}` : ""}`);
+}
+
+function proportionTable(rows, item, isCompared, digits) {
   const control = rows.find(row => row.label === item.control);
   const variants = rows.filter(row => kind(row.label, item) !== "unexpected");
-  const digits = sharedDecimals(variants.map(row => halfWidth(row.rate_interval)));
-  const upliftDigits = sharedDecimals(variants.map(row => halfWidth(row.uplift_interval)));
   const scale = isCompared ? new Scale(variants, item, control?.rate) : null;
+  const write = end => points(end, digits.points);
   const head = [
-    column("Variant", "variant-head"), column("Reached", "number reached"),
-    column("Conversion rate", "number rate", "95 % interval"),
+    column("Variant", "variant-head"), column("Reached", "number reached"), column("Rate", "number rate"),
     isCompared ? [
       h("th", {scope: "col", class: "wide"},
-        h("span", {class: "axis-title"}, "Uplift: percentage points", scale.relativeTo ? ", and relative" : null),
+        h("span", {class: "axis-title"}, "Difference: percentage points", scale.relativeTo ? ", and relative" : null),
         axis(scale)),
-      column("Uplift", "number uplift", "relative"),
-      column(isGuardrail ? "Chance to exceed" : "Chance to beat", "number chance", "the control"),
+      column("Difference", "number difference", "points"), column("Uplift", "number uplift"),
     ] : null,
   ];
   return table(isCompared ? "figures compared" : "figures", head, rows.map(row => variantRow(row, item,
@@ -60,13 +67,12 @@ function proportionTable(rows, item, isCompared, isGuardrail) {
     variants.length > 2 && variants.includes(row) && row.verdict && row !== control
       ? chip(row.verdict.state, COMPARED_WITH_CONTROL[row.verdict.state]) : null,
     reached(row, "of"),
-    figure("Rate", percent(row.rate, digits), range(row.rate_interval, end => percent(end, digits))),
+    figure("Rate", percent(row.rate, digits.rate)),
     isCompared ? [
       h("td", {class: "wide"}, row.difference_interval || row === control
-        ? bars(scale, row, item, description(row, item)) : null),
-      figure("Uplift", row === control ? "" : signedPercent(row.uplift, upliftDigits),
-        range(informative(row.uplift_interval), end => signedPercent(end, upliftDigits))),
-      figure("Chance", row === control ? "" : chance(row.chance_to_beat_control)),
+        ? bars(scale, row, item, description(row, item, write)) : null),
+      figure("Difference", row === control ? "" : write(row.difference), range(deciding(row, item), write)),
+      figure("Uplift", row === control ? "" : signedPercent(row.uplift, digits.uplift)),
     ] : null)));
 }
 
@@ -79,31 +85,36 @@ function perVisitorTable(rows, item) {
       : figure("Uplift", signedPercent(row.uplift, 1), row.uplift == null ? null : "not tested"))));
 }
 
-function allFigures(rows, item, goal, isGuardrail) {
+// What does not decide: whoever reads it by the side of a verdict should have asked for it.
+function allFigures(rows, item, goal, digits) {
   const alpha = goal.alpha ?? ALPHA;
+  const isGuardrail = goal.role === "guardrail"; // more of it may be worse, so nothing is said of beating and losing
   const sees = isGuardrail ? "in all" : `in all, to see ${chosen(item.smallest_change ?? 0.1)}`;
   const head = [
-    column("Variant"), column("Difference", "number", "points"), column("Single look", "number", "points"),
+    column("Variant"), column("Rate", "number", "95 % interval"), column("Single look", "number", "points"),
     item.plan ? column("By the plan", "number", "points") : null, column("Always valid", "number", "points"),
+    column("Uplift", "number", "single look"), column(isGuardrail ? "Chance to exceed" : "Chance to beat", "number", "the control"),
     isGuardrail ? null : column("Expected loss", "number", "points"), column("Still needed", "number", sees),
     column("Counting error", "number", "of the rate"),
   ];
+  const write = end => points(end, digits.points);
   const body = rows.filter(row => row.difference_interval || row.label === item.control).map(row => {
-    const digits = decimals(100 * (halfWidth(row.difference_interval) || 0.01));
-    const write = end => points(end, digits);
-    const isCompared = Boolean(row.difference_interval);
+    const isControl = !row.difference_interval;
     return variantRow(row, item, null,
-      figure("Difference", isCompared ? write(row.difference) : ""),
+      figure("Rate", range(row.rate_interval, end => percent(end, digits.rate))),
       figure("Single look", range(row.difference_interval, write), pValue(row.p_value)),
       item.plan ? figure("By the plan", range(row.planned_interval, write), pValue(row.planned_p_value)) : null,
       figure("Always valid", range(row.always_valid_interval, write), pValue(row.always_valid_p_value)),
+      figure("Uplift", range(informative(row.uplift_interval), end => signedPercent(end, digits.uplift))),
+      figure("Chance", isControl ? "" : chance(row.chance_to_beat_control)),
       isGuardrail ? null : figure("Expected loss", loss(row.expected_loss)),
-      figure("Still needed", isCompared ? roundUp(row.visitors_needed) : "", parts(row)),
+      figure("Still needed", isControl ? "" : roundUp(row.visitors_needed), parts(row)),
       figure("Counting error", percent(row.counting_error, 2)));
   });
   return h("details", {class: "more"},
     h("summary", null, "All figures"),
-    table("figures all", head, body),
+    h("div", {class: "scroller", tabindex: "0", role: "region", "aria-label": `All figures of ${goal.goal}`},
+      table("figures all", head, body)),
     item.comparisons > 1 ? h("p", {class: "note"},
       `Intervals, p-values and verdicts are corrected for ${item.comparisons} comparisons with one control.`) : null,
     alpha < ALPHA ? h("p", {class: "note"}, `Beside the primary goal, this one is tested at ${chosen(alpha)}, so the intervals `
@@ -131,9 +142,8 @@ function informative(interval) {
 }
 
 // The plot for those who cannot see it.
-function description(row, item) {
-  if (!row.difference_interval) return "";
-  const write = end => points(end, 2);
-  return `Difference ${write(row.difference)} percentage points; 95 % interval ${range(row.difference_interval, write)}; `
-    + `${decides(item)} ${range(deciding(row, item), write)}`;
+function description(row, item, write) {
+  const interval = deciding(row, item);
+  if (!interval) return "";
+  return `Difference ${write(row.difference)} percentage points; 95 % interval, ${decides(item)}: ${range(interval, write)}`;
 }

@@ -1,12 +1,14 @@
-// The list of experiments: searched, sorted, each with what a person should know first.
+// The list of experiments: what needs a person first, then the others; searched and sorted.
 
-import { h, icon, isolated, withNames } from "./elements.js";
+import { capitalize, h, icon, isolated, withNames } from "./elements.js";
+import { need } from "./needs.js";
 import { compareNames, count } from "./numbers.js";
 import { sparkline } from "./sparkline.js";
-import { column, table, tooltip } from "./tables.js";
+import { column, tooltip } from "./tables.js";
 import { chip, participants, rank, warnings } from "./verdicts.js";
 import { address, show } from "./view.js";
 
+const GROUPED = "verdict"; // sorted by another column, the list is not grouped
 const COLUMNS = {
   name: {title: "Experiment", value: item => item.experiment, compare: compareNames},
   verdict: {title: "Verdict", value: item => rank(item.verdict?.state), compare: (a, b) => a - b},
@@ -15,8 +17,8 @@ const COLUMNS = {
   warnings: {title: "Warnings", value: item => warnings(item).length, compare: (a, b) => b - a},
 };
 
-// The experiments whose name, variants and goals contain every search term.
-export function filterAndSort(items, search, sort) {
+// The experiments whose name, variants and goals contain every search term. `since`: see needs.js.
+export function filterAndSort(items, search, sort, since) {
   const terms = search.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const matches = items.filter(item => {
     const text = [item.experiment, ...namesIn(item)].join("\n").toLocaleLowerCase();
@@ -24,14 +26,28 @@ export function filterAndSort(items, search, sort) {
   });
   const direction = sort.startsWith("-") ? -1 : 1;
   const column = COLUMNS[sort.replace("-", "")] || COLUMNS.verdict;
-  return matches.sort((a, b) => direction * column.compare(column.value(a), column.value(b))
+  const ranks = new Map(matches.map(item => [item, sort === GROUPED ? need(item, since).rank : 0]));
+  return matches.sort((a, b) => ranks.get(a) - ranks.get(b) || direction * column.compare(column.value(a), column.value(b))
     || participants(b) - participants(a) || compareNames(a.experiment, b.experiment));
 }
 
-export function listTable(items, selected, sort) {
-  return table("experiments",
-    [Object.keys(COLUMNS).map(name => sortHeader(name, sort)), column("Summary", "unseen"), column("Visitors per day", "unseen")],
-    items.map(item => experimentRow(item, item.experiment === selected)));
+export function listTable(items, selected, {sort, search}, since) {
+  const rows = items.map(item => [need(item, since).why, item])
+    .map(([why, item]) => [why, experimentRow(item, why, item.experiment === selected)]);
+  const urgent = rows.filter(([why]) => why).map(([, row]) => row);
+  const others = rows.filter(([why]) => !why).map(([, row]) => row);
+  return h("table", {class: "experiments"},
+    h("thead", null, h("tr", null, Object.keys(COLUMNS).map(name => sortHeader(name, sort)), column("Summary", "unseen"),
+      column("Visitors per day", "unseen"))),
+    sort === GROUPED ? [
+      urgent.length || !search ? group(urgent.length ? "Needs you" : "Nothing needs you today", urgent) : null,
+      others.length ? group("Everything else", others) : null,
+    ] : h("tbody", null, rows.map(([, row]) => row)));
+}
+
+function group(title, rows) {
+  return h("tbody", {key: title}, h("tr", {class: "group"}, h("th", {scope: "rowgroup", role: "rowheader"},
+    title, rows.length ? h("span", {class: "quiet"}, ` ${count(rows.length)}`) : null)), rows);
 }
 
 function sortHeader(name, sort) {
@@ -40,13 +56,13 @@ function sortHeader(name, sort) {
   const isReversed = isSorted && sort.startsWith("-");
   const isAscending = isReversed !== (name === "name" || name === "verdict");
   const next = isSorted && !isReversed ? `-${name}` : name;
-  return h("th", {scope: "col", class: name, "aria-sort": isSorted ? (isAscending ? "ascending" : "descending") : null},
+  return h("th", {scope: "col", class: name, "aria-sort": !isSorted ? null : sort === GROUPED ? "other" : isAscending ? "ascending" : "descending"},
     h("button", {type: "button", class: "sort", title: `Sort by ${title.toLowerCase()}`, onclick: () => show({sort: next})},
       name === "warnings" ? [icon("warning"), h("span", {class: "unseen"}, title)] : title,
       isSorted ? h("span", {class: isReversed ? "arrow reversed" : "arrow"}, icon("down")) : null));
 }
 
-function experimentRow(item, isSelected) {
+function experimentRow(item, why, isSelected) {
   const notes = warnings(item);
   const href = address({experiment: item.experiment, control: ""});
   const everyone = participants(item);
@@ -59,7 +75,7 @@ function experimentRow(item, isSelected) {
     h("td", {class: "warnings", title: notes.join("\n") || null}, notes.length
       ? h("span", {class: "doubt"}, icon("warning"), h("span", null, count(notes.length)))
       : h("span", {class: "unseen"}, "0")),
-    h("td", {class: "summary"}, item.verdict ? summary(item) : null),
+    h("td", {class: "summary"}, why ? h("strong", {class: "why"}, capitalize(why)) : null, item.verdict ? summary(item) : null),
     h("td", {class: "sparks"}, sparkline(item)));
 }
 

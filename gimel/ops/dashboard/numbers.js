@@ -3,43 +3,33 @@
 const MINUS = "\u2212";
 const NARROW = "\u202f"; // between a number and its unit: a space without a line break
 const UNKNOWN = "\u2013";
+const SMALLEST = 8; // decimals
 export const LARGE_UPLIFT = 10; // from 1,000 % on, two digits are enough
 
 // Not the browser's language, because the report's sentences are English too.
 const LANGUAGE = "en-US";
+const FORMATS = []; // by decimals, as they are slow to make
 
-function fixed(value, digits) {
-  const text = Math.abs(value).toLocaleString(LANGUAGE, {minimumFractionDigits: digits, maximumFractionDigits: digits});
-  return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
+// With more decimals where it would read 0 and is not: wording.py has the same rules.
+function fixed(value, digits, plus = "") {
+  for (let more = digits; more <= SMALLEST; more++) {
+    FORMATS[more] ??= new Intl.NumberFormat(LANGUAGE, {minimumFractionDigits: more, maximumFractionDigits: more});
+    const text = FORMATS[more].format(Math.abs(value));
+    if (/[1-9]/.test(text)) return (value < 0 ? MINUS : plus) + text;
+  }
+  return (0).toFixed(digits);
 }
 
 function signed(value, digits) {
-  const text = fixed(value, digits);
-  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
+  return fixed(value, digits, "+");
 }
 
 export function count(value) {
-  return value.toLocaleString(LANGUAGE);
+  return fixed(value, 0);
 }
 
 export function plural(number, thing) {
   return `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
-}
-
-// Decimals for a number that is uncertain by this much: the last digit shown is about a third of it or less.
-export function decimals(uncertainty) {
-  if (!(uncertainty > 0)) return 1;
-  return Math.min(4, Math.max(0, Math.ceil(0.5 - Math.log10(uncertainty))));
-}
-
-export function halfWidth(interval) {
-  return interval && interval.low !== null && interval.high !== null ? (interval.high - interval.low) / 2 : null;
-}
-
-// The decimals of a whole column, so that its numbers can be compared: those that suit its median uncertainty.
-export function sharedDecimals(widths) {
-  const known = widths.filter(width => width > 0).sort((a, b) => a - b);
-  return known.length === 0 ? 0 : decimals(100 * known[Math.floor((known.length - 1) / 2)]);
 }
 
 export function percent(share, digits) {
@@ -68,7 +58,8 @@ export function points(difference, digits) {
 // In percentage points, without a sign: a loss is never below 0.
 export function loss(expected) {
   if (expected == null) return "";
-  return expected < 0.00001 ? `<${NARROW}0.001` : fixed(100 * expected, Math.max(1, decimals(100 * expected)));
+  if (expected < 0.00001) return `<${NARROW}0.001`;
+  return fixed(100 * expected, Math.max(1, Math.ceil(0.5 - Math.log10(100 * expected))));
 }
 
 export function range(interval, write) {
@@ -106,6 +97,13 @@ export function chosen(share) {
 
 export function timeOfDay(date) {
   return date.toLocaleTimeString("en-GB");
+}
+
+// A moment of the report, in the reader's time zone.
+export function dateAndHour(moment) {
+  return new Date(moment).toLocaleString("en-GB", {
+    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+  });
 }
 
 export function dayOf(moment) {

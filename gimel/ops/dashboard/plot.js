@@ -1,5 +1,4 @@
-// Intervals of differences on one axis: a bar for the interval of a single look, and around it a line for the one that
-// decides.
+// Intervals of differences on one axis: a bar for the one that decides, and a dot for the difference.
 
 import { s } from "./elements.js";
 import { LARGE_UPLIFT, points, signedPercent } from "./numbers.js";
@@ -10,16 +9,16 @@ const HEIGHT = 30;
 const TICKS = 5;
 const CROWDED = 4; // with more ticks, a narrow plot has room for every second relative label only
 const MARGIN = 0.07; // of the width, on either side: room for the first and the last label
-const LONGEST_LINE = 2.5; // times the longest bar: what goes beyond leaves the plot
+const LONGEST_BAR = 2.5; // times the longest interval of a single look: what goes beyond leaves the plot
 
 // From a difference to a place on the axis. Differences are shares: 0.01 is one percentage point.
 export class Scale {
   constructor(rows, item, controlRate) {
-    const bars = bounds(rows.map(row => row.difference_interval)).concat(rows.map(row => row.difference ?? 0));
-    const limit = LONGEST_LINE * Math.max(...bars.map(Math.abs));
-    const lines = bounds(rows.map(row => deciding(row, item))).map(end => Math.max(-limit, Math.min(limit, end)));
-    const low = Math.min(0, ...bars, ...lines);
-    const high = Math.max(0, ...bars, ...lines);
+    const differences = rows.map(row => row.difference ?? 0);
+    const limit = LONGEST_BAR * Math.max(...bounds(rows.map(row => row.difference_interval)).map(Math.abs), 0);
+    const ends = bounds(rows.map(row => deciding(row, item))).map(end => Math.max(-limit, Math.min(limit, end)));
+    const low = Math.min(0, ...differences, ...ends);
+    const high = Math.max(0, ...differences, ...ends);
     const width = high - low || 0.02;
     this.low = low - MARGIN * width - (high > low ? 0 : 0.01);
     this.high = this.low + (1 + 2 * MARGIN) * width;
@@ -75,30 +74,24 @@ export function axis(scale) {
 
 export function bars(scale, row, item, description) {
   const middle = HEIGHT / 2;
-  const x = (difference, beyond) => percentOfWidth(scale.place(difference ?? beyond));
+  const x = difference => percentOfWidth(scale.place(difference));
   const grid = scale.ticks.values.map(value =>
     s("line", {class: value ? "grid" : "zero", x1: x(value), x2: x(value), y1: 0, y2: HEIGHT}));
   const marks = [];
-  const line = deciding(row, item);
-  if (line) {
-    const [x1, x2] = [x(line.low, -Infinity), x(line.high, Infinity)];
-    marks.push(s("line", {class: "outer", x1, x2, y1: middle, y2: middle}));
-    marks.push(cap(scale, line.low, x1, -1, middle), cap(scale, line.high, x2, 1, middle));
-  }
-  const bar = row.difference_interval;
+  const bar = deciding(row, item);
   if (bar) {
     const [from, to] = [scale.place(bar.low ?? -Infinity), scale.place(bar.high ?? Infinity)];
-    const [start, width] = [percentOfWidth(from), percentOfWidth(to - from)];
-    marks.push(s("rect", {class: "inner", x: start, width, y: middle - 5, height: 10, rx: 1.5}));
-    marks.push(s("circle", {class: "estimate", cx: x(row.difference), cy: middle, r: 4}));
+    marks.push(s("rect", {class: "inner", x: percentOfWidth(from), width: percentOfWidth(to - from), y: middle - 5, height: 10, rx: 1.5}));
+    if (from === 0) marks.push(arrow(from, -1, middle));
+    if (to === 100) marks.push(arrow(to, 1, middle));
   }
+  if (row.difference_interval) marks.push(s("circle", {class: "estimate", cx: x(row.difference), cy: middle, r: 4}));
   const spoken = description ? {role: "img", "aria-label": description} : {"aria-hidden": "true"};
   return s("svg", {class: `plot ${TONES[row.verdict?.state] || ""}`, height: HEIGHT, ...spoken}, grid, marks);
 }
 
-// The end of a line; an arrow where the line continues outside the plot.
-function cap(scale, end, x, side, middle) {
-  const isInside = end !== null && end >= scale.low && end <= scale.high;
-  const shape = isInside ? "M0-4V4" : `M${-4 * side}-4 0 0 ${-4 * side} 4`;
-  return s("svg", {x, y: middle, overflow: "visible"}, s("path", {class: "outer", d: shape}));
+// The end of a bar that continues outside the plot.
+function arrow(place, side, middle) {
+  return s("svg", {x: percentOfWidth(place), y: middle, overflow: "visible"},
+    s("path", {class: "beyond", d: `M0-5 ${5 * side} 0 0 5Z`}));
 }

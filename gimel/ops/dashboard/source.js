@@ -70,10 +70,10 @@ function complete(item) {
   return {...item, participants, control: item.control ?? participants[0]?.label ?? null};
 }
 
-// The experiments of a namespace, and how many requests were ignored today. A control that was chosen applies to one
+// The experiments of a namespace, how many requests were ignored today, and the namespaces in use. A control that was chosen applies to one
 // experiment; the others keep theirs. `soFar` is called with the experiments read until then, if there are more.
 export async function report({namespace, experiment, control}, soFar) {
-  if (snapshot) return {items: snapshot.report.map(complete), ignored: snapshot.ignored || {}};
+  if (snapshot) return {items: snapshot.report.map(complete), ignored: snapshot.ignored || {}, namespaces: []};
   const isChosen = experiment && control;
   const [all, one] = await Promise.all([
     pages({namespace}, soFar),
@@ -90,8 +90,8 @@ async function pages(params, soFar) {
   for (;;) {
     const answer = JSON.parse(await request("experiments", {...params, ...page}));
     items.push(...answer.filter(item => item.experiment).map(complete));
-    const {next, ignored} = answer.find(item => item.meta)?.meta || {};
-    if (!next || next === page.after) return {items, ignored: ignored || {}};
+    const {next, ignored, namespaces} = answer.find(item => item.meta)?.meta || {};
+    if (!next || next === page.after) return {items, ignored: ignored || {}, namespaces: namespaces || []};
     page.after = next;
     soFar?.([...items]);
   }

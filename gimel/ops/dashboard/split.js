@@ -16,7 +16,6 @@ export function splitSection(item) {
   const digits = everyone >= 5000 ? 1 : 0;
   return h("section", {class: "card", "aria-labelledby": "split-title"},
     h("h3", {id: "split-title"}, "Participants"),
-    alarm(item, labels),
     table("figures split",
       [column("Variant"), ["Participants", "Share", "Expected"].map(title => column(title, "number")), h("td", {class: "wide"})],
       labels.map(label => h("tr", {key: label, class: kind(label, item)},
@@ -28,11 +27,13 @@ export function splitSection(item) {
     visitorsOverTime(item));
 }
 
-function alarm(item, labels) {
+// What to know before any figure is believed.
+export function warningsSection(item) {
+  const labels = item.participants.map(each => each.label);
   const notes = (item.notes || []).map(note =>
     h("p", {class: "note"}, icon("warning"), h("span", null, sentence(note, labels))));
-  if (item.sample_ratio?.state !== "mismatch") return notes;
-  const {text, reason} = item.sample_ratio;
+  const {state, text, reason} = item.sample_ratio || {};
+  if (state !== "mismatch") return notes;
   return [
     h("div", {class: "alarm", role: "note"}, icon("warning"),
       h("div", null, h("strong", null, "Sample ratio mismatch: ", withNames(text, labels)),

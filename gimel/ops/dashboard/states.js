@@ -21,7 +21,7 @@ export function nothingTracked(namespace, server, ignored) {
       ` in another tab: it runs an experiment${isDefault ? "" : " in the namespace alephbet"}, `,
       "and its buttons reach two goals.")] : null,
     server ? [
-      h("div", {class: "row between"}, h("h3", null, "Add it to your page"), copyButton(server.snippet)),
+      h("div", {class: "row between"}, h("h3", null, "Add it to your page"), copyButton("Copy", server.snippet)),
       h("p", null, "This snippet runs an experiment with two variants and sends its events to ",
         h("code", null, server.track_url), "."),
       h("pre", {tabindex: "0", role: "region", "aria-label": "Snippet"}, h("code", null, server.snippet)),
@@ -36,15 +36,17 @@ function curlCommand(url, namespace) {
   return `curl ${url} --json '${JSON.stringify(event).replaceAll("'", "\\u0027")}'`;
 }
 
-function copyButton(text) {
-  return h("button", {type: "button", class: "copy", onclick: async ({target}) => {
-    try {
-      await navigator.clipboard.writeText(text);
-      target.textContent = "Copied";
-    } catch {
-      target.textContent = "Select and copy it";
-    }
-  }}, "Copy");
+export function copyButton(title, text) {
+  return h("button", {type: "button", class: "copy", onclick: ({target}) => copy(target, text)}, title);
+}
+
+export async function copy(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    prompt("Copy this:", text); // the browser allows no more on this page
+  }
 }
 
 export function nothingMatches(search, clear) {

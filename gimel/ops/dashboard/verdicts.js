@@ -36,6 +36,10 @@ export function chip(state, text) {
   return h("span", {class: `chip ${tone}`}, icon(sign), h("span", null, text || called(state)));
 }
 
+export function toneOf(state) {
+  return STATES[state]?.tone || "calm";
+}
+
 // The interval that decides, and how it is called.
 export function deciding(row, item) {
   return item.plan ? row.planned_interval : row.always_valid_interval;

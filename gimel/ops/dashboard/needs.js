@@ -1,0 +1,49 @@
+// What needs a person today, and why.
+
+import { dayOf, plural } from "./numbers.js";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const SILENT = 2; // days without an event: either something is broken, or it is over
+const FORGOTTEN = 30; // from so many days on, nobody waits for events
+const WEEK = 7; // days that an experiment should run
+const PAUSE_MS = 30 * 60 * 1000; // what comes after it is another visit
+const VISITS = "gimel visits";
+const DECIDED = {winner: "a winner", loser: "the control wins", no_difference: "no difference"};
+
+// The reasons of which the first that applies to an experiment is told, in this order. Each gives a few words, or nothing.
+const NEEDS = [
+  (item, {isSilent}) => !isSilent && item.verdict.state === "do_not_trust" ? "wrong split: find the cause" : null,
+  (item, {isSilent}) => !isSilent && item.verdict.state === "mixed" ? "better and worse: decide which goal matters" : null,
+  (item, {isSilent}) => !isSilent && item.verdict.state === "worse" ? "a guardrail got worse" : null,
+  (item, {visit}) => DECIDED[item.verdict.state] && Date.parse(item.verdict_since?.at) > visit
+    ? `decided since your last visit: ${DECIDED[item.verdict.state]}` : null,
+  (item, {isSilent}) => !isSilent && item.plan?.ended ? `the plan ended on ${dayOf(item.plan.ended.at)}` : null,
+  (item, {isSilent, silence}) => isSilent && silence < FORGOTTEN && !DECIDED[item.verdict.state] && !item.plan?.ended
+    ? `no events for ${plural(Math.floor(silence), "day")}` : null,
+  (item, {isSilent}) => !isSilent && DECIDED[item.verdict.state] && (item.days ?? WEEK) >= WEEK
+    ? `${DECIDED[item.verdict.state]}: you can stop it` : null,
+];
+
+// {rank, why}: of an experiment that needs nobody, the last rank and no reason. `visit` is when the last visit ended.
+export function need(item, {visit, now}) {
+  const silence = item.last_seen ? (now - Date.parse(item.last_seen)) / DAY_MS : 0;
+  const known = {visit, silence, isSilent: silence >= SILENT};
+  for (let rank = 0; item.verdict && rank < NEEDS.length; rank++) {
+    const why = NEEDS[rank](item, known);
+    if (why) return {rank, why};
+  }
+  return {rank: NEEDS.length, why: null};
+}
+
+// When the last visit of this namespace ended; of the first one, now. Notes that this one goes on.
+export function lastVisit(namespace, now) {
+  try {
+    const visits = JSON.parse(localStorage.getItem(VISITS) || "{}");
+    const {since = +now, seen = +now} = visits[namespace] || {};
+    visits[namespace] = {since: now - seen > PAUSE_MS ? seen : since, seen: +now};
+    localStorage.setItem(VISITS, JSON.stringify(visits));
+    return visits[namespace].since;
+  } catch {
+    return +now; // without local storage, nothing is known of earlier visits
+  }
+}

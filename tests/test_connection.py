@@ -249,7 +249,7 @@ def test_connections_may_be_closed_while_another_thread_takes_the_last_one():
     assert not pool._idle
 
 
-def test_a_redis_user_with_the_documented_commands_can_do_all_that_functions_do(real):
+def test_a_redis_user_with_the_documented_commands_can_do_all_that_functions_do(real, caplog):
     section = (ROOT / "docs/redis.md").read_text().partition("A Redis user of Gimel's own")[2].split("```")[1]
     nodes = nodes_of(real)
     for node in nodes:
@@ -266,6 +266,8 @@ def test_a_redis_user_with_the_documented_commands_can_do_all_that_functions_do(
         assert gimel.track(post(many))["statusCode"] == 200
         assert gimel.all({})[0]["meta"]["ignored"] == {"limit": 2, "namespace": 1}
         assert gimel.all({"namespace": "a stranger's"})[0]["meta"]["ignored"] == {"namespace": 1}
+        assert gimel.snapshot({}) == {"experiments": 1, "changed": 1}
+        assert "could not look for the namespaces of Gimel 1.x" not in caplog.text
         for call, event in CALLS:
             assert call(event, None)["statusCode"] == 200
         assert gimel.health(make_rest_event())["statusCode"] == 200

@@ -310,8 +310,9 @@ def test_a_user_with_the_documented_commands_can_do_all_that_an_endpoint_does(si
             gimel.track({"experiment": "button", "variant": "red", "event": "participate", "uuid": str(number)})
         counters.ignore(connection.client(), [("nobody's", "bot")])
         assert ended(made).planned == 4
+        assert gimel.snapshot({}) == {"experiments": 1, "changed": 1}
         gimel.delete({"experiment": "button"})
-        assert [key for key in single.scan_iter() if not key.startswith("gimel-ignored")] == []
+        assert [key for key in single.scan_iter() if not key.startswith("gimel-")] == []
     finally:
         single.acl_deluser("few")
 

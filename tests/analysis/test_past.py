@@ -98,7 +98,7 @@ class TestSince:
 
     def test_a_counter_that_reads_less_is_no_event(self):
         history = History((MONDAY, MONDAY + HOUR, MONDAY + 2 * HOUR), {"participate": {"a": (0, 75, 74)}})
-        past = Past.of(history, {"participate": {"a": Count(73)}}, MONDAY + DAY, ["a"])
+        past = Past.of(history, {"participate": {"a": Count(73)}}, MONDAY + 2 * DAY, ["a"])
         assert as_text(past.last_seen) == "2026-03-02T01:00:00Z"
         assert all(value >= 0 for found in past.by_day.values() for value in found.values())
 
@@ -248,6 +248,10 @@ class TestVerdictSince:
 
     def test_the_first_state_has_none_before_it(self):
         assert self.past().verdict_since(None, "collecting") == {"at": "2026-03-02T01:00:00Z", "before": None}
+
+    def test_a_change_later_than_now_is_of_another_clock(self):
+        past = self.past(MONDAY, (Change(MONDAY + DAY, "buy", "winner"),))
+        assert past.verdict_since("buy", "winner") == {"at": "2026-03-02T00:00:00Z", "before": None}
 
     def test_without_recorded_verdicts_it_is_unknown(self):
         assert self.past(changes=()).verdict_since("buy", "winner") is None

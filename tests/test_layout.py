@@ -18,7 +18,7 @@ LAYERS = [
     {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
     {"analysis.verdicts"},
     {"analysis.headline"},
-    {"analysis.past", "analysis.plan", "analysis.variants", "analysis.sequential"},
+    {"analysis.past", "analysis.plan", "analysis.strata", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
     {"histories"},

@@ -10,7 +10,7 @@ from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
-from gimel.histories import SPLIT, History, as_text
+from gimel.histories import SPLIT, History, as_moment, as_text, until
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
@@ -20,6 +20,7 @@ from .headline import headline
 from .past import Counts, Past
 from .plan import Plan
 from .proportions import Interval, Proportion, rate_interval
+from .strata import Strata
 from .variants import Variants, changed_plan, notes, planned_in_all, variants_at_end, variants_of
 from .verdicts import Terms, Verdict
 from .wording import USUAL, Digits, named
@@ -27,6 +28,12 @@ from .wording import USUAL, Digits, named
 ALPHA = 0.05
 MANY_GOALS = 5
 """From so many goals on, a note says what testing each of them costs."""
+
+NEVER_TOGETHER = Verdict(
+    "no_data",
+    "nothing to compare: it never had visitors in the same period as the control",
+    "the shares of visitors changed, and figures of different times cannot be compared",
+)
 
 BEYOND_COUNTING_ERROR = 4
 """This many standard errors above the visitors, successes are repeated ones and not counting error."""
@@ -89,6 +96,7 @@ class Goal:
     digits: Digits = USUAL
     role: str = "goal"
     alpha: float = ALPHA
+    by_day: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -101,6 +109,7 @@ class Goal:
             "digits": self.digits._asdict(),
             "verdict": self.verdict.as_dict(),
             "results": results,
+            "by_day": self.by_day,
         }
 
 
@@ -109,8 +118,9 @@ class Basis:
     """What the figures of an experiment are made of.
 
     `variants` are those by all counts, and `decided` those by the counts from which the verdicts are made, which differ
-    once a plan has ended. `reached` has all counts of each goal. `ended` is None without a plan. `per_day` are the
-    present visitors per day in all; 0 if that is unknown.
+    once a plan has ended. `reached` has all counts of each goal. `ended` is None without a plan. `strata` are those of
+    all counts, `strata_at_end` those by the counts of the verdicts. `per_day` are the present visitors per day in all;
+    0 if that is unknown.
     """
 
     own: ExperimentSettings
@@ -122,11 +132,20 @@ class Basis:
     reached: Counts
     roles: Mapping[str, str]
     alphas: Mapping[str, float]
+    strata: Strata | None = None
+    strata_at_end: Strata | None = None
     per_day: float = 0.0
 
     @classmethod
-    def of(cls, counts: Counts, own: ExperimentSettings, control: str | None, ended: Ended | None) -> Basis:
-        """Of these counts; the arguments are those of `experiment_report`."""
+    def of(
+        cls,
+        counts: Counts,
+        own: ExperimentSettings,
+        control: str | None,
+        ended: Ended | None,
+        past: History | None = None,
+    ) -> Basis:
+        """Of these counts; `past` is the history until now, the other arguments are those of `experiment_report`."""
         if own.planned_visitors is None:
             ended = None
         by = ended.counts if ended else counts
@@ -135,7 +154,10 @@ class Basis:
             resolved = variants_of(counts, replace(own, baseline=decided.control), control)
         reached = {goal: counts[goal] for goal in sorted(counts) if goal != PARTICIPATE}
         plan = _plan(own, resolved, decided, ended)
-        return cls(own, resolved, decided, by, ended, plan, reached, *_roles(own, reached, by))
+        strata = at_end = Strata.of(past, counts, resolved.real) if past else None
+        if past and ended:
+            at_end = Strata.of(until(past, by, as_moment(ended.at)), by, decided.real)
+        return cls(own, resolved, decided, by, ended, plan, reached, *_roles(own, reached, by), strata, at_end)
 
     def is_repeated(self, goal: str) -> bool:
         """Whether a visitor can reach it more than once, so that it is not tested."""
@@ -151,7 +173,7 @@ class Basis:
 
     def at_end(self, goal: str) -> Pairs | None:
         """Each variant and the control, by the counts from which the verdict is made; None without the control."""
-        return pairs(self.variants.control, rates(self.decided_by, goal, self.decided.real))
+        return pairs(goal, self.variants.control, rates(self.decided_by, goal, self.decided.real), self.strata_at_end)
 
 
 def rates(counts: Counts, goal: str, labels: Iterable[str]) -> dict[str, Proportion]:
@@ -161,10 +183,16 @@ def rates(counts: Counts, goal: str, labels: Iterable[str]) -> dict[str, Proport
     return {label: Proportion(reached.get(label, NOTHING), count) for label, count in found.items() if count.value}
 
 
-def pairs(control: str, rates: Mapping[str, Proportion]) -> Pairs | None:
-    """Each variant with the control; None if that has no rate."""
+def pairs(goal: str, control: str, rates: Mapping[str, Proportion], strata: Strata | None) -> Pairs | None:
+    """Each variant with the control, as the strata compare them; None if the control has no rate."""
     against = rates.get(control)
-    return {label: (own, against) for label, own in rates.items() if label != control} if against else None
+    if against is None:
+        return None
+    plain = {label: (own, against) for label, own in rates.items() if label != control}
+    if strata is None:
+        return plain
+    compared = {label: strata.compare(goal, label, control, pair) for label, pair in plain.items()}
+    return {label: pair for label, pair in compared.items() if pair}
 
 
 def experiment_report(
@@ -182,7 +210,8 @@ def experiment_report(
     counted before `now`, the moment of `counts`. What each key means is
     in docs/reading-a-report.md; a figure that is undefined is None. Never raises for what counters can hold.
     """
-    basis = Basis.of(counts, own, control, ended)
+    now_last = until(history, counts, now) if history and now is not None else None
+    basis = Basis.of(counts, own, control, ended, now_last)
     resolved, plan, own = basis.variants, basis.plan, basis.own
     split = sample_ratio.check(basis.decided)
     goals = []
@@ -224,6 +253,7 @@ def experiment_report(
         "notes": [
             *notes(resolved, own, control, basis.reached),
             *_notes(own, goals, resolved, basis.ended),
+            *(basis.strata.notes({goal.goal: goal.by_day for goal in goals if goal.by_day}) if basis.strata else ()),
             *past.notes(states, since, basis.ended),
         ],
         "goals": [
@@ -336,7 +366,7 @@ def _proportions(goal: str, basis: Basis) -> Goal:
     intervals = {label: rate_interval(own, ALPHA) for label, own in own_rates.items()}
     real = {label: own_rates[label] for label in variants.real if label in own_rates}
     ranges = [(intervals[label], own.rate) for label, own in real.items()]
-    compared = pairs(control, real)
+    compared = pairs(goal, control, real, basis.strata)
     at_end = basis.at_end(goal) if basis.ended else compared
     found = comparisons.compare_all(control, compared, at_end, terms, ranges) if compared else {}
     rows, share = [], 0.0
@@ -354,9 +384,13 @@ def _proportions(goal: str, basis: Basis) -> Goal:
             figures |= found[label].figures
         elif label == control and found and terms.allowed is None:
             figures["expected_loss"] = max(one.loss_of_control for one in found.values())
+        if compared is not None and label not in found and verdict is None:
+            verdict = NEVER_TOGETHER
         rows.append(_row(label, count, trials[label], verdict or verdicts.no_control(control), **figures))
     if found:
         verdict = verdicts.of_goal([one.comparison for one in found.values()])
+    elif len(real) > 1 and control in real:
+        verdict = NEVER_TOGETHER
     elif control in real:
         verdict = Verdict(
             "no_data",
@@ -370,7 +404,14 @@ def _proportions(goal: str, basis: Basis) -> Goal:
     digits = next((one.comparison.pair.digits for one in found.values()), None) or Digits(
         comparisons.column_digits(ranges)
     )
-    return Goal(goal, "proportion", verdict, tuple(rows), share, digits)
+    by_day = {}
+    if basis.strata and compared:
+        by_day = {
+            label: basis.strata.as_dict(goal, label, control, pair)
+            for label, pair in compared.items()
+            if pair != (real[label], real[control])
+        }
+    return Goal(goal, "proportion", verdict, tuple(rows), share, digits, by_day=by_day or None)
 
 
 def _row(label: str, successes: Count, trials: Count, verdict: Verdict, **figures: Any) -> ResultRow:

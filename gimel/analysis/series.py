@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from itertools import pairwise
 from typing import Any
 
 from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
-from gimel.histories import DAY, TIME, History, as_text, until
+from gimel.histories import DAY, History, as_moment, as_text, until
 from gimel.hyperloglog import NOTHING
 from gimel.plans import Ended
 
@@ -17,6 +16,7 @@ from .comparisons import intervals
 from .past import Counts, value_at
 from .proportions import Interval
 from .report import Basis, pairs, rates
+from .strata import Strata
 
 MAX_POINTS = 500
 
@@ -48,11 +48,12 @@ def series(
     now; once the plan has ended, the band that decides is that of the end. What each key means is in docs/http-api.md.
     Floats have DIGITS significant digits.
     """
-    basis = Basis.of(counts, own, control, ended)
+    past = until(history or History(), counts, now)
+    basis = Basis.of(counts, own, control, ended, past)
     control = basis.variants.control
     labels = [label for label in basis.variants.real if label == control]
     labels += [label for label in basis.variants.real if label != control]
-    past = until(history or History(), counts, now) if labels else History()
+    past = past if labels else History()
     tested = [goal for goal in basis.reached if not basis.is_repeated(goal)]
     positions = _points(past.moments, min(limit, MAX_TESTS // max(1, len(tested) * (len(labels) - 1))))
     at = [past.at(position, counts) for position in positions]
@@ -68,9 +69,7 @@ def series(
                 "kind": "proportion" if goal in tested else "per_visitor",
                 "role": basis.roles[goal],
                 "rates": {label: [_rate(one, goal, label, goal in tested) for one in at] for label in labels},
-                "differences": _differences(goal, basis, labels, at, [past.moments[one] for one in positions])
-                if goal in tested
-                else {},
+                "differences": _differences(goal, basis, labels, at, past.moments, positions) if goal in tested else {},
             }
             for goal in basis.reached
         ],
@@ -99,15 +98,21 @@ def _rate(counts: Counts, goal: str, label: str, is_proportion: bool) -> float |
 
 
 def _differences(
-    goal: str, basis: Basis, labels: Sequence[str], at: Sequence[Counts], moments: Sequence[int]
+    goal: str,
+    basis: Basis,
+    labels: Sequence[str],
+    at: Sequence[Counts],
+    moments: Sequence[int],
+    positions: Sequence[int],
 ) -> dict[str, dict[str, list[float | None]]]:
     """The difference of each variant at each point, with the band that decides and that of a single look."""
     found: dict[str, dict[str, list[float | None]]] = {
         label: {band: [] for band in BANDS} for label in labels if label != basis.variants.control
     }
-    end = _minute(basis.ended.at) if basis.ended else None
-    for counts, moment in zip(at, moments):
-        bands = _bands(goal, basis, labels, counts, end is not None and moment >= end)
+    end = as_moment(basis.ended.at) if basis.ended else None
+    for counts, position in zip(at, positions):
+        strata = basis.strata.until(position) if basis.strata else None
+        bands = _bands(goal, basis, labels, counts, strata, end is not None and moments[position] >= end)
         for label, lists in found.items():
             for band, values in lists.items():
                 values.append(bands.get(label, {}).get(band))
@@ -115,13 +120,14 @@ def _differences(
 
 
 def _bands(
-    goal: str, basis: Basis, labels: Sequence[str], counts: Counts, has_ended: bool
+    goal: str, basis: Basis, labels: Sequence[str], counts: Counts, strata: Strata | None, has_ended: bool
 ) -> dict[str, dict[str, float | None]]:
     control, terms = basis.variants.control, basis.terms(goal)
-    compared = pairs(control, rates(counts, goal, labels))
+    compared = pairs(goal, control, rates(counts, goal, labels), strata)
     if compared is None:
         return {}
-    decided = basis.at_end(goal) if has_ended else pairs(control, rates(counts, goal, basis.decided.real))
+    in_time = rates(counts, goal, basis.decided.real)
+    decided = basis.at_end(goal) if has_ended else pairs(goal, control, in_time, strata)
     found = {}
     for label, tested in intervals(control, compared, decided, terms).items():
         planned = tested.planned.interval if tested.planned else None
@@ -164,10 +170,6 @@ def _days(past: History, labels: Sequence[str], goals: Sequence[str]) -> dict[st
 
 def _all(past: History) -> list[tuple[int, ...]]:
     return [values for variants in past.counts.values() for values in variants.values()]
-
-
-def _minute(text: str) -> int:
-    return int(datetime.strptime(text, TIME).replace(tzinfo=timezone.utc).timestamp()) // 60
 
 
 def _rounded(value: float) -> float:

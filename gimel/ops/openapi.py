@@ -339,6 +339,11 @@ def _schemas() -> Json:
                 NUMBER_OR_NULL, "How many days its verdict takes at the present rate; null if moot or unknown."
             ),
             results=_list_of(_schema("Result")),
+            by_day={
+                "anyOf": [NULL, _by("", BY_DAY)],
+                "description": "Of variants that are compared within periods, as the shares of visitors changed while "
+                "the rates moved; else null. The differences among `results` are then these.",
+            },
         ),
         "GoalOfExperiment": {
             "allOf": [
@@ -486,6 +491,24 @@ def _schemas() -> Json:
             ),
         ),
     }
+
+
+BY_DAY: Json = _object(
+    "Both rates as if variant and control had had the same visitors from each period.",
+    rate={"type": "number"},
+    control_rate={"type": "number"},
+    difference={"type": "number"},
+    periods=_list_of(
+        _object(
+            "A period in which the shares stayed the same.",
+            until=MOMENT,
+            trials=COUNT,
+            rate={"type": "number"},
+            control_trials=COUNT,
+            control_rate={"type": "number"},
+        )
+    ),
+)
 
 
 def _fields(cls: type, description: str, **known: Json) -> Json:

@@ -67,7 +67,7 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring", "aws.cost"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
-    {"backup", "openapi", "snippet"},
+    {"backup", "history_formats", "openapi", "snippet"},
     {"backup_file", "endpoints", "nodes", "formats", "api_client", "known_bots", "resources", "addresses"},
     {"text_plot"},
 ]

@@ -68,6 +68,7 @@ def series(
                 "goal": goal,
                 "kind": "proportion" if goal in tested else "per_visitor",
                 "role": basis.roles[goal],
+                "successes": {label: [_value(one, goal, label) for one in at] for label in labels},
                 "rates": {label: [_rate(one, goal, label, goal in tested) for one in at] for label in labels},
                 "differences": _differences(goal, basis, labels, at, past.moments, positions) if goal in tested else {},
             }

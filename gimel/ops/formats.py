@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import floor
 from typing import Any
 
@@ -149,11 +149,15 @@ def _since(column: str, item: dict[str, Any]) -> dict[str, Any]:
 def as_csv(report: Report) -> str:
     """A header and `rows`, in which a spreadsheet finds no formula."""
     nothing: Report = [{"experiment": "", "goals": [{"goal": "", "results": [{"label": "", "trials": 0}]}]}]
-    columns = list(next(rows(nothing)))  # the header, even if there is no row
+    return csv_of(list(next(rows(nothing))), rows(report))  # the header, even if there is no row
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """A header and these rows, in which a spreadsheet finds no formula."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    for row in rows(report):
+    for row in rows:
         writer.writerow({name: _inert(value) for name, value in row.items()})
     return text.getvalue()
 

@@ -457,6 +457,7 @@ def _schemas() -> Json:
                     goal=_described(TEXT, "Its name."),
                     kind=KIND,
                     role=ROLE,
+                    successes=_by("Of each variant, how many had reached it.", _list_of(COUNT)),
                     rates=_by("Of each variant.", _list_of(NUMBER_OR_NULL)),
                     differences=_by(
                         "Of each variant but the control; empty for a goal that is not tested.",

@@ -18,7 +18,7 @@ from .console import err, plain, write_any_text
 from .dashboard import dashboard
 from .openapi import openapi
 from .queue import queue
-from .report import report
+from .report import history, report
 from .serve import demo, serve
 from .snapshot import snapshot
 from .snippet import snippet
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, snapshot, dashboard, export, import_, snippet, openapi, configure),
+    *(serve, demo, report, history, snapshot, dashboard, export, import_, snippet, openapi, configure),
     *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`gimel report`: the report in the terminal or as a file."""
+"""`gimel report` and `gimel history`: in the terminal or as a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import click
 import gimel
 from gimel.errors import GimelError
 from gimel.gateway import Request
-from gimel.ops import formats
+from gimel.ops import formats, history_formats
 from gimel.ops.api_client import fetch_history, fetch_report
 from gimel.ops.server import assets
 
@@ -24,6 +24,7 @@ from .console import config_option, data_option, err, key_option, namespace_opti
 from .store import use_store
 
 FORMATS = ("table", "json", "csv", "html")
+HISTORY_FORMATS = ("table", "json", "csv")
 
 PAGE = 100
 """Experiments to read at a time."""
@@ -68,9 +69,7 @@ def report(
         is_plotted = form == "html" or (form == "table" and len(found) <= MOST_PLOTTED)
         histories = _read_histories(read_history, namespace, found) if is_plotted else []
     for name in unknown:
-        hint = _did_you_mean(name, [item["experiment"] for item in items])
-        message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
-        err.print(f"[yellow]{message}[/]", soft_wrap=True)
+        _say_unknown(name, namespace, items)
     # Files are UTF-8, whatever the terminal's encoding.
     if form == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2).encode())
@@ -87,6 +86,44 @@ def report(
             err.print(line, soft_wrap=True)
     if unknown:
         sys.exit(1)
+
+
+@click.command()
+@click.argument("experiment")
+@namespace_option
+@click.option("--control", help="The variant to compare with, instead of the configured one.")
+@click.option(
+    "--format", "form", type=click.Choice(HISTORY_FORMATS), default="table", show_default=True, help="Output format."
+)
+@click.option("--url", help="URL of a deployed API to read from instead of Redis.")
+@key_option
+@config_option
+@data_option
+def history(
+    experiment: str,
+    namespace: str,
+    control: str | None,
+    form: str,
+    url: str | None,
+    api_key: str | None,
+    config_file: Path | None,
+    data: Path,
+) -> None:
+    """Show how the figures of EXPERIMENT came about: a line for each of the last days, or every point as CSV or
+    JSON."""
+    params = {"experiment": experiment, "namespace": namespace, **({"control": control} if control else {})}
+    with _source(url, api_key, config_file, data) as (read, read_history):
+        found = read_history(params)
+        items = [] if found["at"] else _read_pages(read, {"namespace": namespace})[1]
+    if not found["at"]:
+        _say_unknown(experiment, namespace, items)
+        sys.exit(1)
+    if form == "json":
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2).encode())
+    elif form == "csv":
+        click.echo(history_formats.as_csv(found).encode(), nl=False)
+    else:
+        out.print(history_formats.as_text(found))
 
 
 @contextmanager
@@ -129,6 +166,12 @@ def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], 
         if following <= after:
             return meta.get("ignored") or {}, found
         page["after"] = after = following
+
+
+def _say_unknown(name: str, namespace: str, items: formats.Report) -> None:
+    hint = _did_you_mean(name, [item["experiment"] for item in items])
+    message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
+    err.print(f"[yellow]{message}[/]", soft_wrap=True)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

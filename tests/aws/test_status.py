@@ -64,7 +64,10 @@ def test_status_shows_what_runs_and_where(deployed, account):
     assert f"Report URL:  https://{rest}.execute-api.eu-west-1.amazonaws.com/prod/experiments\n" in done.stdout
     assert "gimel-health             version 1, python3." in done.stdout
     assert "redis://redis.example.com:6379/0: cannot be asked from here" in done.stdout
-    for line in ("Before it:   none", "Queue:       0 waiting, 0 in flight, 0 dead letters", "Alarms:      none"):
+    for line in (
+        *("Before it:   none", "Queue:       0 waiting, 0 in flight, 0 dead letters", "Snapshots:   every hour"),
+        "Alarms:      none",
+    ):
         assert line in done.stdout
     assert "open sesame" not in done.output
 

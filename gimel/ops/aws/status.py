@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from gimel import connection
+from gimel import connection, histories, snapshots
 from gimel.config import RedisSettings
 from gimel.counters import ask_each
 from gimel.errors import GimelError
@@ -41,6 +41,7 @@ def describe(deployment: Deployment, existing: Existing, live: Live) -> dict[str
         **_releases(own),
         "redis": _redis(deployment, own.get(names.function(TRACK))),
         "queue": _queue(existing, names),
+        "schedule": existing.schedule.configuration["State"] == "ENABLED" if existing.schedule else None,
         "alarms": {name: alarm.configuration["StateValue"] for name, alarm in existing.alarms.items()},
         **_drift(deployment, existing),
     }
@@ -97,6 +98,7 @@ def _ask(settings: RedisSettings, region: str) -> dict[str, Any]:
     named: list[bytes] = ask_each(client, [("SMEMBERS", NAMESPACES_KEY)])[0]
     namespaces = {DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in named)}
     counters = sum(ask_each(client, [("SCARD", all_counters_key(namespace)) for namespace in namespaces]))
+    last_snapshot = snapshots.last(client)
     sizes = [(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told if "used_memory" in one]
     limits = [limit for _, limit in sizes if limit]
     fullest = max(sizes, key=lambda one: (one[0] / (one[1] or inf), one[0]), default=None) if len(told) > 1 else None
@@ -108,6 +110,7 @@ def _ask(settings: RedisSettings, region: str) -> dict[str, Any]:
         "max_memory_bytes": sum(limits) if len(limits) == len(told) else None,
         "fullest": {"memory_bytes": fullest[0], "max_memory_bytes": fullest[1] or None} if fullest else None,
         "counters": counters,
+        "last_snapshot": None if last_snapshot is None else histories.as_text(last_snapshot),
         "eviction_policy": _each(one.get("maxmemory_policy") for one in told),
         "append_only_file": bool(logs.pop()) if logs in ({0}, {1}) else None,
     }

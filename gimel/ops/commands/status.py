@@ -69,7 +69,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Deployment:", f"{found['name']} in {found['region']} (account {found['account']})"
     yield "Track URL:", found["track_url"]
     yield "Report URL:", f"{found['reports_url']}/experiments"
-    yield "Deployed:", f"{found['last_deploy'][:19].replace('T', ' ')} UTC" if found["last_deploy"] else "unknown"
+    yield "Deployed:", _time(found["last_deploy"]) if found["last_deploy"] else "unknown"
     rolled_back = f" (rolled back from {', '.join(releases['rolled_back'])})" if releases["rolled_back"] else ""
     yield "Release:", ", ".join(releases["live"]) + rolled_back
     yield "Before it:", ", ".join(releases["before"]) or "none"
@@ -81,6 +81,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Redis:", _redis(found["redis"])
     depths = [f"{queue[key]:,} {key.replace('_', ' ')}" for key in queue] if queue else ["none"]
     yield "Queue:", ", ".join(depths)
+    yield "Snapshots:", _snapshots(found)
     yield "Alarms:", ", ".join(f"{name} {state}" for name, state in found["alarms"].items()) or "none"
     if found["drift"] is None:
         yield "Drift:", f"unknown: {found['drift_problem']}"
@@ -88,6 +89,18 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Drift:", f"{len(found['drift'])} steps, which `gimel deploy` would apply" if found["drift"] else "none"
     for description in found["drift"]:
         yield "", description
+
+
+def _snapshots(found: dict[str, Any]) -> str:
+    schedule = {True: "every hour", False: "the schedule is disabled", None: "there is no schedule"}[found["schedule"]]
+    if "problem" in found["redis"]:
+        return schedule
+    last = found["redis"]["last_snapshot"]
+    return f"{schedule}; {f'the last one {_time(last)}' if last else 'none so far'}"
+
+
+def _time(text: str) -> str:
+    return f"{text[:19].replace('T', ' ')} UTC"
 
 
 def _redis(found: dict[str, Any]) -> str:

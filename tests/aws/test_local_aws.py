@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import boto3
 import pytest
 from click.testing import CliRunner
 
+from gimel import histories
 from gimel.events import MAX_EVENTS
+from gimel.keyspace import LAST_SNAPSHOT_KEY, history_key
 from gimel.ops.aws import bundle
 from gimel.ops.commands.main import main
 from tests.parts import ROOT, RedisServer, wait_for
@@ -279,8 +282,8 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert {"gimel-shop", "gimel-shop-track", "gimel-shop-5xx"} <= marked(ministack)
     event = f"{url_in(first.stdout)}?experiment=e&uuid=1&variant=red&event=participate"
     assert ask(event)[0] == 200
-    key = person.types("api-key").strip()
-    assert json.loads(ask(f"{base_in(first.stdout)}/experiments", key)[2])[1]["experiment"] == "e"
+    report = reports_of(person, first.stdout)
+    assert [item["experiment"] for item in report()] == ["e"]
     assert person.tries("deploy", "--dry-run", "--exit-code").returncode == 0
 
     state = json.loads(person.types("status", "--format", "json"))
@@ -288,6 +291,17 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert state["redis"]["address"] == f"redis://127.0.0.1:{redis_server.port}/0"
     assert state["queue"] == {"waiting": 0, "in_flight": 0, "dead_letters": 0}
     assert all(name.startswith("gimel-shop-") for name in state["alarms"])
+
+    redis_server.client().set(LAST_SNAPSHOT_KEY, histories.now() - 60)
+    schedule = boto3.client("events", endpoint_url=ministack.url)
+    schedule.put_rule(Name="gimel-shop-snapshot", ScheduleExpression="rate(1 minute)")
+    wait_for(lambda: redis_server.client().exists(history_key("alephbet", "e")), "a history of e")
+    schedule.disable_rule(Name="gimel-shop-snapshot")
+    (item,) = report()
+    assert item["first_seen"] <= item["last_seen"]
+    shown = person.types("status")
+    assert re.search(r"^Snapshots:   the schedule is disabled; the last one 20[-: 0-9]+ UTC$", shown, re.M), shown
+    assert "update schedule gimel-shop-snapshot: ScheduleExpression, State" in shown
 
     person.other = {"allowed_experiments": ["another"]}
     person.configure(**options)
@@ -323,6 +337,7 @@ def marked(ministack: Ministack) -> set[str]:
         ("apigatewayv2", "get_apis", "Items", "Name"),
         ("iam", "list_roles", "Roles", "RoleName"),
         ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        ("events", "list_rules", "Rules", "Name"),
         ("sns", "list_topics", "Topics", "TopicArn"),
         ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     )

@@ -100,6 +100,7 @@ def test_the_api_is_asked_for_all_names_only_if_one_is_unknown(tracked, monkeypa
     asked = []
     fetch = lambda url, key, params: asked.append(params) or gimel.all(params)  # noqa: E731
     monkeypatch.setattr("gimel.ops.commands.report.fetch_report", fetch)
+    monkeypatch.setattr("gimel.ops.commands.report.fetch_history", lambda url, key, params: gimel.history(params))
     run("report", "button color", "--url", "https://x.example")
     run("report", "blue", "--url", "https://x.example", code=1)
     every = {"namespace": "alephbet", "limit": "100"}

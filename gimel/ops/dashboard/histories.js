@@ -5,6 +5,7 @@ import { readView } from "./view.js";
 
 const MAX_KEPT = 20;
 const AT_A_TIME = 6; // requests, as many as a browser sends to one server
+const EXPORTED_POINTS = 100; // of each experiment that was not looked at
 
 const kept = new Map(); // the last ones, by namespace, experiment and control
 
@@ -34,9 +35,9 @@ export async function readHistory(item, readAt, redraw) {
   redraw();
 }
 
-async function fetched({experiment, control}) {
+async function fetched({experiment, control}, limit) {
   const chosen = control === null ? {} : {control};
-  return JSON.parse(await request("history", {namespace: readView().namespace, experiment, ...chosen}));
+  return JSON.parse(await request("history", {namespace: readView().namespace, experiment, ...chosen, ...limit}));
 }
 
 // Those of all of these experiments, without those that cannot be read.
@@ -46,7 +47,7 @@ export async function everyHistory(items) {
   const worker = async () => {
     for (let item = waiting.shift(); item; item = waiting.shift()) {
       try {
-        found.push(historyOf(item).series || await fetched(item));
+        found.push(historyOf(item).series || await fetched(item, {limit: EXPORTED_POINTS}));
       } catch {
         // The figures are exported all the same.
       }

@@ -59,13 +59,14 @@ function foldable(key, title, isOpenAtFirst, content) {
 
 function goalGroup(own, goal, item, series) {
   const times = series.at.map(Date.parse);
-  const marks = changesOf(goal.goal, series);
+  const states = statesOf(goal.goal, series);
   const compared = Object.entries(own.differences || {});
   const isRepeated = own.kind === "per_visitor";
   return {
     key: `${item.experiment}\n${goal.goal}`, label: `${goal.goal} over time`,
-    times, from: times[0], to: times.at(-1), marks,
-    moment: index => [dateAndTime(new Date(times[index])), stateAt(times[index], marks)].filter(Boolean).join(" · "),
+    times, from: times[0], to: times.at(-1),
+    marks: states.slice(1), // the first verdict changed nothing
+    moment: index => [dateAndTime(new Date(times[index])), stateAt(times[index], states)].filter(Boolean).join(" · "),
     plots: [
       ...(isRepeated ? [] : compared.map(([label, found]) => differencePlot(label, found, goal, series))),
       ratesPlot(own, goal, series, times, isRepeated),
@@ -73,13 +74,14 @@ function goalGroup(own, goal, item, series) {
   };
 }
 
-function changesOf(goal, series) {
+// The states of a goal's verdict, or with "" of the split, and since when.
+function statesOf(goal, series) {
   return series.verdicts.filter(each => each.goal === goal)
-    .map(({at, state}) => ({time: Date.parse(at), text: called(state)}));
+    .map(({at, state}) => ({time: Date.parse(at), text: goal ? called(state) : `Split: ${state}`}));
 }
 
-function stateAt(time, marks) {
-  return marks.findLast(mark => mark.time <= time)?.text;
+function stateAt(time, states) {
+  return states.findLast(state => state.time <= time)?.text;
 }
 
 function differencePlot(label, found, goal, series) {
@@ -145,11 +147,12 @@ function visitorsGroup(item, series) {
     ({label, visitors: series.days.visitors[label], style: `v${index % STYLES}`}));
   const today = days.length - 1;
   const known = (values, from, until) => values.map((value, index) => index >= from && index <= until ? value : null);
-  const marks = changesOf("", series).map(({time, text}) => ({time, text: `Split: ${text.toLowerCase()}`}));
+  const states = statesOf("", series);
   return {
-    key: item.experiment, label: "Visitors per day", times: days, from: days[0], to: days[today], isUtc: true, marks,
+    key: item.experiment, label: "Visitors per day", times: days, from: days[0], to: days[today], isUtc: true,
+    marks: states.filter(({text}, index) => index || text !== "Split: ok"),
     moment: index => [`${dayOf(days[index])} (UTC)${index === today ? ", so far" : ""}`,
-      stateAt(days[index] + DAY_OF_UTC - 1, marks)].filter(Boolean).join(" · "),
+      stateAt(days[index] + DAY_OF_UTC - 1, states)].filter(Boolean).join(" · "),
     plots: [{
       title: ["Visitors", h("small", null, "per day (UTC)")], spoken: "Visitors",
       hasMarks: true, write: value => count(value),

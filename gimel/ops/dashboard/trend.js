@@ -123,9 +123,8 @@ function labelsApart(lines, plot) {
   return ends;
 }
 
-// The first verdict changed nothing.
 function marks(group) {
-  const shown = group.marks.slice(1).filter(({time}) => time >= group.from && time <= group.to);
+  const shown = group.marks.filter(({time}) => time >= group.from && time <= group.to);
   return shown.map(({time, text}, index, all) => {
     const place = along(time, group);
     const next = index + 1 < all.length ? along(all[index + 1].time, group) : 1;

@@ -49,6 +49,7 @@ setup(
             "playwright>=1.48",
             "matplotlib>=3.8",
             "numpy>=1.26",
+            "pillow>=10",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

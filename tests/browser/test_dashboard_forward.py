@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from playwright.sync_api import expect
 
-from tests.parts import start_gimel, wait_for
+from tests.parts import GimelServer, start_gimel, wait_for
 from tests.server.test_app import ask
 
 from .reading import cell, goal, row, visitors
@@ -37,12 +37,36 @@ class Dashboard:
         self.process.stop()
 
 
-@pytest.fixture
-def deployed(serve):
+def api(home) -> GimelServer:
     """A server that wants a key, as a deployed API does."""
-    server = serve("--api-key", KEY)
+    server = GimelServer("--api-key", KEY, home=home)
     visitors(server, "deployed", {"a": (30, {"buy": 3}), "b": (31, {"buy": 9})}, namespace="shop")
     return server
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory) -> Iterator[GimelServer]:
+    """One for all tests, which is only read."""
+    server = api(tmp_path_factory.mktemp("deployed"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory, deployed) -> Iterator[Dashboard]:
+    """One for all calls that it refuses."""
+    started = Dashboard(tmp_path_factory.mktemp("opened"), "--url", deployed.url)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def to_be_changed(tmp_path) -> Iterator[GimelServer]:
+    """One that a test may change or stop."""
+    (tmp_path / "api").mkdir()
+    server = api(tmp_path / "api")
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -153,14 +177,14 @@ def test_the_address_that_the_browser_is_started_with_is_good_once(deployed, das
     expect(second.locator("#state")).to_contain_text("Open the address printed by `gimel dashboard`")
 
 
-def test_an_experiment_of_a_deployed_api_is_deleted(deployed, dashboard, visit):
-    started = dashboard("--url", deployed.url, "--namespace", "shop")
+def test_an_experiment_of_a_deployed_api_is_deleted(to_be_changed, dashboard, visit):
+    started = dashboard("--url", to_be_changed.url, "--namespace", "shop")
     page = visit(started.address)
     page.get_by_role("button", name="Delete…").click()
     page.get_by_label("Type its name to confirm").fill("deployed")
     page.get_by_role("button", name="Delete permanently").click()
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
-    expect(page.get_by_label("Snippet")).to_contain_text(f'"{deployed.url}/track", "shop"')
+    expect(page.get_by_label("Snippet")).to_contain_text(f'"{to_be_changed.url}/track", "shop"')
 
 
 def test_a_wrong_key_is_reported_and_not_asked_for(deployed, dashboard, visit):
@@ -170,11 +194,11 @@ def test_a_wrong_key_is_reported_and_not_asked_for(deployed, dashboard, visit):
     expect(page.get_by_label("API key")).to_have_count(0)
 
 
-def test_an_unreachable_api_is_reported(deployed, dashboard, visit):
-    started = dashboard("--url", deployed.url)
-    deployed.stop()
+def test_an_unreachable_api_is_reported(to_be_changed, dashboard, visit):
+    started = dashboard("--url", to_be_changed.url)
+    to_be_changed.stop()
     page = visit(started.address, failing=True)
-    expect(page.locator("#state")).to_contain_text(f"Cannot reach {deployed.url}")
+    expect(page.locator("#state")).to_contain_text(f"Cannot reach {to_be_changed.url}")
 
 
 @pytest.mark.parametrize(
@@ -189,9 +213,8 @@ def test_an_unreachable_api_is_reported(deployed, dashboard, visit):
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/experiments"), ("DELETE", "/delete?experiment=deployed"), ("POST", "/enter")]
 )
-def test_other_pages_cannot_use_the_key(deployed, dashboard, headers, method, path):
-    started = dashboard("--url", deployed.url)
-    status, sent, body = ask(f"{started.url}{path}", method, X_Gimel_Token=started.token, **headers)
+def test_other_pages_cannot_use_the_key(opened, headers, method, path):
+    status, sent, body = ask(f"{opened.url}{path}", method, X_Gimel_Token=opened.token, **headers)
     assert status == 403
     assert "Access-Control-Allow-Origin" not in sent
     assert "session token missing" in json.loads(body)["error"]
@@ -260,7 +283,6 @@ def test_an_api_of_gimel_1_shows_its_counts(dashboard, stub, visit):
     expect(page.locator("#list .chip")).to_have_text("No verdict")
 
 
-def test_nothing_but_the_dashboard_is_served(deployed, dashboard):
-    started = dashboard("--url", deployed.url)
+def test_nothing_but_the_dashboard_is_served(opened):
     paths = ("/health", "/example", "/track", "/enter")
-    assert [ask(started.url + path, X_Gimel_Token=started.token)[0] for path in paths] == [405, 404, 405, 405]
+    assert [ask(opened.url + path, X_Gimel_Token=opened.token)[0] for path in paths] == [405, 404, 405, 405]

@@ -79,7 +79,7 @@ def test_the_headline_is_first_and_facts_follow(opened):
     assert page.locator(".headline").evaluate("each => parseFloat(getComputedStyle(each).fontSize)") == max(sizes)
     # 20 May, 12:00 UTC, in New York.
     assert words(page.locator(".facts")) == (
-        "since 7 may 2026, 20:00 · 12 days · about 3,200 visitors per day · last event 20 may 2026, 08:00"
+        "since 7 may 2026, 20:00 gmt-4 · 12 days · about 3,200 visitors per day · last event 20 may 2026, 08:00 gmt-4"
     )
 
 
@@ -253,12 +253,17 @@ LATELY = {
         **made(buy=[1000, 1010], settings={"planned_visitors": 20_000, "smallest_change": 0.01}, ended=ENDED),
         **SEEN,
     },
-    "forgotten": {**made(buy=OPEN), **SEEN, "last_seen": ago(40)},
+    "forgotten": {**made(buy=OPEN), **SEEN, "last_seen": ago(40), "notes": ["no events for 40 days"]},
     "guarded": {**made(buy=OPEN, bugs=WON, settings={"goal": "buy", "guardrails": {"bugs": 0.1}}), **SEEN},
-    "lost long ago": {**made(buy=LOST), **SEEN, "last_seen": ago(9), "verdict_since": {"at": ago(20), "before": None}},
+    "lost long ago": {
+        **made(buy=LOST),
+        **SEEN,
+        "notes": ["no events for 9 days"],
+        "verdict_since": {"at": ago(20), "before": None},
+    },
     "mixed": {**made(buy=WON, look=LOST), **SEEN},
     "ready": {**made(buy=LOST), **SEEN, "verdict_since": {"at": ago(20), "before": "collecting"}},
-    "silent": {**made(buy=OPEN), **SEEN, "last_seen": ago(3.5)},
+    "silent": {**made(buy=OPEN), **SEEN, "last_seen": ago(3.5), "notes": ["no events for 3 days"]},
     "young": {**made(buy=WON), **SEEN, "days": 3.0, "verdict_since": {"at": ago(20), "before": None}},
 }
 WHY = {

@@ -2,7 +2,7 @@
 
 import { h, isolated, s, sentence, withNames } from "./elements.js";
 import { goalSection, inReadingOrder } from "./goal.js";
-import { count, dateAndHour, dayOf, percent, plural } from "./numbers.js";
+import { count, dateAndTime, dayOf, percent, plural } from "./numbers.js";
 import { splitSection, warningsSection } from "./split.js";
 import { copyButton } from "./states.js";
 import { chip, decides, participants, toneOf, variants } from "./verdicts.js";
@@ -42,10 +42,10 @@ function headline({headline: text, verdict, participants: labels, goals}) {
 function facts({first_seen: first, last_seen: last, days, visitors_per_day: perDay}) {
   const speed = Object.values(perDay || {}).reduce((sum, each) => sum + each, 0);
   const known = [
-    first ? `Since ${dateAndHour(first)}` : null,
+    first ? `Since ${dateAndTime(new Date(first))}` : null,
     days >= 1 ? plural(Math.floor(days), "day") : null,
     speed ? `about ${count(Number(speed.toPrecision(2)))} visitors per day` : null,
-    last ? `last event ${dateAndHour(last)}` : null,
+    last ? `last event ${dateAndTime(new Date(last))}` : null,
   ].filter(Boolean);
   return known.length ? h("p", {class: "quiet facts"}, sentence(known.join(" · "), [])) : null;
 }

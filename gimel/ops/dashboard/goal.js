@@ -2,7 +2,8 @@
 
 import { h, isolated, sentence } from "./elements.js";
 import {
-  chance, chosen, count, dateAndHour, loss, pValue, percent, perVisitor, points, range, roundUp, signedPercent,
+  chance, chosen, count, dateAndTime, decimalsOf, loss, pValue, percent, perVisitor, points, range, roundUp,
+  signedPercent,
 } from "./numbers.js";
 import { goalOverTime } from "./overtime.js";
 import { Scale, axis, bars } from "./plot.js";
@@ -12,7 +13,6 @@ import { called, chip, decides, deciding } from "./verdicts.js";
 const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 const TAGS = {primary: "primary goal", guardrail: "guardrail"};
 const READING_ORDER = ["primary", "goal", "guardrail", "secondary"];
-const USUAL = {rate: 2, points: 2, uplift: 1}; // of a server that does not say how many decimals a goal's figures have
 const ALPHA = 0.05;
 
 // The goal that decides, or is the headline's, then the guardrails, then the others.
@@ -26,7 +26,7 @@ export function goalSection(goal, item, index) {
   const rows = labels.map(label => goal.results.find(row => row.label === label));
   const title = `goal-${index}`;
   const isCompared = rows.some(row => row.difference_interval);
-  const digits = goal.digits || USUAL;
+  const digits = decimalsOf(goal);
   const isDoubted = item.verdict?.state === "do_not_trust";
   return h("section", {class: isDoubted ? "card goal doubted" : "card goal", key: goal.goal, "aria-labelledby": title},
     h("header", {class: "goal-head"},
@@ -45,7 +45,7 @@ export function goalSection(goal, item, index) {
 function since(change) {
   if (!change) return null;
   return h("span", {class: "reason since"},
-    `Since ${dateAndHour(change.at)}${change.before ? `; before: ${called(change.before)}` : ""}`);
+    `Since ${dateAndTime(new Date(change.at))}${change.before ? `; before: ${called(change.before)}` : ""}`);
 }
 
 function proportionTable(rows, item, isCompared, digits) {

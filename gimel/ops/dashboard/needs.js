@@ -1,10 +1,10 @@
 // What needs a person today, and why.
 
-import { dayOf, plural } from "./numbers.js";
+import { dayOf } from "./numbers.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const SILENT = 2; // days without an event: either something is broken, or it is over
-const FORGOTTEN = 30; // from so many days on, nobody waits for events
+const SILENT = "no events for "; // so begins the note on an experiment that is broken, or over
+const FORGOTTEN = 30; // days: later, nobody waits for events
 const WEEK = 7; // days that an experiment should run
 const PAUSE_MS = 30 * 60 * 1000; // what comes after it is another visit
 const VISITS = "gimel visits";
@@ -18,16 +18,16 @@ const NEEDS = [
   (item, {visit}) => DECIDED[item.verdict.state] && Date.parse(item.verdict_since?.at) > visit
     ? `decided since your last visit: ${DECIDED[item.verdict.state]}` : null,
   (item, {isSilent}) => !isSilent && item.plan?.ended ? `the plan ended on ${dayOf(item.plan.ended.at)}` : null,
-  (item, {isSilent, silence}) => isSilent && silence < FORGOTTEN && !DECIDED[item.verdict.state] && !item.plan?.ended
-    ? `no events for ${plural(Math.floor(silence), "day")}` : null,
+  (item, {isSilent, isForgotten, note}) =>
+    isSilent && !isForgotten && !DECIDED[item.verdict.state] && !item.plan?.ended ? note : null,
   (item, {isSilent}) => !isSilent && DECIDED[item.verdict.state] && (item.days ?? WEEK) >= WEEK
     ? `${DECIDED[item.verdict.state]}: you can stop it` : null,
 ];
 
 // {rank, why}: of an experiment that needs nobody, the last rank and no reason. `visit` is when the last visit ended.
 export function need(item, {visit, now}) {
-  const silence = item.last_seen ? (now - Date.parse(item.last_seen)) / DAY_MS : 0;
-  const known = {visit, silence, isSilent: silence >= SILENT};
+  const note = (item.notes || []).find(each => each.startsWith(SILENT));
+  const known = {visit, note, isSilent: Boolean(note), isForgotten: now - Date.parse(item.last_seen) > FORGOTTEN * DAY_MS};
   for (let rank = 0; item.verdict && rank < NEEDS.length; rank++) {
     const why = NEEDS[rank](item, known);
     if (why) return {rank, why};

@@ -24,6 +24,11 @@ function signed(value, digits) {
   return fixed(value, digits, "+");
 }
 
+// How many decimals the figures of a goal have: what the report says, so that its sentences have the same.
+export function decimalsOf(goal) {
+  return goal.digits || {rate: 2, points: 2, uplift: 1}; // an older server does not say
+}
+
 export function count(value) {
   return fixed(value, 0);
 }
@@ -97,13 +102,6 @@ export function chosen(share) {
 
 export function timeOfDay(date) {
   return date.toLocaleTimeString("en-GB");
-}
-
-// A moment of the report, in the reader's time zone.
-export function dateAndHour(moment) {
-  return new Date(moment).toLocaleString("en-GB", {
-    day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
-  });
 }
 
 export function dayOf(moment) {

@@ -2,9 +2,7 @@
 
 import { h, isolated } from "./elements.js";
 import { historyOf } from "./histories.js";
-import {
-  count, dateAndTime, dayOf, decimals, halfWidth, percent, perVisitor, points, range, sharedDecimals,
-} from "./numbers.js";
+import { count, dateAndTime, dayOf, decimalsOf, percent, perVisitor, points, range } from "./numbers.js";
 import { patch } from "./patch.js";
 import { column, table } from "./tables.js";
 import { trendGroup } from "./trend.js";
@@ -91,9 +89,7 @@ function differencePlot(label, found, goal, series) {
   const bands = [low, high, onceLow, onceHigh].flatMap(values => known(values, FIRST_BAND));
   const row = goal.results.find(each => each.label === label);
   const tone = {winner: "good", loser: "bad", worse: "bad"}[row?.verdict?.state] || "";
-  const last = halfWidth({low: onceLow.at(-1), high: onceHigh.at(-1)});
-  const digits = goal.digits?.points ?? decimals(100 * (last || 0.01));
-  const write = value => points(value, digits);
+  const write = value => points(value, decimalsOf(goal).points);
   return {
     title: [isolated(label), " − ", isolated(series.control), h("small", null, "percentage points")],
     spoken: `${label} minus ${series.control}, percentage points`,
@@ -125,8 +121,7 @@ function ratesPlot(own, goal, series, times, isRepeated) {
     each.rates.filter((rate, index) => rate !== null && come[index] >= FIRST_ESTIMATE));
   const perDay = byLabel.flatMap(each => each.daily).filter(rate => rate !== null).sort((a, b) => a - b);
   const usual = perDay.slice(Math.floor(0.05 * perDay.length), Math.ceil(0.95 * perDay.length));
-  const digits = goal.digits?.rate ?? sharedDecimals(goal.results.map(row => halfWidth(row.rate_interval)));
-  const write = isRepeated ? perVisitor : rate => percent(rate, digits);
+  const write = isRepeated ? perVisitor : rate => percent(rate, decimalsOf(goal).rate);
   const dayAt = index => days.findLastIndex(day => day <= times[index]);
   return {
     title: [isRepeated ? "Per visitor" : "Conversion rate", h("small", null, "cumulative; thin: per day (UTC)")],

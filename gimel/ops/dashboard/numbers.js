@@ -104,8 +104,10 @@ export function timeOfDay(date) {
   return date.toLocaleTimeString("en-GB");
 }
 
+const DAY_FORMAT = new Intl.DateTimeFormat("en-GB", {day: "numeric", month: "long", year: "numeric", timeZone: "UTC"});
+
 export function dayOf(moment) {
-  return new Date(moment).toLocaleDateString("en-GB", {day: "numeric", month: "long", year: "numeric", timeZone: "UTC"});
+  return DAY_FORMAT.format(new Date(moment));
 }
 
 export function dateAndTime(date) {

@@ -43,5 +43,5 @@ function patchNode(live, fresh) {
 
 // Moving a node would take the focus and the selection from it: then its neighbours move instead.
 function isInUse(node) {
-  return node.contains(document.activeElement) || getSelection().containsNode(node, true);
+  return node.isConnected && (node.contains(document.activeElement) || getSelection().containsNode(node, true));
 }

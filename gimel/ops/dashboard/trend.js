@@ -141,7 +141,7 @@ function marks(group) {
 
 const TIME_STEPS = [
   ...[1, 3, 6, 12].map(hours => ({hours})),
-  ...[1, 2, 7, 14].map(days => ({days})),
+  ...[1, 2, 3, 7, 14].map(days => ({days})),
   ...[1, 2, 3, 6, 12, 24, 60].map(months => ({months})),
 ];
 

@@ -86,6 +86,12 @@ def test_a_point_of_a_clock_that_is_ahead_is_replaced():
     assert series(found) == [(0, 1), (59, 2)]
 
 
+def test_a_last_snapshot_of_a_clock_that_is_ahead_tells_nothing():
+    for last_run in START + 60, START + 63:
+        found = histories.append(taken((0, 1)), counts(2), START + 60, last_run)
+        assert series(found) == [(0, 1), (60, 2)]
+
+
 def test_hours_are_kept_for_two_days_and_then_the_first_point_of_each_day():
     found = taken(*((hour * HOUR, hour) for hour in range(24 * 10)))
     days = [day * DAY for day in range(8)]

@@ -329,11 +329,13 @@ class TestSplit:
             assert "the split has been wrong from the beginning" in story.notes(now)
 
     def test_one_that_is_older_than_its_history_has_no_known_beginning(self):
-        history = History((MONDAY, MONDAY + HOUR), {"participate": {"a": (9000, 9009), "b": (9900, 9910)}})
+        known = History((MONDAY, MONDAY + HOUR), {"participate": {"a": (9000, 9009), "b": (9900, 9910)}})
         counts = {"participate": {"a": Count(9090), "b": Count(10_000)}}
-        answer = experiment_report(counts, history=history, now=MONDAY + 2 * HOUR)
-        assert (answer["sample_ratio"]["state"], answer["sample_ratio"]["since"]) == ("mismatch", None)
-        assert answer["notes"] == []
+        noticed = (Change(MONDAY + HOUR, "", "mismatch"),)  # which a snapshot records all the same
+        for history in (known, replace(known, changes=noticed)):
+            answer = experiment_report(counts, history=history, now=MONDAY + 2 * HOUR)
+            assert (answer["sample_ratio"]["state"], answer["sample_ratio"]["since"]) == ("mismatch", None)
+            assert answer["notes"] == []
 
 
 class TestSilence:

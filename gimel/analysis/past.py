@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from math import log, sqrt
 from operator import attrgetter, gt
@@ -51,9 +52,6 @@ DECIDED = ("winner", "loser", "no_difference", "worse", "mixed")
 
 WEEKEND = 2
 """In days. Before the same weekday of an earlier week is known, a fall is one if it lasts longer than this."""
-
-STEPS = 24
-"""The moment at which the split broke is looked for at so many places between two points of the history."""
 
 CHANGED = 3.0
 """An experiment is said to have been right before a moment if that is e ** CHANGED times as likely as that it never
@@ -173,27 +171,23 @@ class Past:
             return recorded[-1].at // HOUR * HOUR
         if is_old:
             return self.first_seen
-        between = [one for one in (best - 1, best) if 0 <= one < len(moments) - 1]
-        _, at, is_hourly = max(self._break(one, shares) for one in between)
-        return (at + HOUR // 2) // HOUR * HOUR if is_hourly else at // DAY * DAY
+        if moments[best + 1] - moments[best] <= 2 * HOUR:
+            return moments[best] // HOUR * HOUR
+        one = max((one for one in (best - 1, best) if one >= 0), key=partial(self._breaks, shares))
+        return (moments[one] + moments[one + 1]) // 2 // DAY * DAY
 
-    def _break(self, one: int, shares: Mapping[str, float]) -> tuple[float, int, bool]:
-        """How likely it is that the split was right until between a point of the history and the next (log-likelihood),
-        the likeliest moment of that, and whether the points are at most 2 hours apart."""
-        start, end = self.history.moments[one : one + 2]
-        found = self.history.counts.get(PARTICIPATE, {})
-        values = [found.get(label, (0,) * len(self.history.moments)) for label in shares]
-        came = [each[one + 1] - each[one] for each in values]
+    def _breaks(self, shares: Mapping[str, float], one: int) -> float:
+        """How likely it is that the split was right until halfway between a point of the history and the next
+        (log-likelihood)."""
+        found, nobody = self.history.counts.get(PARTICIPATE, {}), (0,) * len(self.history.moments)
+        values = [found.get(label, nobody) for label in shares]
         after = [max(0.5, each[-1] - each[one]) for each in values]
-        own = [each / sum(after) for each in after]
-        known = sum(each[one] * log(share) for each, share in zip(values, shares.values()))
-        known += sum((each[-1] - each[one + 1]) * log(share) for each, share in zip(values, own))
-        parts = [step / STEPS for step in range(STEPS + 1)]
-        fits = [
-            sum(n * log(part * a + (1 - part) * b) for n, a, b in zip(came, shares.values(), own)) for part in parts
-        ]
-        best = max(range(STEPS + 1), key=lambda step: fits[step])
-        return known + fits[best], round(start + parts[best] * (end - start)), end - start <= 2 * HOUR
+        return sum(
+            each[one] * log(share)
+            + (each[one + 1] - each[one]) * log((share + own / sum(after)) / 2)
+            + (each[-1] - each[one + 1]) * log(own / sum(after))
+            for each, share, own in zip(values, shares.values(), after)
+        )
 
     def fall(self) -> tuple[int, float] | None:
         """The day on which visitors per day last fell to FALL of what they were, or less, and the share that is left.
@@ -217,7 +211,7 @@ class Past:
             usual = sum(before) / len(before)
             refs = before if is_known else [usual] * WEEK
             since, latest = values[one : one + WEEK], values[max(one, len(values) - WEEKEND) :]
-            if values[one] > min(FALL * refs[0], FALL_OF_USUAL * usual):
+            if values[one] > FALL_OF_USUAL * usual:
                 continue
             if not is_known and (len(since) <= WEEKEND or max(since[: WEEKEND + 1]) > FALL * usual):
                 continue

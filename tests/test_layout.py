@@ -15,7 +15,7 @@ LAYERS = [
     {"snapshots"},
     {"reports", "analysis.series"},
     {"analysis.report"},
-    {"analysis.comparisons", "analysis.counting", "analysis.sample_ratio"},
+    {"analysis.comparisons", "analysis.counting", "analysis.novelty", "analysis.sample_ratio"},
     {"analysis.verdicts"},
     {"analysis.headline"},
     {"analysis.past", "analysis.plan", "analysis.strata", "analysis.variants", "analysis.sequential"},

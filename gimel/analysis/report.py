@@ -14,7 +14,7 @@ from gimel.histories import SPLIT, History, as_moment, as_text, until
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
 
-from . import comparisons, counting, sample_ratio, verdicts
+from . import comparisons, counting, novelty, sample_ratio, verdicts
 from .comparisons import Pairs
 from .headline import headline
 from .past import Counts, Past
@@ -254,6 +254,7 @@ def experiment_report(
             *notes(resolved, own, control, basis.reached),
             *_notes(own, goals, resolved, basis.ended),
             *(basis.strata.notes({goal.goal: goal.by_day for goal in goals if goal.by_day}) if basis.strata else ()),
+            *_novelties(basis, counts, now_last, goals if split.alarm is None else ()),
             *past.notes(states, since, basis.ended),
         ],
         "goals": [
@@ -305,6 +306,14 @@ def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants,
         yield note
     if ended and (changed := sample_ratio.check(variants).alarm):
         yield f"since the plan ended, the visitors are no longer split as expected: {changed.text}"
+
+
+def _novelties(basis: Basis, counts: Counts, past: History | None, goals: Collection[Goal]) -> Iterator[str]:
+    """What wears off or grows, unless the shares changed: then thirds have other visitors, too."""
+    if past is None or basis.strata:
+        return iter(())
+    tested = [goal.goal for goal in goals if goal.kind == "proportion"]
+    return novelty.notes(past, counts, tested, basis.variants.real, basis.variants.control)
 
 
 def _first_to_read(

@@ -7,7 +7,8 @@ control's from before. If the rates were different then, the totals differ witho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import sqrt
@@ -33,6 +34,10 @@ periods is right in any case, and costs little."""
 
 EXPECTED = 25
 """So many visitors, at least, must be expected in a variant, and in the others, before and after a change of shares."""
+
+WASH_IN = 2 * DAY
+"""What comes in so many minutes after a change is left out. Some of it was reached by visitors from before, who were
+split otherwise; of visitors who take a day on average, e^-2 of that remains."""
 
 BLURRED = 0.2
 """A period in which a counter's relative error is larger than this is left out: its rates would be too noisy."""
@@ -98,8 +103,24 @@ class Strata:
         return _standardised(own, weights, plain[0]), _standardised(against, weights, plain[1])
 
     def periods(self, goal: str, label: str, control: str) -> Iterator[tuple[int, Proportion, Proportion]]:
-        """The rates of a variant and of the control in the periods in which both have visitors, by their number."""
-        for number, part in enumerate(pairwise(self.bounds)):
+        """The rates of a variant and of the control in the periods in which both have visitors, by their number.
+
+        Without the WASH_IN of each, unless nothing would be left.
+        """
+        found = [*self._rates(goal, label, control, [*self._washed_in()])]
+        yield from found or self._rates(goal, label, control, [*enumerate(pairwise(self.bounds))])
+
+    def _washed_in(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        moments = self.history.moments
+        for number, (start, end) in enumerate(pairwise(self.bounds)):
+            washed = bisect_left(moments, moments[start] + WASH_IN) if start >= 0 else start
+            if washed < end:
+                yield number, (washed, end)
+
+    def _rates(
+        self, goal: str, label: str, control: str, parts: Iterable[tuple[int, tuple[int, int]]]
+    ) -> Iterator[tuple[int, Proportion, Proportion]]:
+        for number, part in parts:
             own, against = (rate_between(self.history, self.like, goal, one, *part) for one in (label, control))
             if own and against:
                 yield number, own, against

@@ -10,11 +10,11 @@ from ministack.services import apigateway, eventbridge, lambda_svc
 # Where an HTTP API has no CORS configuration, AWS sends OPTIONS to its route like any other method.
 PREFLIGHT = 'if method == "OPTIONS":'
 SERVE = inspect.getsource(apigateway._handle_execute_in_scope)
+exec(SERVE.replace(PREFLIGHT, 'if method == "OPTIONS" and cors_cfg:'), vars(apigateway))
+
 # A rule of `rate(1 minute)` fires every second, so that a test need not wait for it.
 eventbridge._SCHEDULER_TICK_INTERVAL = 1
 eventbridge._parse_rate_seconds = lambda text: 1 if text == "rate(1 minute)" else None
-
-exec(SERVE.replace(PREFLIGHT, 'if method == "OPTIONS" and cors_cfg:'), vars(apigateway))
 
 # Functions are ready only after half a second, as on AWS. It is enough that the deployment named shop waits for them.
 become_ready = lambda_svc._schedule_state_transition

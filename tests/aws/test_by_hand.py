@@ -125,6 +125,7 @@ class TestTheOutput:
         assert "Runtime python3.12, architecture x86_64" in out
         assert "gimel-shop-track          handler gimel.track, 512 MB, 10 s" in out
         assert "GET     /experiments  gimel-shop-all-experiments, with API key" in out
+        assert "Schedule: a rule of EventBridge, cron(0 * * * ? *), which invokes gimel-shop-snapshot" in out
 
     def test_says_what_the_role_needs_to_read_the_password(self, gimel):
         redis = {"host": "r", "password": "ssm:/gimel/redis"}

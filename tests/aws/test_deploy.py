@@ -67,7 +67,7 @@ def _alike(shown: Any, sent: Any) -> bool:
 
 
 def test_the_names_are_those_of_gimel(deployed):
-    names = ["all-experiments", "delete-experiment", "experiment", "health", "snapshot", "track"]
+    names = ["all-experiments", "delete-experiment", "experiment", "health", "history", "snapshot", "track"]
     assert sorted(deployed["functions"]) == [f"gimel-{name}" for name in names]
     (api,) = deployed["apis"].values()
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from click.testing import CliRunner
 
@@ -293,7 +292,7 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert all(name.startswith("gimel-shop-") for name in state["alarms"])
 
     redis_server.client().set(LAST_SNAPSHOT_KEY, histories.now() - 60)
-    schedule = boto3.client("events", endpoint_url=ministack.url)
+    schedule = ministack.client("events")
     schedule.put_rule(Name="gimel-shop-snapshot", ScheduleExpression="rate(1 minute)")
     wait_for(lambda: redis_server.client().exists(history_key("alephbet", "e")), "a history of e")
     schedule.disable_rule(Name="gimel-shop-snapshot")

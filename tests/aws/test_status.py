@@ -13,6 +13,8 @@ from gimel.ops.aws import logs, status
 from gimel.ops.aws.findings import Finding, Level
 from tests.parts import free_port
 
+from .account import FUNCTIONS
+
 pytestmark = pytest.mark.slow
 
 GOOD, BAD = Finding(Level.GOOD, "Redis answers"), Finding(Level.ERROR, "GET /health answered 503", "wait")
@@ -84,7 +86,7 @@ def test_status_shows_a_rollback_alarms_dead_letters_and_drift_which_are_not_unh
     assert "(rolled back from " in done.stdout
     assert "1 dead letters" in done.stdout
     assert "gimel-5xx ALARM" in done.stdout
-    assert "5 steps, which `gimel deploy` would apply" in done.stdout
+    assert f"{len(FUNCTIONS)} steps, which `gimel deploy` would apply" in done.stdout
     assert "point alias live of gimel-track to version 2" in done.stdout
 
 

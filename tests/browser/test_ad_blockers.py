@@ -65,10 +65,7 @@ def blocker() -> Iterator[Blocker]:
 
 @pytest.mark.parametrize("base", HOSTS.values(), ids=HOSTS)
 @pytest.mark.parametrize("path", [TRACK, Config.track_path])
-def test_a_visitor_with_an_ad_blocker_is_counted_at_the_neutral_path_alone(
-    browser, shop, serve, redis_server, blocker, base, path
-):
-    server = serve(GIMEL_REDIS_URL=redis_server.url)
+def test_a_visitor_with_an_ad_blocker_is_counted_at_the_neutral_path_alone(browser, shop, server, blocker, base, path):
     address = shop(f"{base}{path}")
     blocked = []
 

@@ -185,8 +185,7 @@ def test_the_list_is_searched_and_sorted(demo, visit):
     expect(page.locator(LIST)).to_have_count(len(items))
 
 
-def test_a_winner_that_loses_another_goal_is_no_winner_on_the_list(serve, visit):
-    server = serve()
+def test_a_winner_that_loses_another_goal_is_no_winner_on_the_list(server, visit):
     everyone = 1500
     mixed = {"blue": (everyone, {"clicked": 300, "bought": 200}), "red": (everyone, {"clicked": 450, "bought": 90})}
     visitors(server, "mixed", mixed)
@@ -208,8 +207,7 @@ def test_a_winner_that_loses_another_goal_is_no_winner_on_the_list(serve, visit)
     expect(other).not_to_contain_text("green loses")
 
 
-def test_a_loss_is_seen_behind_names_of_200_characters(serve, visit):
-    server = serve()
+def test_a_loss_is_seen_behind_names_of_200_characters(server, visit):
     arms = {"blue": (900, {"c" * 200: 100, "bought": 150}), "r" * 200: (900, {"c" * 200: 250, "bought": 40})}
     visitors(server, "long", arms)
     page = visit(server.url, viewport={"width": 390, "height": 844})
@@ -221,8 +219,7 @@ def test_a_loss_is_seen_behind_names_of_200_characters(serve, visit):
     assert summary.locator("span").evaluate(below)
 
 
-def test_one_participant_is_not_called_participants(serve, visit):
-    server = serve()
+def test_one_participant_is_not_called_participants(server, visit):
     visitors(server, "alone", {"a": (1, {})})
     page = visit(server.url, viewport={"width": 390, "height": 844})
     expect(page.locator(LIST)).to_be_visible()
@@ -287,8 +284,7 @@ def test_nothing_is_needed_any_more_where_there_is_a_verdict(demo, visit):
             assert (needed == "\u2013") == (state != "collecting")
 
 
-def test_an_uplift_without_an_upper_end_shows_its_lower_one(serve, visit):
-    server = serve()
+def test_an_uplift_without_an_upper_end_shows_its_lower_one(server, visit):
     visitors(server, "rare", {"a": (300, {"buy": 0}), "b": (300, {"buy": 40}), "c": (300, {"buy": 0})})
     found = results(report(server)["rare"], "buy")
     assert found["b"]["uplift_interval"]["high"] is None
@@ -304,8 +300,7 @@ def test_an_uplift_without_an_upper_end_shows_its_lower_one(serve, visit):
 
 
 @pytest.mark.parametrize("width", [1400, 1310, 390])
-def test_uplifts_of_thousands_of_percent_keep_to_their_column(serve, visit, width):
-    server = serve()
+def test_uplifts_of_thousands_of_percent_keep_to_their_column(server, visit, width):
     visitors(server, "huge", {"a": (300, {"buy": 2}), "b": (300, {"buy": 90})})
     page = visit(address(server, experiment="huge"), viewport={"width": width, "height": 900})
     shown = cell(row(details(goal(page, "buy")), "b"), "Uplift")
@@ -333,8 +328,7 @@ def labels_apart(page) -> bool:
     return True
 
 
-def test_labels_of_an_axis_lie_apart(serve, visit):
-    server = serve()
+def test_labels_of_an_axis_lie_apart(server, visit):
     many, few = (3000, {"buy": 300, "look": 2900}), (62, {"buy": 9, "look": 60})
     visitors(server, "few", {"a": (60, {"buy": 6, "look": 59}), "b": few})
     visitors(server, "many", {"a": many, "b": (3100, {"buy": 450, "look": 2960}), "c": few})
@@ -347,8 +341,7 @@ def test_labels_of_an_axis_lie_apart(serve, visit):
             assert labels_apart(page), (name, width)
 
 
-def test_it_reads_again_every_30_seconds_while_visible(serve, visit):
-    server = serve()
+def test_it_reads_again_every_30_seconds_while_visible(server, visit):
     visitors(server, "live", {"a": (3, {}), "b": (2, {})})
     page = visit(server.url, stopped=True)
     expect(page.locator("#experiment")).to_contain_text("5 participants")

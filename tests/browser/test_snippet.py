@@ -12,11 +12,6 @@ from tests.parts import alephbet_file, wait_for
 NAMES = ('it\'s "new"', "</script><!--", "a-b c", "צבע 🎯", "__proto__", "class", "\\${x}`\u2028*/")
 
 
-@pytest.fixture
-def server(serve, redis_server):
-    return serve(GIMEL_REDIS_URL=redis_server.url)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_snippet_counts_names_of_any_kind(browser, server, name):
     variants = [other for other in NAMES if other != name]

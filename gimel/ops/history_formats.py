@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gimel.analysis.series import BANDS
-from gimel.analysis.wording import MINUS, per_visitor, percent, points
+from gimel.analysis.wording import MINUS, decimals, per_visitor, percent, points
 
 from .formats import csv_of, visible
 
@@ -70,12 +70,12 @@ def _cells(goal: Mapping[str, Any], series: Mapping[str, Any], point: int) -> It
         elif goal["kind"] == "per_visitor":
             yield per_visitor(rate)
         else:
-            yield percent(rate, rate / 100)
+            yield percent(rate, decimals([rate / 100]))
         if lists:
             change, low, high = (lists[band][point] for band in ("difference", "low", "high"))
             if change is None or low is None or high is None:
                 yield "–"
             else:
-                width = (high - low) / 2
-                ends = f"{points(low, width, True)} to {points(high, width, True)}"
-                yield f"{points(change, width, True)} ({ends})"
+                digits = decimals([(high - low) / 2], [(low, 0), (high, 0)])
+                shown, *ends = (points(one, digits, True) for one in (change, low, high))
+                yield f"{shown} ({' to '.join(ends)})"

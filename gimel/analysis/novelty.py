@@ -12,7 +12,7 @@ from gimel.histories import DAY, History
 from .distributions import critical_value
 from .proportions import Proportion
 from .strata import Counts, rate_between
-from .wording import named, percent
+from .wording import decimals, named, percent
 
 ALPHA = 0.0001
 """Of all goals and variants of an experiment together, at one look."""
@@ -44,7 +44,8 @@ def notes(
         (was, before), (now, after) = (_log_ratio(*(one for one in part if one)) for part in rates)
         if abs(now - was) < critical * sqrt(before + after):
             continue
-        shown = [percent(expm1(ratio), sqrt(variance), True) for ratio, variance in ((was, before), (now, after))]
+        digits = decimals(map(sqrt, (before, after)), [(expm1(was), expm1(now))])
+        shown = [percent(expm1(ratio), digits, True) for ratio in (was, now)]
         meaning = (
             "what was new may have worn off, so expect less than the whole time shows"
             if now < was

@@ -11,7 +11,7 @@ import pytest
 
 from gimel.analysis.past import Past, value_at
 from gimel.analysis.report import experiment_report
-from gimel.analysis.wording import in_days, on_date
+from gimel.analysis.wording import about, in_days, on_date
 from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, append, as_moment, as_text, until
 from gimel.hyperloglog import Count
@@ -171,6 +171,13 @@ class TestDaysLeft:
         text = self.of(1000, weights={"a": 1, "b": 1.0001})["goals"][0]["verdict"]["text"]
         assert text.endswith("in all), about 36 days at the present rate, to detect a 10 % change")
         assert text.startswith("about 72,000 more visitors in all, 36,000 of them in a")
+
+    def test_of_several_variants_it_is_that_of_the_one_that_decides(self):
+        hours = [{**one, "buy": {"a": 3, "b": 3, "c": 3}} for one in daily([1000] * 10, "abc")]
+        goal = Story(hours).report(MONDAY + 10 * DAY)["goals"][0]
+        most = max(result["visitors_needed"] or 0 for result in goal["results"])
+        assert goal["verdict"]["text"].startswith(f"about {about(most / 3)} more visitors per variant, about")
+        assert goal["days_left"] == most / 3000
 
     def test_of_a_plan_it_is_its_end(self):
         goal = self.of(1000, planned_visitors=14_000)["goals"][0]
@@ -417,9 +424,15 @@ class TestFall:
         assert notes[28] == ["visitors per day fell by 75 % on 26 March"]
 
     def test_after_28_days_it_is_what_is_usual(self):
-        notes = self.steps([300] * 14 + [100] * 50)
-        assert notes[15] == notes[40] != []
-        assert notes[64] == []
+        notes = self.steps([300] * 14 + [100] * 40)
+        assert [day for day in notes if notes[day]] == list(range(15, 43))
+        assert notes[15] == notes[42]
+
+    def test_a_usual_day_a_week_after_a_busy_one_is_none(self):
+        assert not any(self.steps([300] * 5 + [900] + [300] * 10).values())
+
+    def test_in_its_first_week_a_slow_day_after_a_weekend_is_none(self):
+        assert not any(self.steps([300, 300, 300, 300, 60, 60, 200]).values())
 
     def test_a_smaller_fall_is_none(self):
         assert not any(self.steps([300] * 14 + [160] * 10).values())

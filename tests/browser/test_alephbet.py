@@ -156,7 +156,7 @@ def test_an_experiment_that_is_not_accepted_leaves_the_queue(page, serve, redis_
     page.evaluate("buy.complete()")
     settle(page)
     assert report(page, server) == {}
-    assert [key for key in redis_server.client().scan_iter() if not key.startswith("gimel-ignored-")] == []
+    assert [key for key in redis_server.client().scan_iter() if not key.startswith("gimel-")] == []
 
 
 def test_the_example_page_shows_what_a_newcomer_clicks(page, serve, redis_server):

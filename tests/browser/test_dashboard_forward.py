@@ -211,7 +211,13 @@ def test_an_unreachable_api_is_reported(to_be_changed, dashboard, visit):
     ],
 )
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/experiments"), ("DELETE", "/delete?experiment=deployed"), ("POST", "/enter")]
+    ("method", "path"),
+    [
+        ("GET", "/experiments"),
+        ("GET", "/history?experiment=deployed"),
+        ("DELETE", "/delete?experiment=deployed"),
+        ("POST", "/enter"),
+    ],
 )
 def test_other_pages_cannot_use_the_key(opened, headers, method, path):
     status, sent, body = ask(f"{opened.url}{path}", method, X_Gimel_Token=opened.token, **headers)
@@ -262,11 +268,12 @@ def test_other_programs_of_this_machine_cannot_use_the_key(dashboard, stub):
     assert asked == []
 
 
-def test_a_redirect_does_not_take_the_key_along(dashboard, stub):
+@pytest.mark.parametrize("path", ["/experiments", "/history?experiment=e"])
+def test_a_redirect_does_not_take_the_key_along(dashboard, stub, path):
     url, asked = stub(302, {"Location": "/stolen"})
     started = dashboard("--url", url)
-    status, _, body = ask(f"{started.url}/experiments", X_Gimel_Token=started.token)
-    assert (status, [path for path, _ in asked]) == (502, ["/experiments?"])
+    status, _, body = ask(f"{started.url}{path}", X_Gimel_Token=started.token)
+    assert (status, [path for path, _ in asked]) == (502, [path if "?" in path else f"{path}?"])
     assert asked[0][1]["X-Api-Key"] == KEY
     assert "302" in json.loads(body)["error"]
 

@@ -62,6 +62,8 @@ class Strata:
         ends = (-1, *days.values())
         visitors, now = history.counts.get(PARTICIPATE, {}), like.get(PARTICIPATE, {})
         arms = [label for label in labels if label in visitors]
+        if len(arms) < 2:
+            return None
         # Readings that fall have been corrected: what grew is then taken to have come later.
         readings = [[0, *accumulate((visitors[label][end] for end in ends[1:]), max)] for label in arms]
         errors = [now.get(label, NOTHING).error for label in arms]

@@ -214,3 +214,12 @@ def test_a_ramp_up_makes_no_verdict_at_any_daily_look(precision):
                 false[name] += red(answer)["verdict"]["state"] in ("winner", "loser")
     assert false["totals"] > 6
     assert false["periods"] == 0
+
+
+@pytest.mark.parametrize("labels", [[], ["red"]])
+def test_fewer_than_two_variants_have_no_periods(labels):
+    history, counts = experiment(STEP, JUMP)
+    few = {goal: {label: of[label] for label in labels} for goal, of in counts.items()}
+    past = {goal: {label: of[label] for label in labels} for goal, of in history.counts.items()}
+    answer = experiment_report(few, ExperimentSettings(), None, None, History(history.moments, past), NOW)
+    assert not any(goal["by_day"] for goal in answer["goals"])

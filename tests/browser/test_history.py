@@ -165,7 +165,7 @@ def test_plots_lie_where_the_series_says(server, visit):
 def test_visitors_per_day_are_plotted(server, visit):
     page = opened(visit, server, BUSY)
     truth = series(server, BUSY)
-    plot = panel(page.locator("section.card").first, "Visitors")
+    plot = panel(page.locator("section", has=page.locator("#split-title")), "Visitors")
     axes = Axes(plot)
     last = len(truth["days"]["day"]) - 1
     for place, label in enumerate(truth["labels"]):

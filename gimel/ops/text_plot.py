@@ -13,7 +13,7 @@ DAY_WIDTH = 8
 PARTS = (0.25, 0.5, 0.75, 1.0)
 """Of the time since the first visitor: a line for each."""
 
-LEGEND = "o: observed, =: 95 % interval of a single look, -: the one that decides"
+LEGEND = "o observed; 95 %: = single look, - decides"
 
 
 def over_time(series: Mapping[str, Any], goal: str, width: int) -> list[str]:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import pytest
 from click.testing import CliRunner
 
 import gimel
-from gimel import config
+from gimel import config, histories
 from gimel.errors import BadRequest, ConfigError, GimelError, StoreUnavailable
-from gimel.ops import api_client, formats
+from gimel.histories import History
+from gimel.keyspace import history_key
+from gimel.ops import api_client, formats, text_plot
 from gimel.ops.api_client import ApiError, ApiKeyRefused, ApiUnreachable, InvalidUrl
 from gimel.ops.commands.console import read_key
 from gimel.ops.commands.main import main
@@ -85,6 +88,25 @@ def test_only_named_experiments_are_shown(tracked):
     assert "button color" in result.stdout
     assert "=1+1" not in result.stdout
     assert result.stderr == "No experiment \"nobody's\" in namespace 'alephbet'.\n"
+
+
+def test_a_report_has_plots_over_time_where_there_are_histories(tracked, redis_server):
+    for number in range(20):
+        for variant in ("blue", "green"):
+            for event in ("participate", "buy")[: 1 + (number > 9)]:
+                gimel.track({**EVENT, "experiment": "grown", "variant": variant, "event": event, "uuid": number})
+    assert text_plot.LEGEND not in run("report", "grown").stdout
+    moments = tuple(histories.now() - histories.DAY * back for back in range(12, 0, -1))
+    counts = {goal: {label: tuple(range(12)) for label in ("blue", "green")} for goal in ("participate", "buy")}
+    redis_server.client().set(history_key("alephbet", "grown"), History(moments, counts).encode())
+    plotted = run("report", "grown").stdout
+    assert "green - blue over time, percentage points" in plotted
+    assert plotted.count(text_plot.LEGEND) == 1
+    page = run("report", "--format", "html").stdout
+    (inside,) = re.findall('id="snapshot">(.*?)</script>', page)
+    points = {each["experiment"]: len(each["at"]) for each in json.loads(inside)["histories"]}
+    assert points["grown"] == 13
+    assert {"button color", "=1+1"} < set(points)
 
 
 @pytest.mark.parametrize("name", ["buton color", "BUTTON COLOR", "button,color", "color"])

@@ -29,18 +29,19 @@ CHECKOUT = "checkout: one page or three"
 
 
 class Picture(NamedTuple):
-    """Of which experiment, and how wide and high the window is."""
+    """Of which experiment, how wide and high the window is, and whether the page is scrolled to its end."""
 
     experiment: str
     width: int
     height: int
     scheme: str = "light"
+    is_end: bool = False
 
 
 PICTURES = {
     "dashboard-light.png": Picture(CHECKOUT, 1440, 1080),
     "dashboard-dark.png": Picture("price display", 1440, 1080, "dark"),
-    "dashboard-1024.png": Picture("new landing page", 1024, 900),
+    "dashboard-1024.png": Picture("new landing page", 1024, 900, is_end=True),
     "dashboard-390.png": Picture("product photos", 390, 844),
 }
 
@@ -58,8 +59,10 @@ def main() -> None:
             return page
 
         try:
-            for name, (experiment, width, height, scheme) in PICTURES.items():
+            for name, (experiment, width, height, scheme, is_end) in PICTURES.items():
                 page = opened(experiment, viewport={"width": width, "height": height}, color_scheme=scheme)
+                if is_end:
+                    page.evaluate("scrollTo(0, document.body.scrollHeight)")
                 _keep(page.screenshot(), FOLDER / name)
             page = opened(CHECKOUT)
             page.get_by_text("Export", exact=True).click()

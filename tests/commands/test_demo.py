@@ -96,6 +96,7 @@ def test_each_history_tells_its_story(items):
     held, faded = (items[name]["verdict_since"] for name in ("checkout: one page or three", "product photos"))
     assert days_before_noon(held["at"]) > 14
     assert faded["before"] == "winner"
+    assert any("first third" in note for note in told["product photos"] if note)
     others = told.keys() - {"article layout", "search engine", "onboarding tour", "new landing page", "product photos"}
     assert {note for name in others for note in told[name]} == {None}
 

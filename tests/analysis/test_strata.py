@@ -223,3 +223,9 @@ def test_fewer_than_two_variants_have_no_periods(labels):
     past = {goal: {label: of[label] for label in labels} for goal, of in history.counts.items()}
     answer = experiment_report(few, ExperimentSettings(), None, None, History(history.moments, past), NOW)
     assert not any(goal["by_day"] for goal in answer["goals"])
+
+
+def test_a_handful_of_visitors_shows_no_change():
+    totals = {"participate": {"red": (0, 3, 1_000), "blue": (0, 17, 99_000)}}
+    history = History((START, START + DAY, NOW), totals)
+    assert Strata.of(history, {}, ["red", "blue"]) is None

@@ -38,7 +38,7 @@ export function visitorsOverTime(item) {
   if (series.at.length < 2 || series.days.day.length === 0) {
     return h("p", {class: "quiet history-note"}, "No history yet: the first point comes within an hour.");
   }
-  return foldable(item.experiment, "Visitors per day", item.sample_ratio?.state === "mismatch", () => {
+  return foldable(item.experiment, "Visitors per day", true, () => {
     const group = visitorsGroup(item, series);
     return [trendGroup(group), asTable(group)];
   });

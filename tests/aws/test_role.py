@@ -11,7 +11,7 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 
 from . import gimel15
-from .account import ID, Account, apply, descriptions
+from .account import FUNCTIONS, ID, Account, apply, descriptions
 from .test_drift import trust_in
 
 pytestmark = pytest.mark.slow
@@ -140,7 +140,8 @@ def test_a_role_that_was_deleted_is_recreated_and_every_function_published_anew(
     assert second != first
     assert live_environments(account) == [{**one, "GIMEL_ROLE_ID": second} for one in before]
     calls = [step.call for step in whole.steps]
-    assert (calls.count("update_function_configuration"), calls.count("publish_version")) == (10, 5)
+    assert calls.count("update_function_configuration") == 2 * len(FUNCTIONS)
+    assert calls.count("publish_version") == len(FUNCTIONS)
     assert descriptions(gimel_at().plan()) == []
 
 

@@ -241,7 +241,7 @@ def test_a_wrong_split_is_explained_once_and_every_goal_refers_to_it(demo, visit
     line = page.locator(LIST).first
     expect(line).to_contain_text("new landing page")
     expect(line.locator(".chip")).to_have_text("Do not trust")
-    expect(line.locator(".warnings")).to_have_text("1")
+    expect(line.locator(".warnings")).to_have_text("2")  # since when, too
     item = report(demo)["new landing page"]
     alarm = page.get_by_role("note")
     expect(alarm).to_contain_text("should be 50 / 50")

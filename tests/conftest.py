@@ -25,9 +25,10 @@ PATIENT = "--cluster-node-timeout", "15000"
 """Where no node is killed, a busy machine is to make none look dead."""
 
 LONGEST = (
-    *("aws/test_local_aws.py", "browser/test_dashboard.py", "benchmarks/test_benchmarks.py", "faults/test_faults.py"),
-    *("browser/test_dashboard_states.py", "validation/test_simulations.py", "aws/test_rollback_redis.py"),
-    *("browser/test_refresh.py", "browser/test_dashboard_forward.py", "aws/test_failures.py", "aws/test_durable.py"),
+    *("browser/test_dashboard.py", "aws/test_failures.py", "aws/test_local_aws.py", "browser/test_dashboard_states.py"),
+    *("benchmarks/test_benchmarks.py", "faults/test_faults.py", "validation/test_simulations.py"),
+    *("aws/test_rollback_redis.py", "browser/test_refresh.py", "browser/test_dashboard_forward.py"),
+    *("server/test_schemathesis.py", "aws/test_durable.py", "browser/test_dashboard_decides.py"),
 )
 """Files that take longest, the longest first. If one of them came last, the other workers would have nothing to do."""
 

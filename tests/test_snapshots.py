@@ -284,11 +284,13 @@ def test_settings_that_change_a_verdict_change_the_history(fake):
 
 
 def test_a_history_survives_a_restart(redis_server):
-    connection.use(config.Config(redis_settings=config.RedisSettings(url=redis_server.url)))
+    settings = config.Config(redis_settings=config.RedisSettings(url=redis_server.url, timeout_s=30))
+    connection.use(settings)
     visit(4)
     snapshots.take(START)
     redis_server.stop()
     redis_server.start()
+    connection.use(settings)
     visit(4, first=4)
     snapshots.take(START + 60)
     assert series() == [(0, 4), (60, 8)]

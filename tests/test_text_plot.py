@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from gimel.analysis.series import series
@@ -63,3 +65,20 @@ def test_an_interval_beyond_the_plot_ends_in_an_arrow():
     assert text_plot._line([-0.5, -0.1, 0.1, 0.2, 0.9], -0.2, 0.8, 11) == "<=|o=----->"
     assert text_plot._line([None, None, 0.1, None, 0.3], -0.2, 0.8, 11) == "<-|o--     "
     assert text_plot._line([None, None, 0.1, None, None], -0.2, 0.8, 11) == "  |o       "
+
+
+def test_the_ends_of_the_axis_are_plain_numbers():
+    axis = text_plot.over_time(made(everyone=40), "buy", 80)[1]
+    assert axis.split() == ["-100", "+100"]
+
+
+def test_days_are_those_of_utc_wherever_the_terminal_is(monkeypatch):
+    here = text_plot.over_time(made(), "buy", 80)
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")  # where it is the next day from 10:00 UTC on
+    time.tzset()
+    try:
+        there = text_plot.over_time(made(), "buy", 80)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert there == here

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from gimel.histories import TIME, as_moment
+
 LONGEST, SHORTEST = 56, 24
 """Of a line, in characters. A narrower terminal gets no plot."""
 
@@ -17,7 +19,7 @@ LEGEND = "o observed; 95 %: = single look, - decides"
 
 
 def over_time(series: Mapping[str, Any], goal: str, width: int) -> list[str]:
-    """Lines of at most `width` characters about this goal; none where there is nothing to show.
+    """Lines of at most `width` characters about this goal; none where there is nothing to show. Days are those of UTC.
 
     `series` is an answer of `GET /history`. Each variant that is compared has a line for each of some moments.
     """
@@ -40,17 +42,17 @@ def _variant(label: str, one: Mapping[str, Any], series: Mapping[str, Any], room
     ends = [max(-limit, min(limit, bound)) for row in rows for bound in row if bound is not None]
     low, high = min(0.0, *ends), max(0.0, *ends)
     yield f"{label} - {series['control']} over time, percentage points"
-    labels = f"{100 * low:+.2g}", f"{100 * high:+.2g}"
+    labels = [f"{float(f'{100 * end:.2g}'):+g}" for end in (low, high)]  # never +1e+02
     yield f"{'':{DAY_WIDTH}}{labels[0]}{labels[1]:>{room - len(labels[0])}}"
     for at, row in zip(shown, rows):
-        moment = datetime.fromisoformat(series["at"][at].replace("Z", "+00:00")).astimezone()
+        moment = datetime.strptime(series["at"][at], TIME)
         day = "now" if at == len(series["at"]) - 1 else f"{moment.day} {moment:%b}"
         yield f"{day:<{DAY_WIDTH}}{_line(row, low, high, room)}".rstrip()
 
 
 def _positions(at: list[str], differences: list[float | None]) -> list[int]:
     """The last point before each of the PARTS of the time since there is a difference."""
-    times = [datetime.fromisoformat(one.replace("Z", "+00:00")).timestamp() for one in at]
+    times = [as_moment(one) for one in at]
     known = [one for one, value in enumerate(differences) if value is not None]
     if not known:
         return []

@@ -92,6 +92,8 @@ def test_when_and_how_fast_is_in_every_format():
     output = shown(report)
     assert "since 26 November 2026, about 960 visitors a day, the last event on 30 November 2026, 10:00 UTC" in output
     assert "since 30 November 2026; before that: Leaning\n" in output
+    assert "about 640 visitors a day" in shown({**report, "visitors_per_day": {"blue": 641.0}})
+    assert "visitors a day" not in shown({**report, "visitors_per_day": {"blue": 0.0, "red": 0.0}})
     row = rows(report)[0]
     assert (row["first_seen"], row["last_seen"]) == ("2026-11-26T11:00:00Z", "2026-11-30T10:00:00Z")
     assert (float(row["days"]), float(row["visitors_per_day"])) == (report["days"], 480)

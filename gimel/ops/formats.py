@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gimel.analysis.report import ALPHA, INTERVALS, ROW_FIELDS
-from gimel.analysis.wording import USUAL, Digits, about, on_day, per_visitor, percent, points
+from gimel.analysis.wording import USUAL, Digits, on_day, per_visitor, percent, points
 
 from . import text_plot
 
@@ -261,9 +261,10 @@ def _planned(item: dict[str, Any]) -> str:
 
 def _dates(item: dict[str, Any]) -> str:
     """Since when and how fast visitors come, and when the last event did."""
-    first, last, per_day = item.get("first_seen"), item.get("last_seen"), item.get("visitors_per_day")
+    first, last = item.get("first_seen"), item.get("last_seen")
+    per_day = float(f"{sum(item.get('visitors_per_day', {}).values()):.2g}")
     parts = [f"since {on_day(first)}"] if first else []
-    parts += [f"about {about(sum(per_day.values()))} visitors a day"] if per_day else []
+    parts += [f"about {points(per_day / 100, 0)} visitors a day"] if per_day else []  # rounded as on the page
     parts += [f"the last event on {on_day(last)}, {last[11:16]} UTC"] if last else []
     return ", ".join(parts)
 

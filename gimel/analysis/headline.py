@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from gimel.histories import TIME, as_text
+from gimel.histories import DAY, TIME, as_moment, as_text
 
 from .wording import in_days, listed, named, points
 
@@ -47,18 +47,21 @@ def _parts(report: Item, now: int | None) -> Iterator[str]:
     since = (goal.get("verdict_since") or {}).get("at") if one else None
     when = f", when its plan ended on {_day(ended['at'], now)}" if ended else _since(since, now)
     is_young, is_old = _age(report)
+    is_short, is_young = is_young and bool(ended), is_young and not ended
     if state == "winner":
-        best = max(rows, key=lambda row: row["rate"])
+        best = max(rows, key=lambda row: row["difference"])  # rates may be of other days than those compared
         it = "it" if one else named(best["label"])
         yield f"{who} {'wins' if one else 'win'} on {on}{interval}{when}"
         if not one:
             yield f"{it} has the highest rate, but is not tested against the other winners"
-        if unknown := _not_yet_known(report, best["label"]):
-            yield f"whether {listed(unknown)} got worse is not known yet: wait, or take the risk"
+        if unknown := _not_known(report, best["label"]):
+            can_wait = not _is_over(report) and set(unknown.values()) == {"not_yet_known"}
+            advice = " yet: wait, or take the risk" if can_wait else f": ship {it} only if you take that risk"
+            yield f"whether {listed([*unknown])} got worse is not known{advice}"
         elif is_young:
             yield f"let it run for whole weeks before you ship {it}"
         else:
-            yield f"you can ship {it}{'' if is_old else ' if it has run for whole weeks'}"
+            yield f"you can ship {it}{'' if is_old or is_short else ' if it has run for whole weeks'}"
     elif state == "loser":
         still_open = [row["label"] for each in ("leaning", "collecting") for row in _rows(goal, each)]
         yield f"{who} {'loses' if one else 'lose'} on {on}{interval}{when}"
@@ -85,6 +88,8 @@ def _parts(report: Item, now: int | None) -> Iterator[str]:
         yield "choose by other reasons, or plan a larger experiment"
     else:  # inconclusive, because of the counters, or per_visitor
         yield f"no verdict on {on}: {text}"
+    if is_short and state in ("winner", "loser", "no_difference"):
+        yield "the plan took less than a week: other weekdays may differ"
 
 
 def _rows(goal: Item, state: str) -> list[Item]:
@@ -99,15 +104,18 @@ def _interval(row: Item, goal: Item, report: Item) -> str:
     return f": {low} to {high} points"
 
 
-def _not_yet_known(report: Item, label: str) -> Sequence[str]:
-    """The guardrails of which it is open whether this variant keeps them."""
+def _not_known(report: Item, label: str) -> dict[str, str]:
+    """The guardrails of which nobody knows whether this variant keeps them, as those that are not tested; its state."""
     guardrails = [goal for goal in report["goals"] if goal["role"] == "guardrail"]
-    return [goal["goal"] for goal in guardrails if any(row["label"] == label for row in _rows(goal, "not_yet_known"))]
+    rows = [(goal["goal"], row) for goal in guardrails for row in goal["results"] if row["label"] == label]
+    return {goal: row["verdict"]["state"] for goal, row in rows if row["verdict"]["state"] != "not_worse"}
 
 
 def _age(report: Item) -> tuple[bool, bool]:
-    """Whether it is younger than a week for certain, and whether it is not."""
+    """Whether it is younger than a week for certain, or was when its plan ended, and whether it is not."""
     days, known = report["days"], len(report["visitors_by_day"]) - 1  # today is not over
+    if report["first_seen"] and (ended := (report["plan"] or {}).get("ended")):
+        days = (as_moment(ended["at"]) - as_moment(report["first_seen"])) / DAY
     return days is not None and days < WEEK, (days or 0) >= WEEK or known >= WEEK
 
 

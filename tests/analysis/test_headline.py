@@ -62,6 +62,15 @@ def test_a_winner_waits_for_the_guardrails_that_are_open():
     )
 
 
+def test_a_winner_whose_guardrail_cannot_be_tested_is_a_risk():
+    own = {"goal": "buy", "guardrails": {"crash": 0.02}, "per_visitor": ("crash",)}
+    risk = "Whether crash got worse is not known: ship it only if you take that risk."
+    assert told({"buy": BETTER, "crash": BETTER}, own).endswith(f"since 3 February. {risk}")
+    end = Ended(100_000, "2024-11-30T23:59:00Z", counts(participate=VISITORS, buy=BETTER, crash=SAME))
+    own = {"goal": "buy", "guardrails": {"crash": 0.02}, "planned_visitors": 50_000}
+    assert told({"buy": BETTER, "crash": SAME}, own, end).endswith(f"30 November 2024. {risk}")
+
+
 def test_a_loser_leaves_the_control():
     lost = "Red loses on buy: \N{MINUS SIGN}1.4 to \N{MINUS SIGN}0.6 points, since 3 February."
     assert told({"buy": WORSE}) == f"{lost} Keep blue."
@@ -133,6 +142,17 @@ def test_an_ended_plan(red, said):
     own = {"planned_visitors": 20_000, "smallest_change": 0.03}
     trials = dict.fromkeys(VISITORS, 21_000)
     assert told({"buy": {"blue": 1050, "red": 1100}}, own, ended, trials) == said
+
+
+def test_a_plan_of_less_than_a_week_is_no_reason_to_run_on():
+    of_then = counts(participate={"blue": 20_000, "red": 20_010}, buy={"blue": 1000, "red": 1180})
+    ended, own = Ended(40_000, "2025-02-18T12:00:00Z", of_then), ExperimentSettings(planned_visitors=20_000)
+    made = experiment_report(of_then, own, None, ended)
+    said = "Red wins on buy: +0.4 to +1.4 points, when its plan ended on 18 February. You can ship it."
+    short = "The plan took less than a week: other weekdays may differ."
+    assert headline({**made, "days": 4.0, "first_seen": "2025-02-15T12:00:00Z"}, NOW) == f"{said} {short}"
+    assert headline({**made, "days": 40.0, "first_seen": "2025-02-15T12:00:00Z"}, NOW) == f"{said} {short}"
+    assert headline({**made, "days": 9.0, "first_seen": "2025-02-10T12:00:00Z"}, NOW) == said
 
 
 def test_what_leans_at_the_end_of_a_plan_needs_a_new_experiment():

@@ -253,6 +253,11 @@ LATELY = {
         **made(buy=[1000, 1010], settings={"planned_visitors": 20_000, "smallest_change": 0.01}, ended=ENDED),
         **SEEN,
     },
+    "ended and removed": {
+        **made(buy=[1000, 1010], settings={"planned_visitors": 20_000, "smallest_change": 0.01}, ended=ENDED),
+        **SEEN,
+        "last_seen": ago(2.1),  # no note tells of the end of events once a plan has ended
+    },
     "forgotten": {**made(buy=OPEN), **SEEN, "last_seen": ago(40), "notes": ["no events for 40 days"]},
     "guarded": {**made(buy=OPEN, bugs=WON, settings={"goal": "buy", "guardrails": {"bugs": 0.1}}), **SEEN},
     "lost long ago": {
@@ -262,8 +267,13 @@ LATELY = {
         "verdict_since": {"at": ago(20), "before": None},
     },
     "mixed": {**made(buy=WON, look=LOST), **SEEN},
+    "not yet lost": {
+        **experiment_report(counts(participate=dict.fromkeys("abc", 20_000), buy=dict(zip("abc", (1000, 700, 1010))))),
+        **SEEN,
+    },
     "ready": {**made(buy=LOST), **SEEN, "verdict_since": {"at": ago(20), "before": "collecting"}},
     "silent": {**made(buy=OPEN), **SEEN, "last_seen": ago(3.5), "notes": ["no events for 3 days"]},
+    "unguarded": {**made(buy=WON, bugs=OPEN, settings={"goal": "buy", "guardrails": {"bugs": 0.01}}), **SEEN},
     "young": {**made(buy=WON), **SEEN, "days": 3.0, "verdict_since": {"at": ago(20), "before": None}},
 }
 WHY = {

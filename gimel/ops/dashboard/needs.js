@@ -4,6 +4,7 @@ import { dayOf } from "./numbers.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const SILENT = "no events for "; // so begins the note on an experiment that is broken, or over
+const STOPPED = 2; // days without events, if no note says so before
 const FORGOTTEN = 30; // days: later, nobody waits for events
 const WEEK = 7; // days that an experiment should run
 const PAUSE_MS = 30 * 60 * 1000; // what comes after it is another visit
@@ -20,14 +21,22 @@ const NEEDS = [
   (item, {isSilent}) => !isSilent && item.plan?.ended ? `the plan ended on ${dayOf(item.plan.ended.at)}` : null,
   (item, {isSilent, isForgotten, note}) =>
     isSilent && !isForgotten && !DECIDED[item.verdict.state] && !item.plan?.ended ? note : null,
-  (item, {isSilent}) => !isSilent && DECIDED[item.verdict.state] && (item.days ?? WEEK) >= WEEK
+  (item, {isSilent}) => !isSilent && DECIDED[item.verdict.state] && (item.days ?? WEEK) >= WEEK && !isOpen(item)
     ? `${DECIDED[item.verdict.state]}: you can stop it` : null,
 ];
+
+// Whether the headline says to wait: for a guardrail of the winner, or for a variant that may yet beat the control.
+function isOpen({goals, verdict}) {
+  return goals.some(each => each.role === "guardrail" ? each.verdict.state === "not_yet_known"
+    : verdict.state === "loser" && each.goal === verdict.goal
+      && each.results.some(row => ["leaning", "collecting"].includes(row.verdict.state)));
+}
 
 // {rank, why}: of an experiment that needs nobody, the last rank and no reason. `visit` is when the last visit ended.
 export function need(item, {visit, now}) {
   const note = (item.notes || []).find(each => each.startsWith(SILENT));
-  const known = {visit, note, isSilent: Boolean(note), isForgotten: now - Date.parse(item.last_seen) > FORGOTTEN * DAY_MS};
+  const quiet = (now - Date.parse(item.last_seen)) / DAY_MS; // not a number if that is unknown
+  const known = {visit, note, isSilent: Boolean(note) || quiet > STOPPED, isForgotten: quiet > FORGOTTEN};
   for (let rank = 0; item.verdict && rank < NEEDS.length; rank++) {
     const why = NEEDS[rank](item, known);
     if (why) return {rank, why};

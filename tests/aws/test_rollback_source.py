@@ -16,9 +16,8 @@ from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import AwsError, RollbackRefused
 from gimel.ops.aws.plan.steps import Plan
 
-from .account import apply
+from .account import FUNCTIONS, apply
 from .test_role import recreate_nothing_but_delete, role_id
-from .test_rollback import NAMES
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +57,7 @@ def release(account, gimel_at, monkeypatch):
 
 def live(account) -> list[dict[str, Any]]:
     client = account.client("lambda")
-    return [client.get_function_configuration(FunctionName=name, Qualifier="live") for name in NAMES]
+    return [client.get_function_configuration(FunctionName=name, Qualifier="live") for name in FUNCTIONS]
 
 
 def passwords(account) -> set[str | None]:

@@ -79,9 +79,15 @@ def _parts(report: Item, now: int | None) -> Iterator[str]:
         yield "let it run for whole weeks before you decide" if is_young else "choose by other reasons, such as cost"
     elif state == "leaning":
         yield f"not decided on {on}, but {text}{interval}"
-        yield "it takes a new experiment to decide" if _is_over(report) else _wait(goal) or "wait, or take the risk"
+        days = goal.get("days_left")
+        if _is_over(report):
+            yield "it takes a new experiment to decide"
+        elif days:
+            yield f"if that is the true difference, it takes {in_days(days)} at the present rate"
+        else:
+            yield "wait, or take the risk"
     elif state == "collecting":
-        yield f"too early to tell on {on}: {_wait(goal) or text}"
+        yield f"too early to tell on {on}: {text}"
     elif state == "inconclusive" and _is_over(report):
         day = f" on {_day(ended['at'], now)}" if ended else ""
         yield f"the plan ended{day} without a verdict on {on}{interval}"
@@ -122,11 +128,6 @@ def _age(report: Item) -> tuple[bool, bool]:
 def _is_over(report: Item) -> bool:
     plan = report["plan"]
     return bool(plan) and not plan["missing"]
-
-
-def _wait(goal: Item) -> str:
-    days = goal.get("days_left")
-    return f"{in_days(days)} to go at the present rate" if days else ""
 
 
 def _since(moment: str | None, now: int | None) -> str:

@@ -116,13 +116,12 @@ def test_what_is_not_decided_says_how_long_it_takes():
     assert headline(made, NOW).startswith(said)
     assert headline(made, NOW).endswith(" points. Wait, or take the risk.")
     made["goals"][0]["days_left"] = 8.2
-    assert headline(made, NOW).endswith(" points. About 8 days to go at the present rate.")
+    assert headline(made, NOW).endswith(
+        " points. If that is the true difference, it takes about 8 days at the present rate."
+    )
     start = {"buy": {"red": 160, "blue": 150}}, dict.fromkeys(VISITORS, 3000)
     assert told(start[0], trials=start[1]).startswith("Too early to tell on buy: about ")
     assert told(start[0], trials=start[1]).endswith(" more visitors per variant to detect a 10 % change.")
-    in_days = "Too early to tell on buy: {} to go at the present rate."
-    assert told(start[0], trials=start[1], days_left=0.2) == in_days.format("less than a day")
-    assert told(start[0], trials=start[1], days_left=411.2) == in_days.format("more than a year")
 
 
 @pytest.mark.parametrize(

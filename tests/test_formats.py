@@ -70,6 +70,13 @@ def test_a_variant_that_wins_one_goal_and_loses_another_is_mixed_in_every_format
         assert row["experiment_verdict_goal"] == ""
 
 
+def test_a_goal_that_is_compared_within_periods_says_so_beside_its_rates():
+    one = item(buy=BETTER)
+    assert formats.WITHIN not in shown(one)
+    one["goals"][0]["by_day"] = {"red": {"difference": 0.0}}
+    assert shown(one).count(formats.WITHIN) == 1
+
+
 def test_a_wrong_split_is_explained_once_and_shown_at_every_goal():
     counts = {"participate": {"a": counted(5240, 0), "b": counted(4760, 0)}}
     counts |= {goal: {"a": counted(100, 0)} for goal in ("buy", "view")}

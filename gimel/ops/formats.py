@@ -43,6 +43,12 @@ STATES = {
 ROLES = {"primary": "primary goal", "goal": "", "guardrail": "guardrail", "secondary": ""}
 """What a goal is called by its role, in the order in which goals are read."""
 
+WITHIN = (
+    "Compared within periods (see the note on shares): differences and uplifts, and the rates in the sentence above,"
+    " are not those of the rates in this table."
+)
+"""Below the table of a goal that has `by_day`."""
+
 IGNORED = {
     "bot": "from bots",
     "prefetch": "from browsers that load pages in advance",
@@ -289,7 +295,8 @@ def _goal(
     name = Text.assemble((goal["goal"], "bold"), (f" ({role})" if role else "", "dim"), "   ", first)
     lines = text_plot.over_time(series, goal["goal"], width) if series else []
     plot = [Text("\n".join(lines), style="dim", no_wrap=True, overflow="ellipsis")] if lines else []
-    return Group(name, *more, _table(goal, item, no_wrap), *plot)
+    within = [Text(WITHIN, style="dim")] if goal.get("by_day") else []
+    return Group(name, *more, _table(goal, item, no_wrap), *within, *plot)
 
 
 def _table(goal: dict[str, Any], item: dict[str, Any], no_wrap: bool) -> Table:

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from gimel.analysis.report import experiment_report
 from gimel.config import ExperimentSettings
+from gimel.ops.formats import WITHIN
 from gimel.ops.server.assets import snapshot
 from gimel.plans import Ended
 from tests.counts import counted
@@ -223,6 +224,14 @@ def keeps_signs_and_order(reports: dict[str, dict], shown: dict) -> None:
                 assert found["digits"]["points"] <= 4
                 compared += 1
     assert compared > 200
+
+
+def test_a_goal_that_is_compared_within_periods_says_so_beside_its_rates(opened):
+    report = made(buy=WON, look=OPEN)
+    report["goals"][0]["by_day"] = {"red": {"difference": 0.01}}
+    page = opened({"button": report})
+    expect(page.locator("section.goal", has_text=WITHIN)).to_have_count(1)
+    expect(goal(page, "buy")).to_contain_text(WITHIN)
 
 
 def test_at_1024_pixels_a_goal_is_a_table_and_a_third_of_it_the_plot(opened):

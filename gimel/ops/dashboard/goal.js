@@ -14,6 +14,9 @@ const COMPARED_WITH_CONTROL = {winner: "Better", loser: "Worse"};
 const TAGS = {primary: "primary goal", guardrail: "guardrail"};
 const READING_ORDER = ["primary", "goal", "guardrail", "secondary"];
 const ALPHA = 0.05;
+// The same as in formats.py.
+const WITHIN = "Compared within periods (see the note on shares): differences and uplifts, and the rates in the sentence"
+  + " above, are not those of the rates in this table.";
 
 // The goal that decides, or is the headline's, then the guardrails, then the others.
 export function inReadingOrder({goals, verdict}) {
@@ -38,6 +41,7 @@ export function goalSection(goal, item, index) {
       goal.verdict.reason ? h("span", {class: "reason"}, sentence(goal.verdict.reason, labels)) : null,
       since(goal.verdict_since)) : null,
     goal.kind === "per_visitor" ? perVisitorTable(rows, item) : proportionTable(rows, item, isCompared, digits),
+    goal.by_day ? h("p", {class: "quiet"}, WITHIN) : null,
     goalOverTime(goal, item, index === 0),
     isCompared ? allFigures(rows, item, goal, digits) : null);
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from gimel.histories import DAY, TIME, as_moment, as_text
 
+from .novelty import has_worn_off
 from .wording import in_days, listed, named, points
 
 WEEK = 7
@@ -58,6 +59,8 @@ def _parts(report: Item, now: int | None) -> Iterator[str]:
             can_wait = not _is_over(report) and set(unknown.values()) == {"not_yet_known"}
             advice = " yet: wait, or take the risk" if can_wait else f": ship {it} only if you take that risk"
             yield f"whether {listed([*unknown])} got worse is not known{advice}"
+        elif has_worn_off(report["notes"], goal["goal"], best["label"]):
+            yield f"its effect became smaller with time: read the note before you ship {it}"
         elif is_young:
             yield f"let it run for whole weeks before you ship {it}"
         else:

@@ -22,6 +22,8 @@ SHORTEST = 6 * DAY
 ENOUGH = 50
 """So many must have reached the goal, and so many not, in the variant and in the control, in either third."""
 
+WORN_OFF = "what was new may have worn off, so expect less than the whole time shows"
+
 
 def notes(
     history: History, like: Counts, goals: Collection[str], labels: Collection[str], control: str
@@ -47,14 +49,20 @@ def notes(
         digits = decimals(map(sqrt, (before, after)), [(expm1(was), expm1(now))])
         shown = [percent(expm1(ratio), digits, True) for ratio in (was, now)]
         meaning = (
-            "what was new may have worn off, so expect less than the whole time shows"
+            WORN_OFF
             if now < was
             else "visitors may have had to get used to it, so expect more than the whole time shows"
         )
-        yield (
-            f"on {named(goal)}, {named(label)}'s uplift was {shown[0]} in the first third of the time and {shown[1]} in"
-            f" the last: {meaning}"
-        )
+        yield f"{_about(goal, label)} {shown[0]} in the first third of the time and {shown[1]} in the last: {meaning}"
+
+
+def has_worn_off(notes: Collection[str], goal: str, label: str) -> bool:
+    """Whether one of the `notes` of a report says so of this variant."""
+    return any(note.startswith(_about(goal, label)) and note.endswith(WORN_OFF) for note in notes)
+
+
+def _about(goal: str, label: str) -> str:
+    return f"on {named(goal)}, {named(label)}'s uplift was"
 
 
 def _thirds(history: History) -> Sequence[tuple[int, int]]:

@@ -14,8 +14,13 @@ START = 29_401_920 // DAY * DAY
 OWN = ExperimentSettings(baseline="blue")
 
 
-def notes(lifts, rate=0.1, per_day=2_000, precision="exact", random=None, own=OWN, since=0):
-    """The notes on novelty of an experiment with these uplifts of red on its days."""
+def notes(*args, **more):
+    """The notes on novelty of such an experiment."""
+    return [note for note in report(*args, **more)["notes"] if "third of the time" in note]
+
+
+def report(lifts, rate=0.1, per_day=2_000, precision="exact", random=None, own=OWN, since=0):
+    """The report of an experiment with these uplifts of red on its days."""
     readings = {"participate": {"red": [0], "blue": [0]}, "buy": {"red": [0], "blue": [0]}}
     for day, lift in enumerate(lifts):
         base = rate * (0.5 if day % 7 > 4 else 1)
@@ -26,8 +31,7 @@ def notes(lifts, rate=0.1, per_day=2_000, precision="exact", random=None, own=OW
     counts = {g: {one: counted(values[-1], precision) for one, values in of.items()} for g, of in readings.items()}
     past = {g: {one: tuple(values[since:-1]) for one, values in of.items()} for g, of in readings.items()}
     history = History(tuple(START + DAY * day for day in range(since, len(lifts))), past)
-    answer = experiment_report(counts, own, None, None, history, START + DAY * len(lifts))
-    return [note for note in answer["notes"] if "third of the time" in note]
+    return experiment_report(counts, own, None, None, history, START + DAY * len(lifts))
 
 
 def test_an_uplift_that_wears_off_is_noted():
@@ -35,6 +39,14 @@ def test_an_uplift_that_wears_off_is_noted():
         "on buy, red's uplift was +30 % in the first third of the time and +2 % in the last: what was new may have worn"
         " off, so expect less than the whole time shows"
     ]
+
+
+def test_the_headline_of_a_winner_that_wears_off_does_not_say_to_ship_it():
+    faded = report([0.3] * 7 + [0.1] * 7 + [0.02] * 7)["headline"]
+    assert faded.startswith("Red wins on buy: ")
+    assert faded.endswith(" Its effect became smaller with time: read the note before you ship it.")
+    assert report([0.2] * 21)["headline"].endswith(" You can ship it.")
+    assert report([0.1] * 7 + [0.2] * 7 + [0.4] * 7)["headline"].endswith(" You can ship it.")
 
 
 def test_one_that_grows_is_noted():

@@ -109,7 +109,7 @@ def history(
     config_file: Path | None,
     data: Path,
 ) -> None:
-    """Show how the figures of EXPERIMENT came about: a line for each of the last days, or every point as CSV or
+    """Show how the figures of EXPERIMENT came about: a line for each of the last days, or up to 500 points as CSV or
     JSON."""
     params = {"experiment": experiment, "namespace": namespace, **({"control": control} if control else {})}
     with _source(url, api_key, config_file, data) as (read, read_history):

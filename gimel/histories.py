@@ -14,13 +14,16 @@ from operator import sub
 from .counters import Counts
 from .events import PARTICIPATE
 from .hyperloglog import NOTHING, Count
-from .plans import BEGAN_AGAIN
+from .plans import BEGAN_AGAIN, LARGEST
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
 
 HOUR, DAY = 60, 24 * 60
 """In minutes."""
+
+LATEST = 2**31
+"""Moments are earlier than this one, which is in the year 6053."""
 
 MAX_BYTES = 16 * 2**20
 """A record that is larger once unpacked is none of Gimel's."""
@@ -101,12 +104,17 @@ class History:
             every = [moments, *(values for variants in counts.values() for values in variants.values())]
             is_possible = (
                 found["version"] == VERSION
-                and len(moments) > 0
+                and 0 < len(moments) <= MAX_POINTS
                 and all(len(values) == len(moments) for values in every)
-                and all(type(one) is int and one >= 0 for values in every for one in values)
+                and all(type(one) is int and 0 <= one <= LARGEST for values in every for one in values)
                 and all(step > 0 for step in found["moments"][1:])
+                and moments[-1] < LATEST
+                and all(
+                    type(at) is int and 0 <= at < LATEST and (goal is None or type(goal) is str)
+                    for at, goal, _ in found["changes"]
+                )
             )
-            changes = tuple(Change(int(at), goal, str(state)) for at, goal, state in found["changes"])
+            changes = tuple(Change(at, goal, str(state)) for at, goal, state in found["changes"])
             return cls(moments, counts, changes) if is_possible else None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, zlib.error):
             return None

@@ -190,11 +190,11 @@ def test_of_many_changes_the_newest_and_the_last_one_of_each_goal_stay():
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 values = st.lists(st.integers(0, 2**62), min_size=9, max_size=9).map(tuple)
-changes = st.builds(Change, st.integers(0, 2**40), st.none() | names, names)
+changes = st.builds(Change, st.integers(0, 2**31 - 1), st.none() | names, names)
 
 
 @given(
-    st.lists(st.integers(0, 2**40), min_size=1, max_size=9, unique=True).map(sorted),
+    st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9, unique=True).map(sorted),
     st.dictionaries(names, st.dictionaries(names, values, max_size=4), max_size=4),
     st.lists(changes, max_size=9).map(tuple),
 )
@@ -203,6 +203,22 @@ def test_a_record_is_read_as_it_was_written(moments, found, changes):
     written = History(tuple(moments), cut, changes)
     assert History.decode(written.encode()) == written
     assert History.decode(replace(written, changes=()).encode()) == replace(written, changes=())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        History((1, 2), {"participate": {"a": (0, 10**400)}}),
+        History((1, 10**12), {"participate": {"a": (0, 1)}}),
+        History((1, 2), {"participate": {"a": (0, 1)}}, (Change(10**12, None, "winner"),)),
+        History((1, 2), {"participate": {"a": (0, 1)}}, (Change(-(10**12), None, "winner"),)),
+        History((1, 2), {"participate": {"a": (0, 1)}}, (Change(1, ["goal"], "winner"),)),  # type: ignore[arg-type]
+        History(tuple(range(5_001)), {"participate": {"a": (0,) * 5_001}}),
+    ],
+    ids=["count", "moment", "late change", "early change", "goal", "points"],
+)
+def test_a_record_that_no_report_could_be_made_of_is_none(broken):
+    assert History.decode(broken.encode()) is None
 
 
 @given(st.binary(max_size=40))

@@ -168,7 +168,7 @@ class Past:
         if is_old and self.first_seen is None:
             return None
         if (recorded := self._changes(SPLIT)) and recorded[-1].state == "mismatch":
-            return recorded[-1].at // HOUR * HOUR
+            return min(recorded[-1].at, self.now) // HOUR * HOUR
         if is_old:
             return self.first_seen
         if moments[best + 1] - moments[best] <= 2 * HOUR:

@@ -174,7 +174,7 @@ def test_visitors_per_day_are_plotted(server, visit):
         # Today is not over, so it is drawn apart.
         axes.agree(drawn(plot, f".v{place}:not(.unfinished)"), shares[:-1], came[:-1])
         axes.agree(drawn(plot, f".v{place}.unfinished"), shares[-2:], came[-2:])
-    expect(plot.locator(".mark-label")).to_have_text("Split: mismatch")
+    expect(plot.locator(".mark-label")).to_have_text("Split wrong")
 
 
 def said(part: Locator) -> list[list[Shown]]:

@@ -8,6 +8,8 @@ import { column, table } from "./tables.js";
 import { trendGroup } from "./trend.js";
 import { called } from "./verdicts.js";
 
+const SPLITS = {mismatch: "Split wrong", ok: "Split right"};
+
 const STYLES = 6; // of lines: see trend.css
 const DAY_OF_UTC = 24 * 3600e3;
 // What counts for the range of an axis, by the share of today's visitors that had come: the first bands are so wide that
@@ -75,7 +77,7 @@ function goalGroup(own, goal, item, series) {
 // The states of a goal's verdict, or with "" of the split, and since when.
 function statesOf(goal, series) {
   return series.verdicts.filter(each => each.goal === goal)
-    .map(({at, state}) => ({time: Date.parse(at), text: goal ? called(state) : `Split: ${state}`}));
+    .map(({at, state}) => ({time: Date.parse(at), text: goal ? called(state) : SPLITS[state] || state}));
 }
 
 function stateAt(time, states) {
@@ -145,7 +147,7 @@ function visitorsGroup(item, series) {
   const states = statesOf("", series);
   return {
     key: item.experiment, label: "Visitors per day", times: days, from: days[0], to: days[today], isUtc: true,
-    marks: states.filter(({text}, index) => index || text !== "Split: ok"),
+    marks: states.filter(({text}, index) => index || text !== SPLITS.ok),
     moment: index => [`${dayOf(days[index])} (UTC)${index === today ? ", so far" : ""}`,
       stateAt(days[index] + DAY_OF_UTC - 1, states)].filter(Boolean).join(" · "),
     plots: [{

@@ -108,3 +108,18 @@ def test_the_exported_demo_opens_without_a_server(visit):
         expect(page.locator("#experiment h2")).to_have_text(name)
         plots += page.locator("#experiment .trends").count()
     assert plots > 10
+
+
+BLOCKED = """for (const name of ["localStorage", "sessionStorage"])
+  Object.defineProperty(window, name, {get() { throw new DOMException("not allowed", "SecurityError"); }});"""
+
+
+def test_page_and_export_need_no_storage_of_the_browser(demo, visit, tmp_path):
+    page = visit("about:blank")
+    page.add_init_script(BLOCKED)  # as in a frame with `sandbox`, or where the reader blocks all cookies
+    page.goto(address(demo, namespace="mobile"))
+    expect(page.locator("#experiment h2")).to_have_text("onboarding tour")
+    kept = opened_file(visit, exported(page, "HTML", tmp_path))
+    kept.add_init_script(BLOCKED)
+    kept.reload()
+    expect(kept.locator("#experiment h2")).to_have_text("onboarding tour")

@@ -8,11 +8,17 @@ export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
 
 // The API key is kept for this tab, the session token of `gimel dashboard` for all tabs of this server. Both are only ever
 // sent as headers.
-export const apiKey = secret(sessionStorage, "gimel api key");
-const token = secret(localStorage, "gimel token");
+export const apiKey = secret("sessionStorage", "gimel api key");
+const token = secret("localStorage", "gimel token");
 
 function secret(storage, name) {
-  return {get: () => storage.getItem(name) || "", set: text => storage.setItem(name, text)};
+  try {
+    const kept = window[storage];
+    return {get: () => kept.getItem(name) || "", set: text => kept.setItem(name, text)};
+  } catch {
+    let kept = ""; // until the page is left: the browser allows no storage, as in a sandboxed frame
+    return {get: () => kept, set: text => { kept = text; }};
+  }
 }
 
 // Takes a token or ticket out of the page's address, and keeps the session token that the server gives for it.

@@ -22,6 +22,10 @@ AT_ONCE = 100
 """How many histories are written in one round trip."""
 
 
+MOMENT_DIGITS = 10
+"""A moment of this millennium has fewer: whatever else is in the key is replaced."""
+
+
 class Taken(NamedTuple):
     """Of how many experiments a snapshot was taken, and how many histories have changed."""
 
@@ -51,14 +55,14 @@ def take(now: int | None = None) -> Taken:
         while some := list(islice(writes, AT_ONCE)):
             changed += _write(client, namespace, some)
     # An import deletes this key, as what it brings has not begun since the last snapshot.
-    ask_each(client, [("SET", LAST_SNAPSHOT_KEY, moment, "NX" if last_run is None else "XX")])
+    ask_each(client, [("SET", LAST_SNAPSHOT_KEY, moment, *([] if last_run is None else ["XX"]))])
     return Taken(experiments, changed)
 
 
 def last(client: Client) -> int | None:
     """The moment of the last snapshot of all experiments. Raises StoreUnavailable."""
     (found,) = ask_each(client, [("GET", LAST_SNAPSHOT_KEY)])
-    return int(found) if found and found.isdigit() else None
+    return int(found) if found and found.isdigit() and len(found) < MOMENT_DIGITS else None
 
 
 def _list_namespaces(client: Client) -> None:

@@ -336,3 +336,11 @@ def test_a_year_of_one_experiment_takes_at_most_40_kb(single):
     assert len(found.moments) > 400
     single.set("history", histories.record(found))
     assert single.memory_usage("history") <= 40 * 1024
+
+
+@pytest.mark.parametrize("garbage", ["", "foo", "-5", "9" * 20])
+def test_what_is_no_moment_of_a_last_snapshot_is_replaced(real, garbage):
+    visit(4)
+    real.set(LAST, garbage)
+    assert snapshots.take(START) == (1, 1)
+    assert snapshots.last(connection.client()) == START

@@ -134,8 +134,8 @@ def _optional(params: Mapping[str, object], field: str, hint: str) -> str | None
 def read_page(params: Mapping[str, object]) -> tuple[int | None, str]:
     """How many experiments a report may have, None for all; and the name that theirs follow. Raises BadRequest."""
     problems: list[str] = []
-    limit = _text(params["limit"]) if params.get("limit") not in (None, "") else ""
-    if limit is None or (limit and not re.fullmatch("0*[1-9][0-9]{0,5}", limit)):
+    limit = None if params.get("limit") is None else _text(params["limit"]) or ""
+    if limit is not None and not re.fullmatch("0*[1-9][0-9]{0,5}", limit):
         problems.append("limit must be a whole number from 1 to 999999")
     after = _required(params, "after", problems, _encoding_problems) if params.get("after") else ""
     if problems:

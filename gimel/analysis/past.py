@@ -135,10 +135,12 @@ class Past:
     def verdict_since(self, goal: str | None, state: str) -> dict[str, Any] | None:
         """Since when, to the hour, the verdict on a goal has been this state, and the state that it had before.
 
-        None without recorded verdicts. One that differs from the last that was recorded has changed since then.
+        None without recorded verdicts, and of one that is older than the history. One that differs from the last that
+        was recorded has changed since then.
         """
         at, before = self._since(goal, state)
-        return {"at": as_text(at // HOUR * HOUR), "before": before} if self.history.changes else None
+        is_older = before is None and self.first_seen is None and self.history.moments[:1] == (at,) != (self.now,)
+        return {"at": as_text(at // HOUR * HOUR), "before": before} if self.history.changes and not is_older else None
 
     def split_since(self, shares: Mapping[str, float]) -> int | None:
         """Since when the visitors have not been split by these shares, to the hour, or where the history has but one

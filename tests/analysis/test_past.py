@@ -260,6 +260,13 @@ class TestVerdictSince:
         past = self.past(MONDAY, (Change(MONDAY + DAY, "buy", "winner"),))
         assert past.verdict_since("buy", "winner") == {"at": "2026-03-02T00:00:00Z", "before": None}
 
+    def test_of_a_verdict_that_is_older_than_the_history_it_is_unknown(self):
+        counts = {"participate": {"a": (10, 20), "b": (10, 20)}}
+        history = History((MONDAY, MONDAY + DAY), counts, (Change(MONDAY, "buy", "winner"),))
+        past = Past.of(history, {}, MONDAY + 2 * DAY, ["a", "b"])
+        assert past.verdict_since("buy", "winner") is None
+        assert past.verdict_since("buy", "collecting") == {"at": "2026-03-04T00:00:00Z", "before": "winner"}
+
     def test_without_recorded_verdicts_it_is_unknown(self):
         assert self.past(changes=()).verdict_since("buy", "winner") is None
 

@@ -68,7 +68,7 @@ def test_the_table_shows_counts_and_rates(tracked):
         assert text in output.lower()
 
 
-def test_an_uplift_without_an_upper_end_shows_its_lower_one(tracked):
+def test_an_uplift_may_have_no_upper_end(tracked):
     arms = {"none": (300, 0), "shown": (300, 40), "never": (300, 0)}
     for variant, (everyone, buyers) in arms.items():
         for event, count in (("participate", everyone), ("buy", buyers)):
@@ -77,10 +77,6 @@ def test_an_uplift_without_an_upper_end_shows_its_lower_one(tracked):
     (item,) = json.loads(run("report", "rare goal", "--format", "json").stdout)
     bounds = {row["label"]: row["uplift_interval"] for row in item["goals"][0]["results"]}
     assert (item["control"], bounds["shown"]["high"], bounds["none"]["low"]) == ("never", None, -1)
-    lines = run("report", "rare goal").stdout.splitlines()
-    shown = {line.split()[0]: line for line in lines if line.split()[:1] and line.split()[0] in arms}
-    assert f"+{100 * bounds['shown']['low']:,.0f} % or more" in shown["shown"]
-    assert "or more" not in shown["none"]
 
 
 def test_only_named_experiments_are_shown(tracked):

@@ -1,6 +1,6 @@
 // The histories of experiments: each is read when its experiment is shown, and again when its report has changed.
 
-import { request, snapshot } from "./source.js";
+import { problem, request, snapshot } from "./source.js";
 import { readView } from "./view.js";
 
 const MAX_KEPT = 20;
@@ -37,7 +37,9 @@ export async function readHistory(item, readAt, redraw) {
 
 async function fetched({experiment, control}, limit) {
   const chosen = control === null ? {} : {control};
-  return JSON.parse(await request("history", {namespace: readView().namespace, experiment, ...chosen, ...limit}));
+  const answer = JSON.parse(await request("history", {namespace: readView().namespace, experiment, ...chosen, ...limit}));
+  if (!answer.goals) throw problem("answer", "this API has no histories");
+  return answer;
 }
 
 // Those of all of these experiments, without those that cannot be read.

@@ -11,7 +11,7 @@ const PAUSE_MS = 30 * 60 * 1000; // what comes after it is another visit
 const VISITS = "gimel visits";
 const DECIDED = {winner: "a winner", loser: "the control wins", no_difference: "no difference"};
 
-// The reasons of which the first that applies to an experiment is told, in this order. Each gives a few words, or nothing.
+// The reasons, of which an experiment shows the first that applies, in this order. Each gives a few words, or nothing.
 const NEEDS = [
   (item, {isSilent}) => !isSilent && item.verdict.state === "do_not_trust" ? "wrong split: find the cause" : null,
   (item, {isSilent}) => !isSilent && item.verdict.state === "mixed" ? "better and worse: decide which goal matters" : null,

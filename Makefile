@@ -6,9 +6,9 @@ SETUP := setup.py requirements.txt gimel/__init__.py pyproject.toml
 # In two steps, because pip checks the hashes of requirements.txt only where everything it installs has one.
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-# Each worker has servers and a browser of its own; the tests of a file share them. Four workers, even on two cores, as
-# they wait for servers half of the time. tests/conftest.py orders the files.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Each worker has servers and a browser of its own; the tests of a file share them. Three workers, even on two cores, as
+# they wait for servers part of the time. tests/conftest.py orders the files.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: serve install test test-fast check faults benchmark scale screenshots validate-statistics clean
 

@@ -102,7 +102,8 @@ def _virtual_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 def _use(store: RedisServer | Cluster) -> Any:
     store.flush()
-    settings = config.RedisSettings(url=store.url, cluster=isinstance(store, Cluster))
+    # Patient, because these tests are of what Redis holds, and the machine may be busy.
+    settings = config.RedisSettings(store.url, cluster=isinstance(store, Cluster), timeout_s=5, connect_timeout_s=5)
     connection.use(config.Config(redis_settings=settings))
     return store.client()
 

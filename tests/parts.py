@@ -204,8 +204,9 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as link:
                 link.sendall(b"PING\r\n")
+                answer = link.recv(16)
                 # A password may be wanted: then PING is refused, but answered.
-                return link.recv(16)[:1] in (b"+", b"-")
+                return answer[:1] in (b"+", b"-") and not answer.startswith(b"-LOADING")
         except OSError:
             return False
 

@@ -284,7 +284,7 @@ def test_settings_that_change_a_verdict_change_the_history(fake):
 
 
 def test_a_history_survives_a_restart(redis_server):
-    settings = config.Config(redis_settings=config.RedisSettings(url=redis_server.url, timeout_s=30))
+    settings = config.Config(redis_settings=config.RedisSettings(redis_server.url, timeout_s=30, connect_timeout_s=30))
     connection.use(settings)
     visit(4)
     snapshots.take(START)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from gimel.ops.server import assets
+from gimel import page
 from tests.browser.reading import address
 from tests.pages import QUIET
 from tests.parts import GimelServer, chromium_path
@@ -78,7 +78,7 @@ def main() -> None:
 def in_present_page(export: str) -> str:
     """An exported page with the same figures, as it would be exported now."""
     figures = json.loads(FIGURES.search(export)[1])
-    return assets.snapshot(**{**figures, "read_at": datetime.fromisoformat(figures["read_at"])})
+    return page.snapshot(**{**figures, "read_at": datetime.fromisoformat(figures["read_at"])})
 
 
 def _keep(picture: bytes, path: Path) -> None:

@@ -12,7 +12,7 @@ from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
 from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, as_moment
 from gimel.ops import formats
-from gimel.ops.server.assets import FOLDER
+from gimel.page import FOLDER
 from gimel.plans import Ended
 from tests.counts import counted
 

@@ -13,7 +13,7 @@ import pytest
 LAYERS = [
     {"handlers"},
     {"snapshots"},
-    {"reports", "analysis.series"},
+    {"reports", "analysis.series", "page"},
     {"analysis.report"},
     {"analysis.headline"},
     {"analysis.comparisons", "analysis.counting", "analysis.novelty", "analysis.sample_ratio"},
@@ -58,7 +58,7 @@ OPS_LAYERS = [
     },
     {"aws.deployment", "server.exports", "server.hourly", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
-    {"aws.plan.alarms", "aws.plan.api_key", "server.assets", "aws.plan.domain", "aws.plan.schedule"},
+    {"aws.plan.alarms", "aws.plan.api_key", "aws.plan.domain", "aws.plan.schedule"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},
     {"aws.plan.functions", "aws.plan.queues", "server.folder", "server.tokens"},
     {"aws.plan.http_api"},

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from gimel.analysis.report import experiment_report
 from gimel.config import ExperimentSettings
 from gimel.ops.formats import WITHIN
-from gimel.ops.server.assets import snapshot
+from gimel.page import snapshot
 from gimel.plans import Ended
 from tests.counts import counted
 from tests.parts import GimelServer

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from gimel.analysis.report import experiment_report
 from gimel.config import ExperimentSettings
-from gimel.ops.server.assets import snapshot
+from gimel.page import snapshot
 from gimel.plans import Ended
 from tests.counts import counted
 

@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from gimel.ops.server import assets, exports
+from gimel import page
+from gimel.ops.server import exports
 from gimel.ops.server.app import App
 from gimel.ops.server.local import LocalApi
 
@@ -54,7 +55,7 @@ def test_no_other_file_is_served(path):
 
 
 def test_the_page_requests_nothing_from_other_hosts():
-    for file in assets.FOLDER.iterdir():
+    for file in page.FOLDER.iterdir():
         addresses = re.findall(r"(?:https?:)?//[\w.-]+", re.sub(r"^\s*//.*", "", file.read_text(), flags=re.MULTILINE))
         assert {each for each in addresses if "www.w3.org" not in each} == set(), file.name
 
@@ -79,7 +80,7 @@ def test_an_export_is_a_download_of_the_posted_report():
     ).encode()
     status, headers, text = call("/export/html", "POST", body, HTTP_ORIGIN="http://127.0.0.1:8000")
     assert (status, headers["Content-Disposition"]) == (200, "attachment")
-    assert text.decode() == assets.snapshot(REPORT, "shop", READ_AT)
+    assert text.decode() == page.snapshot(REPORT, "shop", READ_AT)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_an_export_has_a_size_limit():
 
 
 def test_a_snapshot_allows_only_its_own_script_and_style():
-    text = assets.snapshot(REPORT, "shop", READ_AT)
+    text = page.snapshot(REPORT, "shop", READ_AT)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1].replace("&#x27;", "'")
     for element, directive in (("style", "style-src"), ('script type="module"', "script-src")):
         inside = re.search(f"<{element}>(.*?)</{element.split()[0]}>", text, re.DOTALL)[1]

@@ -14,11 +14,11 @@ from typing import Any, cast
 import click
 
 import gimel
+from gimel import page
 from gimel.errors import GimelError
 from gimel.gateway import Request
 from gimel.ops import formats, history_formats
 from gimel.ops.api_client import fetch_history, fetch_report
-from gimel.ops.server import assets
 
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
 from .store import use_store
@@ -76,7 +76,7 @@ def report(
     elif form == "csv":
         click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
-        click.echo(assets.snapshot(found, namespace, ignored=ignored, histories=histories).encode(), nl=False)
+        click.echo(page.snapshot(found, namespace, ignored=ignored, histories=histories).encode(), nl=False)
     else:
         if found:
             out.print(formats.as_text(found, out.width, {one["experiment"]: one for one in histories}))

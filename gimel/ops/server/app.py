@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from gimel import page
 from gimel.gateway import to_json
 from gimel.ops.addresses import is_loopback
-
-from . import assets
 
 log = logging.getLogger("gimel")
 
@@ -65,7 +64,7 @@ class App:
 
 def json_answer(status: int, value: object) -> Answer:
     """A JSON answer with the dashboard's security headers."""
-    return status, {"Content-Type": JSON, **assets.HEADERS}, to_json(value).encode()
+    return status, {"Content-Type": JSON, **page.HEADERS}, to_json(value).encode()
 
 
 def is_local(environ: Environ) -> bool:

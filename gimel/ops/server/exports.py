@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import parse_qsl
 
+from gimel import page
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
 from gimel.ops.snippet import snippet
 
-from . import assets
 from .app import Answer, Environ, HttpError, is_same_origin, json_answer
 
 PATHS = ("/export/csv", "/export/html")
@@ -32,7 +32,7 @@ def answer(environ: Environ, about: Mapping[str, object]) -> Answer | None:
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
         html = snippet(str(about["track_url"]), query.get("namespace") or DEFAULT_NAMESPACE)
         return json_answer(200, {**about, "snippet": html})
-    found = assets.file(path)
+    found = page.file(path)
     return (200, *found) if found else None
 
 
@@ -54,8 +54,8 @@ def _export(form: str, environ: Environ) -> Answer:
             read_at = datetime.fromisoformat(shown["read_at"].replace("Z", "+00:00"))
             kind = "text/html"
             histories = [each for each in shown.get("histories", ()) if "experiment" in each]
-            text = assets.snapshot(report, shown["namespace"], read_at, shown["view"], shown.get("ignored"), histories)
+            text = page.snapshot(report, shown["namespace"], read_at, shown["view"], shown.get("ignored"), histories)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HttpError(400, "request body is not a report", "use `gimel report`") from None
-    headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": "attachment", **assets.HEADERS}
+    headers = {"Content-Type": f"{kind}; charset=utf-8", "Content-Disposition": "attachment", **page.HEADERS}
     return 200, headers, text.encode()

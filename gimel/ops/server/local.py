@@ -10,19 +10,19 @@ from string import Template
 from urllib.parse import parse_qsl
 
 import gimel
-from gimel import connection, gateway
+from gimel import connection, gateway, page
 from gimel.config import TRACK
 from gimel.errors import StoreUnavailable
 from gimel.ops import openapi
 from gimel.ops.endpoints import ENDPOINTS, HEALTH
 from gimel.ops.snippet import alephbet_script
 
-from . import assets, exports
+from . import exports
 from .app import Answer, Environ, HttpError, is_local, is_same_origin, json_answer
 from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
-EXAMPLE = assets.FOLDER / "example.html"
+EXAMPLE = page.FOLDER / "example.html"
 KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if endpoint.needs_key)}
 PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", "/openapi.json"])
 
@@ -66,9 +66,9 @@ class LocalApi:
         if path == "/alephbet.js" and self.alephbet:
             return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
         if path == "/example":
-            page = Template(EXAMPLE.read_text(encoding="utf-8"))
+            template = Template(EXAMPLE.read_text(encoding="utf-8"))
             script = alephbet_script("/alephbet.js" if self.alephbet else None)
-            text = page.substitute(alephbet=script, track_path=self.track_path)
+            text = template.substitute(alephbet=script, track_path=self.track_path)
             return 200, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
         raise HttpError(404, "not found", f"try {PATHS}")
 

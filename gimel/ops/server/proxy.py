@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from gimel import page
 from gimel.errors import GimelError
 from gimel.ops import api_client
 from gimel.ops.endpoints import ENDPOINTS, Endpoint
 
-from . import assets, exports
+from . import exports
 from .app import JSON, Answer, Environ, HttpError, is_local, is_same_origin, json_answer
 from .tokens import SessionTokens
 
@@ -31,7 +32,7 @@ class Forwarder:
         """Raise HttpError for a request without a valid token, unless it needs none."""
         path = environ["PATH_INFO"]
         # The page's files hold no secrets, and the browser cannot send the token when it loads them.
-        if path != ENTER and assets.file(path) is None:
+        if path != ENTER and page.file(path) is None:
             self._require_token(environ)
 
     def answer(self, environ: Environ) -> Answer:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from gimel.gateway import to_json
+from .gateway import to_json
 
-FOLDER = Path(__file__).parents[1] / "dashboard"
+FOLDER = Path(__file__).parent / "web"
 ENTRY = "dashboard.js"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 RESTRICTIONS = "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"

@@ -25,6 +25,10 @@ class BadRequest(GimelError):
         self.problems = list(problems)
 
 
+class Forbidden(GimelError):
+    """The caller may not do this."""
+
+
 class StoreUnavailable(GimelError):
     """Redis cannot store or return counts now. The same request may succeed later."""
 

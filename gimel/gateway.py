@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from . import connection
-from .errors import BadRequest, ConfigError, StoreUnavailable, TooLarge
+from . import access, connection
+from .errors import BadRequest, ConfigError, Forbidden, StoreUnavailable, TooLarge
 from .events import HINT, MAX_EVENTS
 from .metrics import INTERNAL_ERROR
 from .packing import pack
@@ -31,7 +31,8 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Request:
-    """What a handler sees: `params` for reports, `items` (events as sent, not yet validated) for tracking.
+    """What a handler sees: `params` for reports, `items` (events as sent, not yet validated) for tracking, `content`
+    (the JSON object sent) for changes.
 
     `headers` have lowercase names, and are empty if the request did not come over HTTP. `from_queue`: these events
     have waited in a queue, which delivers them again unless they are counted.
@@ -42,28 +43,39 @@ class Request:
     is_list: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     from_queue: bool = False
+    method: str = "GET"
+    content: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler returns: a JSON value, and for HTTP a status and headers. `refused`: problems by item."""
+    """What a handler returns: a JSON value, and for HTTP a status and headers. `refused`: problems by item.
+
+    `text` is a body that is sent as it is, with the Content-Type that the headers name.
+    """
 
     value: object = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    text: str | None = None
 
 
 Handle = Callable[[Request], Answer]
 
 
 class Entry:
-    """A Lambda entry point: call it with an event and a context."""
+    """A Lambda entry point: call it with an event and a context. `kinds` has the kind of API key for each method."""
 
-    def __init__(self, handle: Handle, methods: tuple[str, ...]) -> None:
+    def __init__(self, handle: Handle, kinds: Mapping[str, str | None]) -> None:
         functools.update_wrapper(self, handle)
         self.handle = handle
-        self.methods = methods
+        self.kinds = kinds
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The HTTP methods it answers, besides OPTIONS."""
+        return tuple(self.kinds)
 
     def __call__(self, event: Any, context: object = None) -> Any:
         answer = self._answer(event, context)
@@ -89,7 +101,7 @@ class Entry:
             allowed = ", ".join(self.methods)
             refusal = {"error": f"method {call.method} is not allowed", "hint": f"use {allowed}"}
             return _respond(call, Answer(refusal, 405, {"Allow": f"{allowed}, OPTIONS"}))
-        return _respond(call, _attempt(self.handle, call, context))
+        return _respond(call, _attempt(self, call, context))
 
     def _preflight(self) -> dict[str, str]:
         return {
@@ -99,9 +111,9 @@ class Entry:
         }
 
 
-def endpoint(*methods: str) -> Callable[[Handle], Entry]:
-    """Make a handler a Lambda entry point that answers these HTTP methods."""
-    return lambda handle: Entry(handle, methods)
+def endpoint(**kinds: str | None) -> Callable[[Handle], Entry]:
+    """Make a handler a Lambda entry point that answers these HTTP methods, each for an API key of this kind."""
+    return lambda handle: Entry(handle, kinds)
 
 
 @dataclass(frozen=True)
@@ -182,10 +194,12 @@ def _form(text: str) -> dict[str, object]:
 
 def _read(call: _Call) -> Request:
     params = call.params()
+    if call.method == "PUT":
+        return Request(params, headers=call.headers, method=call.method, content=_read_object(call.body()))
     body = call.body() if call.method == "POST" else b""
     # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():
-        return Request(params, [params], headers=call.headers)
+        return Request(params, [params], headers=call.headers, method=call.method)
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -193,9 +207,19 @@ def _read(call: _Call) -> Request:
     kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
     # `curl -d` labels JSON as a form, too.
     if kind == FORM and not text.lstrip().startswith(("{", "[")):
-        return Request(params, [_form(text)], headers=call.headers)
+        return Request(params, [_form(text)], headers=call.headers, method=call.method)
     items, is_list = _read_json(text)
-    return Request(params, items, is_list, call.headers)
+    return Request(params, items, is_list, call.headers, method=call.method)
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadRequest(["the body is not a JSON object"], "send an object as application/json")
+    return found
 
 
 def _read_json(text: str) -> tuple[list[object], bool]:
@@ -215,11 +239,14 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _attempt(handle: Handle, call: _Call, context: object) -> Answer:
+def _attempt(entry: Entry, call: _Call, context: object) -> Answer:
     try:
-        return handle(_read(call))
+        access.require(entry.kinds[call.method], call.headers)
+        return entry.handle(_read(call))
     except BadRequest as error:
         return _bad_request(error)
+    except Forbidden as error:
+        return Answer({"error": error.message, "hint": error.hint}, 403)
     except TooLarge as error:
         return _too_large(error)
     except StoreUnavailable as error:
@@ -261,7 +288,7 @@ def _respond(call: _Call, answer: Answer) -> dict[str, object]:
         **cors_origin(call.headers.get("origin", "")),
         **answer.headers,
     }
-    text = "" if answer.status == 204 else to_json(answer.value)
+    text = "" if answer.status in (204, 304) else to_json(answer.value) if answer.text is None else answer.text
     # Without an Accept header, a REST API sends base64 as it is.
     encodings = call.headers.get("accept-encoding", "") if call.headers.get("accept") else ""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from . import bots, connection, counters, histories, reports
+from .access import READ, WRITE
 from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
@@ -28,7 +29,7 @@ PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 """A page ends early once it is this large or took this long, so that any page fits into an answer and a timeout."""
 
 
-@endpoint("GET", "POST")
+@endpoint(GET=None, POST=None)
 def track(request: Request) -> Answer:
     """Count each event once, no matter how often it is sent."""
     # What comes from the queue was told when it was kept there.
@@ -44,7 +45,7 @@ def track(request: Request) -> Answer:
     return _tracked(batch, request.is_list)
 
 
-@endpoint("GET")
+@endpoint(GET=READ)
 def experiment(request: Request) -> Answer:
     """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
     namespace, name = read_experiment(request.params)
@@ -54,7 +55,7 @@ def experiment(request: Request) -> Answer:
     return Answer([{**goal, "control": answer["control"], "notes": answer["notes"]} for goal in answer["goals"]])
 
 
-@endpoint("GET")
+@endpoint(GET=READ)
 def all(request: Request) -> Answer:
     """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
 
@@ -84,7 +85,7 @@ def all(request: Request) -> Answer:
     return Answer([{"meta": meta}, *found])
 
 
-@endpoint("GET")
+@endpoint(GET=READ)
 def history(request: Request) -> Answer:
     """Tell how the figures of one experiment came about. `control` names a variant to compare with.
 
@@ -101,7 +102,7 @@ def history(request: Request) -> Answer:
     return Answer({"experiment": name, **found})
 
 
-@endpoint("DELETE")
+@endpoint(DELETE=WRITE)
 def delete(request: Request) -> Answer:
     """Delete one experiment: its counters, name, history and end of its plan, and nothing else."""
     namespace, name = read_experiment(request.params)
@@ -109,7 +110,7 @@ def delete(request: Request) -> Answer:
     return Answer()
 
 
-@endpoint("GET")
+@endpoint(GET=None)
 def health(request: Request) -> Answer:
     """Say whether events can be counted now. Nothing is counted, and a stranger learns nothing else."""
     counters.check_writable(connection.client(), connection.settings().has_bitmaps)

@@ -24,7 +24,7 @@ LAYERS = [
     {"histories"},
     {"namespaces", "plans"},
     {"counters", "gateway"},
-    {"bots", "connection", "packing", "limits"},
+    {"access", "bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},
     {"metrics", "outages"},
     {"round_trip"},

@@ -98,8 +98,8 @@ def test_the_key_is_asked_for_where_it_is_needed():
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
             operation = DOCUMENT["paths"][endpoint.path][method.lower()]
-            assert operation["security"] == ([{"api_key": []}] if endpoint.needs_key else [])
-            assert ("403" in operation["responses"]) == endpoint.needs_key
+            assert operation["security"] == ([{"api_key": []}] if endpoint.needs_key(method) else [])
+            assert ("403" in operation["responses"]) == endpoint.needs_key(method)
 
 
 def test_every_reason_to_ignore_an_event_is_in_the_documentation_of_both_kinds():

@@ -24,7 +24,7 @@ def noise(size):
     return base64.b64encode(random.Random(9).randbytes(size * 3 // 4)).decode()
 
 
-@endpoint("GET")
+@endpoint(GET=None)
 def answer_large(request):
     return Answer(["x" * int(str(request.params["size"]))])
 

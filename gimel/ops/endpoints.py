@@ -19,7 +19,6 @@ class Endpoint:
     function: str
     handler: str
     path: str
-    needs_key: bool
 
     @property
     def entry(self) -> Entry:
@@ -31,14 +30,18 @@ class Endpoint:
         """The HTTP methods it supports, besides OPTIONS."""
         return self.entry.methods
 
+    def needs_key(self, method: str) -> bool:
+        """Whether this method is for those who have an API key."""
+        return bool(self.entry.kinds.get(method))
+
 
 ENDPOINTS = (
-    Endpoint("gimel-track", "gimel.track", TRACK, needs_key=False),
-    Endpoint("gimel-experiment", "gimel.experiment", "/experiment", needs_key=True),
-    Endpoint("gimel-all-experiments", "gimel.all", "/experiments", needs_key=True),
-    Endpoint("gimel-history", "gimel.history", "/history", needs_key=True),
-    Endpoint("gimel-delete-experiment", "gimel.delete", "/delete", needs_key=True),
-    Endpoint("gimel-health", "gimel.health", HEALTH, needs_key=False),
+    Endpoint("gimel-track", "gimel.track", TRACK),
+    Endpoint("gimel-experiment", "gimel.experiment", "/experiment"),
+    Endpoint("gimel-all-experiments", "gimel.all", "/experiments"),
+    Endpoint("gimel-history", "gimel.history", "/history"),
+    Endpoint("gimel-delete-experiment", "gimel.delete", "/delete"),
+    Endpoint("gimel-health", "gimel.health", HEALTH),
 )
 
 

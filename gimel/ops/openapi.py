@@ -148,7 +148,7 @@ def _operation(endpoint: Endpoint, path: str, method: str) -> Json:
     about = OPERATIONS[method, endpoint.path]
     answer: Json = {"description": about.answer_text, "content": _json(about.answer)}
     errors = {"400": "BadRequest", "405": "OtherMethod", "429": "TooManyRequests", "500": "Failure", "503": "Outage"}
-    if endpoint.needs_key:
+    if endpoint.needs_key(method):
         errors["403"] = "Forbidden"
     if endpoint.path == "/track":
         answer["headers"] = {"X-Gimel-Ignored": _ref("headers", "X-Gimel-Ignored")}
@@ -156,12 +156,12 @@ def _operation(endpoint: Endpoint, path: str, method: str) -> Json:
         "summary": about.summary,
         "description": about.description,
         "operationId": f"{method.lower()}_{path.strip('/')}",
-        "security": [{API_KEY: []}] if endpoint.needs_key else [],
+        "security": [{API_KEY: []}] if endpoint.needs_key(method) else [],
         "parameters": [_ref("parameters", name) for name in about.parameters],
     }
     if about.body:
         operation["requestBody"] = about.body
-    if about.body or (method == "GET" and endpoint.needs_key):
+    if about.body or (method == "GET" and endpoint.needs_key(method)):
         errors["413"] = "TooLarge"
     responses = {status: _ref("responses", name) for status, name in sorted(errors.items())}
     return operation | {"responses": {"200": answer, **responses}}

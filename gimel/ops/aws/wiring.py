@@ -58,7 +58,7 @@ def wire(extra: Sequence[dict[str, Any]] = (), track_path: str = TRACK) -> Wirin
     notes: list[str] = []
     for path, endpoint in by_path(track_path).items():
         for method in endpoint.methods:
-            _add(routes, Route(path, method, endpoint.function, endpoint.needs_key), "")
+            _add(routes, Route(path, method, endpoint.function, endpoint.needs_key(method)), "")
     for position, entry in enumerate(extra):
         where = f"extra_wiring[{position}]"
         function, route = _extra(entry, where, notes)

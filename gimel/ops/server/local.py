@@ -23,7 +23,7 @@ from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = page.FOLDER / "example.html"
-KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if endpoint.needs_key)}
+KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if any(map(endpoint.needs_key, endpoint.methods)))}
 PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", "/openapi.json"])
 
 
@@ -92,7 +92,7 @@ class LocalApi:
         }
 
 
-@gateway.endpoint("GET", "HEAD")
+@gateway.endpoint(GET=None, HEAD=None)
 def health(request: gateway.Request) -> gateway.Answer:
     """What the handler of a deployment says; with what waits for Redis and, on failure, the reason."""
     overflow = connection.overflow()

@@ -51,7 +51,7 @@ class Forwarder:
 
     def _forward(self, endpoint: Endpoint, environ: Environ) -> Answer:
         method = environ["REQUEST_METHOD"]
-        if not endpoint.needs_key or method not in endpoint.methods:
+        if not endpoint.needs_key(method):
             raise HttpError(405, "only report and delete requests are forwarded")
         params = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         try:

@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from redis.connection import parse_url
 
 from .errors import ConfigError
 from .events import PARTICIPATE, Event
-from .hyperloglog import BITMAPS, PRECISIONS, Bitmap, Precision
+from .hyperloglog import BITMAPS, Precision
 from .passwords import IAM, MEMORYDB, NODES, SERVERLESS
+from .settings import NO_SETTINGS, PRECISION, ExperimentSettings, names_of
+from .settings import read as read_settings
 from .validation import Section, flag, json_object, list_of, matching, positive, read_file, text, whole
 
 ORIGINS_WANTED = '"*" or a list of origins as browsers send them, such as ["https://example.com"]'
@@ -83,36 +85,6 @@ SELF_TEST_COUNTERS = {(goal, variant) for goal in (PARTICIPATE, "reached") for v
 EXPERIMENTS_WANTED = (
     'a list of experiment names, or an object with such a list for each namespace, as in {"alephbet": ["button color"]}'
 )
-PRECISION_WANTED = '1, 4, 16, 64, 256, "bitmap", "bitmap-768" or "exact"'
-GUARDRAILS_WANTED = (
-    'relative changes from -1 to 1, and not 0, by goal, such as {"support ticket": 0.02} for a goal that must not rise '
-    'by more than 2 %, or {"order placed": -0.02} for one that must not fall by more than 2 %'
-)
-
-
-@dataclass(frozen=True)
-class ExperimentSettings:
-    """Settings of one experiment: its control, its variants' shares of visitors, its precision, the goals that a
-    visitor can reach more than once, and the only variants and goals to count (None: all).
-
-    `planned_visitors` is the size at which it ends, in each variant, or with weights in all. `smallest_change` is the
-    relative change of a rate that matters. `goal` is the one that decides. `guardrails` are goals that must not get
-    worse, each with the largest change that is allowed: above 0 it must not rise further, below 0 not fall further.
-    """
-
-    baseline: str | None = None
-    weights: Mapping[str, float] | None = None
-    precision: Precision | None = None
-    per_visitor: frozenset[str] = frozenset()
-    variants: frozenset[str] | None = None
-    goals: frozenset[str] | None = None
-    planned_visitors: int | None = None
-    smallest_change: float = 0.1
-    goal: str | None = None
-    guardrails: Mapping[str, float] = field(default_factory=dict)
-
-
-NO_SETTINGS = ExperimentSettings()
 
 
 @dataclass(frozen=True)
@@ -270,10 +242,10 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
         cors_origins=section.take("cors_origins", ORIGINS_WANTED, _origins, ("*",)),
         require_origin=section.take("require_origin", *_SWITCH, False),
         count_bots=section.take("count_bots", *_SWITCH, False),
-        allowed_namespaces=section.take("allowed_namespaces", 'a list of namespaces, such as ["alephbet"]', _names),
+        allowed_namespaces=section.take("allowed_namespaces", 'a list of namespaces, such as ["alephbet"]', names_of),
         allowed_experiments=section.take("allowed_experiments", EXPERIMENTS_WANTED, _names_or_lists),
         limits=_limits(section),
-        precision=section.take("precision", PRECISION_WANTED, _precision, 1),
+        precision=section.take("precision", *PRECISION, 1),
         experiments=_experiments(section),
         track_path=section.take("track_path", TRACK_PATH_WANTED, _track_path, Config.track_path),
         path=file.path,
@@ -377,47 +349,8 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
         if not isinstance(raw[name], dict):
             parent.problems.append(f'{prefix}: must be an object such as {{"baseline": "blue"}}')
             continue
-        section = Section(raw[name], set(ExperimentSettings.__dataclass_fields__), f"{prefix}.", parent.problems)
-        found[name] = ExperimentSettings(
-            baseline=section.take("baseline", "the name of the control variant", text),
-            weights=section.take("weights", 'numbers above 0 by variant, such as {"blue": 1, "red": 3}', _weights),
-            precision=section.take("precision", PRECISION_WANTED, _precision),
-            per_visitor=section.take("per_visitor", 'a list of goals, such as ["page view"]', _names, frozenset()),
-            variants=section.take("variants", 'a list of variants, such as ["blue", "red"]', _names),
-            goals=section.take("goals", 'a list of goals, such as ["clicked"]', _names),
-            planned_visitors=section.take("planned_visitors", "a whole number from 1 to 10^12", whole(1, 10**12)),
-            smallest_change=section.take("smallest_change", *_CHANGE, ExperimentSettings.smallest_change),
-            goal=section.take("goal", "the name of the goal that decides", text),
-            guardrails=section.take("guardrails", GUARDRAILS_WANTED, _guardrails, {}),
-        )
-        parent.problems += [f"{prefix}.{problem}" for problem in _contradictions(found[name])]
-        if found[name].variants is None and found[name].weights:
-            found[name] = replace(found[name], variants=frozenset(found[name].weights or ()))
+        found[name] = read_settings(raw[name], f"{prefix}.", parent.problems)
     return found
-
-
-def _contradictions(settings: ExperimentSettings) -> list[str]:
-    """What one setting of an experiment says against another."""
-    weights, variants = settings.weights, settings.variants
-    problems = []
-    for key, names in ("weights", weights), ("variants", variants):
-        if settings.baseline and names is not None and settings.baseline not in names:
-            problems.append(f"{key}: must include the baseline, {settings.baseline}")
-    if weights and variants is not None and variants != set(weights):
-        differing = ", ".join(sorted(variants ^ set(weights)))
-        problems.append(f"variants: must be those of weights, but only one of the two has {differing}")
-    judged = {"goal": {settings.goal or ""} - {""}, "guardrails": {*settings.guardrails}}
-    for key, goals in {"per_visitor": settings.per_visitor, **judged}.items():
-        if settings.goals is not None and goals - settings.goals - {PARTICIPATE}:
-            problems.append(f"goals: must include what {key} names: {', '.join(sorted(goals))}")
-    for key, goals in judged.items():
-        if repeated := sorted(goals & settings.per_visitor):
-            problems.append(f"{key}: must not be in per_visitor, whose goals are not tested: {', '.join(repeated)}")
-        if PARTICIPATE in goals:
-            problems.append(f"{key}: {PARTICIPATE} is not a goal, because every visitor reaches it")
-    if settings.goal in settings.guardrails:
-        problems.append(f"guardrails: must not include the goal that decides, {settings.goal}")
-    return problems
 
 
 def _limits(parent: Section) -> Limits:
@@ -477,41 +410,11 @@ def _track_path(value: object) -> str | None:
     return str(value) if fits and value not in TAKEN_PATHS else None
 
 
-def _precision(value: object) -> Precision | None:
-    known: tuple[Precision, ...] = (*PRECISIONS, *get_args(Bitmap))
-    return next((one for one in known if one == value and not isinstance(value, (bool, float))), None)
-
-
-def _weights(value: object) -> dict[str, float] | None:
-    if not isinstance(value, dict) or not value:
-        return None
-    weights = {name: positive(weight) for name, weight in value.items() if not name.startswith("//")}
-    return {name: weight for name, weight in weights.items() if weight} if all(weights.values()) else None
-
-
-def _change(value: object) -> float | None:
-    share = positive(value)
-    return share if share and share <= 1 else None
-
-
-def _guardrails(value: object) -> dict[str, float] | None:
-    if not isinstance(value, dict):
-        return None
-    changes = {name: change for name, change in value.items() if not name.startswith("//")}
-    are_valid = all(type(one) in (int, float) and _change(abs(one)) for one in changes.values())
-    return {name: float(change) for name, change in changes.items()} if are_valid else None
-
-
-def _names(value: object) -> frozenset[str] | None:
-    names = list_of(str)(value)
-    return None if names is None else frozenset(names)
-
-
 def _names_or_lists(value: object) -> frozenset[str] | dict[str, frozenset[str]] | None:
     """The names in a list, or in an object with a list for each namespace."""
     if not isinstance(value, dict):
-        return _names(value)
-    lists = {namespace: _names(names) for namespace, names in value.items() if not namespace.startswith("//")}
+        return names_of(value)
+    lists = {namespace: names_of(names) for namespace, names in value.items() if not namespace.startswith("//")}
     found = {namespace: names for namespace, names in lists.items() if names is not None}
     return found if found and len(found) == len(lists) else None
 
@@ -530,7 +433,6 @@ def _is_origin(origin: str) -> bool:
 
 
 _SWITCH = ("true or false", flag)
-_CHANGE = ("a relative change above 0 and at most 1, such as 0.03 for 3 %", _change)
 _SECONDS = ("a number of seconds above 0", positive)
 TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 

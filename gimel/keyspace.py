@@ -34,6 +34,13 @@ So has the history of an experiment:
 
     {namespace}:history:{experiment}:counts                       string: counts over time, and its verdicts, compressed
 
+An experiment that is planned, stopped or archived here has settings and, once it was stopped, the counts of then:
+
+    {namespace}:settings:{experiment}:versions                    hash: settings by version, JSON; the highest counts
+    {namespace}:frozen:{experiment}:counts                        string: counts when it was stopped, JSON
+    {namespace}:statuses                                          hash: status by experiment, of those with settings
+    {namespace}:stopped                                           set: experiments whose events are ignored
+
 What belongs to no namespace has no colon in its key, so that no names can produce it either:
 
     gimel-namespaces                                              set of the namespaces
@@ -144,6 +151,26 @@ def ended_key(namespace: str, experiment: str) -> bytes:
 def history_key(namespace: str, experiment: str) -> bytes:
     """String: the counts of one experiment over time."""
     return f"{namespace}:history:{experiment}:counts".encode("utf-8", "surrogateescape")
+
+
+def settings_key(namespace: str, experiment: str) -> bytes:
+    """Hash of the last versions of one experiment's settings."""
+    return f"{namespace}:settings:{experiment}:versions".encode("utf-8", "surrogateescape")
+
+
+def frozen_key(namespace: str, experiment: str) -> bytes:
+    """String: the counts of one experiment when it was stopped."""
+    return f"{namespace}:frozen:{experiment}:counts".encode("utf-8", "surrogateescape")
+
+
+def statuses_key(namespace: str) -> str:
+    """Hash of the status of each experiment that has settings."""
+    return f"{namespace}:statuses"
+
+
+def stopped_key(namespace: str) -> str:
+    """Set of the names of the experiments whose events are ignored."""
+    return f"{namespace}:stopped"
 
 
 def ignored_key() -> str:

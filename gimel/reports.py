@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import connection, counters, plans
-from .config import ExperimentSettings
 from .gateway import to_json
 from .histories import HOUR, History, as_text, now
 from .keyspace import ended_key, history_key
+from .settings import ExperimentSettings
 
 MAX_REPORT_BYTES = 16_000_000
 """A report without pages may have this size, before compression: it is held in memory as a whole."""

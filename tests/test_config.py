@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from gimel import config
+from gimel import config, settings
 from gimel.errors import ConfigError
 from gimel.events import Event
 from gimel.ops import resources
 from gimel.ops.resources import shipped
 from gimel.ops.server import exports, local, proxy
+from gimel.settings import ExperimentSettings
 from gimel.validation import Section, read_file, text
 
 URLS = "redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/redis.sock"
@@ -248,8 +249,8 @@ def test_experiments_and_weights_may_hold_comments(tmp_path):
     experiments = {"// which": "ours", "a": {"weights": {"// even": "for now", "red": 1}}, "b": {"baseline": "blue"}}
     found = config.load(write(tmp_path / "c.json", {"experiments": experiments}), {})
     assert found.experiments == {
-        "a": config.ExperimentSettings(weights={"red": 1.0}, variants=frozenset({"red"})),
-        "b": config.ExperimentSettings(baseline="blue"),
+        "a": ExperimentSettings(weights={"red": 1.0}, variants=frozenset({"red"})),
+        "b": ExperimentSettings(baseline="blue"),
     }
 
 
@@ -491,16 +492,16 @@ def test_a_single_origin_needs_no_list(tmp_path, written, read):
 
 def test_what_a_file_leaves_out_has_a_default(tmp_path):
     path = write(tmp_path / "c.json", {"experiments": {"b": {}}})
-    assert config.load(path, {}) == config.Config(experiments={"b": config.ExperimentSettings()}, path=path)
+    assert config.load(path, {}) == config.Config(experiments={"b": ExperimentSettings()}, path=path)
 
 
 def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
     own = {"baseline": "blue", "weights": {"blue": 1, "red": 3.5}, "precision": "exact", "per_visitor": ["page view"]}
     found = config.load(write(tmp_path / "c.json", {"precision": 16, "experiments": {"button": own}}), {})
-    assert found.experiment("button") == config.ExperimentSettings(
+    assert found.experiment("button") == ExperimentSettings(
         "blue", {"blue": 1.0, "red": 3.5}, "exact", frozenset({"page view"}), frozenset({"blue", "red"})
     )
-    assert found.experiment("other") == config.ExperimentSettings()
+    assert found.experiment("other") == ExperimentSettings()
     assert [found.precision_of(name) for name in ("button", "other")] == ["exact", 16]
     assert config.Config().precision_of("any") == 1
     for precision in (1, 4, 16, 64, 256, "exact", "bitmap", "bitmap-768"):
@@ -599,7 +600,7 @@ def test_a_plan_and_what_its_goals_decide_are_read(tmp_path):
     found = config.load(write(tmp_path / "c.json", {"experiments": {"button": own}}), {}).experiment("button")
     assert (found.planned_visitors, found.smallest_change, found.goal) == (20_000, 0.03, "buy")
     assert found.guardrails == {"call": 0.02, "view twice": -1.0}
-    without = config.ExperimentSettings()
+    without = ExperimentSettings()
     assert (without.planned_visitors, without.smallest_change, without.goal) == (None, 0.1, None)
 
 
@@ -610,7 +611,7 @@ def test_the_template_is_right_and_names_every_key(tmp_path):
     )
     assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, resources.PRECISION)
     keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
-    keys |= set(config.ExperimentSettings.__dataclass_fields__)
+    keys |= settings.KEYS
     text = text.replace("\\", "")  # a default may itself be JSON
     keys |= set(config.Limits.__dataclass_fields__)
     assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from gimel.analysis import verdicts
 from gimel.analysis.report import INTERVALS, ROW_FIELDS, experiment_report
-from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, as_moment
 from gimel.ops import formats
 from gimel.page import FOLDER
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 BETTER, WORSE = {"blue": 2500, "red": 2960}, {"blue": 2500, "red": 2000}

@@ -11,6 +11,7 @@ from gimel import config, connection, keyspace
 from gimel.errors import BadRequest
 from gimel.events import HINT
 from gimel.gateway import FORM, to_json
+from gimel.settings import ExperimentSettings
 
 from .calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
 
@@ -186,7 +187,7 @@ class TestRestApi:
         assert list(real.scan_iter()) == [keyspace.ignored_key()]
 
     def test_the_reasons_why_events_are_ignored_are_named_together(self, real):
-        own = config.ExperimentSettings(variants=frozenset({"red"}), goals=frozenset({"buy"}))
+        own = ExperimentSettings(variants=frozenset({"red"}), goals=frozenset({"buy"}))
         connection.use(config.Config(experiments={EVENT["experiment"]: own}), connection.client())
         answer = gimel.track(post([EVENT, {**EVENT, "variant": "blue"}, {**EVENT, "event": "view"}]), None)
         assert (answer["statusCode"], answer["body"]) == (200, "null")

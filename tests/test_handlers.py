@@ -13,6 +13,7 @@ from gimel.events import Event
 from gimel.gateway import Request
 from gimel.histories import History, as_text
 from gimel.keyspace import history_key
+from gimel.settings import ExperimentSettings
 
 from .calls import EVENT, make_rest_event, plain, read, taking_part
 
@@ -138,7 +139,7 @@ def test_health_is_an_outage_that_names_no_reason_if_redis_takes_no_events(redis
 
 
 def test_an_experiments_own_settings_reach_its_report(real):
-    settings = config.ExperimentSettings(
+    settings = ExperimentSettings(
         baseline="red", weights={"red": 3, "blue": 1}, precision="exact", per_visitor=frozenset({"view"})
     )
     connection.use(config.Config(experiments={EVENT["experiment"]: settings}), connection.client())
@@ -157,7 +158,7 @@ def test_an_experiments_own_settings_reach_its_report(real):
 def test_the_variants_in_config_json_are_those_of_the_report(real):
     for variant in ("blue", "old"):
         gimel.track({**EVENT, "variant": variant})
-    own = config.ExperimentSettings(variants=frozenset({"blue", "red"}))
+    own = ExperimentSettings(variants=frozenset({"blue", "red"}))
     connection.use(config.Config(experiments={EVENT["experiment"]: own}), connection.client())
     (item,) = gimel.all({})[1:]
     assert [(one["label"], one["unexpected"]) for one in item["participants"]] == [("blue", False), ("old", True)]
@@ -165,7 +166,7 @@ def test_the_variants_in_config_json_are_those_of_the_report(real):
 
 
 def test_another_control_is_that_of_the_experiments_that_have_it(real):
-    connection.use(config.Config(experiments={"b": config.ExperimentSettings(baseline="blue")}), connection.client())
+    connection.use(config.Config(experiments={"b": ExperimentSettings(baseline="blue")}), connection.client())
     for name, variants in (("a", ("blue", "red")), ("b", ("blue", "green"))):
         for variant in variants:
             for event in ("participate", "buy"):
@@ -253,7 +254,7 @@ def test_a_report_is_made_anew_when_a_count_a_setting_or_the_control_changes_and
     assert asked(1) == asked(0)
     assert sorted(asked(0)) == [1, 2]
     assert asked(1, control="red") == asked(0, control="red")
-    settings = {EVENT["experiment"]: config.ExperimentSettings(baseline="red")}
+    settings = {EVENT["experiment"]: ExperimentSettings(baseline="red")}
     connection.use(replace(connection.settings(), experiments=settings), connection.client())
     assert asked(1) == asked(0)
     for name in "MAX_KEPT", "MAX_KEPT_BYTES":

@@ -13,9 +13,10 @@ import pytest
 
 import gimel
 from gimel import connection, counters, keyspace, limits
-from gimel.config import Config, ExperimentSettings, Limits
+from gimel.config import Config, Limits
 from gimel.events import Event
 from gimel.hyperloglog import EXACT
+from gimel.settings import ExperimentSettings
 
 from .calls import EVENT, post, read, taking_part
 from .clusters import nodes_of

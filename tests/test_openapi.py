@@ -18,6 +18,7 @@ from gimel.events import MAX_EVENTS, MAX_NAME_LENGTH, REQUIRED, read_batch
 from gimel.ops import openapi
 from gimel.ops.commands.main import main
 from gimel.ops.endpoints import ENDPOINTS
+from gimel.settings import ExperimentSettings
 
 from .calls import EVENT, make_rest_event, post, read
 from .parts import ROOT
@@ -132,9 +133,9 @@ def filled(fake):
 
 @pytest.mark.parametrize("query", [{}, {"control": "nobody"}, {"scope": "alone"}, {"namespace": "empty"}])
 def test_reports_are_as_described(filled, query):
-    weighted = config.ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
+    weighted = ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
     roles = {"goal": "buy", "guardrails": {"view": 0.02}, "variants": frozenset(("red", "blue"))}
-    plans = [config.ExperimentSettings(planned_visitors=size, **roles) for size in (1000, 300)]
+    plans = [ExperimentSettings(planned_visitors=size, **roles) for size in (1000, 300)]
     for experiments in ({}, *({EVENT["experiment"]: settings} for settings in (weighted, *plans))):
         connection.use(config.Config(experiments=experiments), connection.client())
         for entry, path, more in (

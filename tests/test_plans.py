@@ -18,6 +18,7 @@ from gimel.analysis import report
 from gimel.events import Event
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 
 from .calls import read
 from .parts import ROOT, RedisServer
@@ -56,7 +57,7 @@ def record(variant: str, number: int, first: int = 0, experiment: str = "button"
 
 
 def plan(visitors: int | None = 2, **more) -> None:
-    own = {"button": config.ExperimentSettings(planned_visitors=visitors, **more)}
+    own = {"button": ExperimentSettings(planned_visitors=visitors, **more)}
     connection.use(replace(connection.settings(), experiments=own), connection.client())
 
 
@@ -213,7 +214,7 @@ def test_the_records_of_many_experiments_take_no_round_trip_of_their_own(real, r
     round_trips()
     gimel.all({})
     without = round_trips()
-    own = {name: config.ExperimentSettings(planned_visitors=2) for name in names[1:]}
+    own = {name: ExperimentSettings(planned_visitors=2) for name in names[1:]}
     connection.use(replace(connection.settings(), experiments=own), connection.client())
     gimel.all({})
     assert len(list(real.scan_iter("*:ended:*"))) == 4

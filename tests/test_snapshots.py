@@ -18,6 +18,7 @@ from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.histories import DAY, HOUR, Change, History
 from gimel.hyperloglog import Count
+from gimel.settings import ExperimentSettings
 
 START = 20_000 * DAY
 LAST = "gimel-last-snapshot"
@@ -275,7 +276,7 @@ def test_settings_that_change_a_verdict_change_the_history(fake):
     visit(400)
     visit(100, goal="buy")
     snapshots.take(START)
-    own = config.ExperimentSettings(per_visitor=frozenset(["buy"]))
+    own = ExperimentSettings(per_visitor=frozenset(["buy"]))
     connection.use(config.Config(experiments={"e": own}), connection.client())
     assert snapshots.take(START + 60) == (1, 1)
     assert series() == [(0, 400)]

@@ -8,11 +8,11 @@ from math import isfinite, sqrt
 from operator import attrgetter
 from typing import Any
 
-from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.histories import SPLIT, History, as_moment, as_text, until
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
+from gimel.settings import NO_SETTINGS, ExperimentSettings
 
 from . import comparisons, counting, novelty, sample_ratio, verdicts
 from .comparisons import Pairs

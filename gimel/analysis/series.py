@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.histories import DAY, History, as_moment, as_text, until
 from gimel.hyperloglog import NOTHING
 from gimel.plans import Ended
+from gimel.settings import NO_SETTINGS, ExperimentSettings
 
 from .comparisons import intervals
 from .past import Counts, value_at

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isinf
 
-from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import NOTHING, Count
 from gimel.plans import Ended
+from gimel.settings import NO_SETTINGS, ExperimentSettings
 
 from .wording import listed, named, on_day
 

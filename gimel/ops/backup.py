@@ -18,7 +18,7 @@ from redis.crc import key_slot
 
 import gimel
 from gimel import plans
-from gimel.config import Config, ExperimentSettings
+from gimel.config import Config
 from gimel.counters import ask_each
 from gimel.histories import History
 from gimel.hyperloglog import BITMAPS
@@ -35,6 +35,7 @@ from gimel.keyspace import (
 from gimel.namespaces import find_namespaces
 from gimel.plans import Ended
 from gimel.round_trip import Client, Command
+from gimel.settings import KEYS, ExperimentSettings
 
 from . import backup_file
 from .backup_file import BackupError, Entry, as_bytes, as_text, registers
@@ -181,8 +182,9 @@ def _registers(key: bytes, value: bytes) -> bytes:
 def _settings(config: Config, experiment: str) -> dict[str, Any]:
     """What config.json says of this experiment, for JSON."""
     default = vars(ExperimentSettings())
-    found = {name: value for name, value in vars(config.experiment(experiment)).items() if value != default[name]}
-    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in found.items()}
+    own = vars(config.experiment(experiment))
+    found = {name: own[name] for name in own.keys() & KEYS if own[name] != default[name]}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in sorted(found.items())}
 
 
 def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -8,9 +8,9 @@ from statsmodels.stats.multitest import multipletests
 from gimel.analysis.comparisons import _corrected
 from gimel.analysis.report import experiment_report
 from gimel.analysis.verdicts import Terms
-from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 
 from .test_report import row
 

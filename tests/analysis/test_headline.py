@@ -4,8 +4,8 @@ import pytest
 
 from gimel.analysis.headline import headline
 from gimel.analysis.report import experiment_report
-from gimel.config import ExperimentSettings
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 NOW = 29_000_000  # 19 February 2025

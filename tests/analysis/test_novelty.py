@@ -6,8 +6,8 @@ import numpy
 import pytest
 
 from gimel.analysis.report import experiment_report
-from gimel.config import ExperimentSettings
 from gimel.histories import DAY, History
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 START = 29_401_920 // DAY * DAY

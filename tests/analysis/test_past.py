@@ -12,10 +12,10 @@ import pytest
 from gimel.analysis.past import Past, value_at
 from gimel.analysis.report import experiment_report
 from gimel.analysis.wording import about, in_days, on_date
-from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, append, as_moment, as_text, until
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 MONDAY = as_moment("2026-03-02T00:00:00Z")

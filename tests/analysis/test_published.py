@@ -3,7 +3,7 @@
 import pytest
 
 from gimel.analysis.report import experiment_report
-from gimel.config import ExperimentSettings
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 EXACT, HYPERLOGLOG, BITMAP = 0, 1, "bitmap"

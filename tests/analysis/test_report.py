@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from gimel.analysis.proportions import Proportion, uplift_interval
 from gimel.analysis.report import experiment_report
 from gimel.analysis.verdicts import STATES
-from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count, hyperloglog_error
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 FIGURES = [

@@ -6,9 +6,9 @@ import pytest
 
 from gimel.analysis.report import experiment_report
 from gimel.analysis.series import MAX_POINTS, MIN_POINTS, series
-from gimel.config import ExperimentSettings
 from gimel.histories import DAY, HOUR, Change, History, as_text
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 NOW = 29_400_000

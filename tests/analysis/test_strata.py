@@ -12,10 +12,10 @@ from gimel.analysis.report import experiment_report
 from gimel.analysis.series import series
 from gimel.analysis.strata import Strata, between
 from gimel.analysis.wording import on_day
-from gimel.config import ExperimentSettings
 from gimel.histories import DAY, History, as_text, until
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 DAYS = 20

@@ -5,9 +5,9 @@ import pytest
 
 from gimel.analysis.report import experiment_report
 from gimel.analysis.variants import changed_plan, planned_in_all, resolve_variants, variants_of
-from gimel.config import ExperimentSettings
 from gimel.hyperloglog import Count
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 

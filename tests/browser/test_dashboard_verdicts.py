@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from gimel.analysis.report import experiment_report
-from gimel.config import ExperimentSettings
 from gimel.page import snapshot
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.counts import counted
 
 from .reading import cell, goal, numbers, row, words

@@ -28,6 +28,7 @@ from gimel.ops.backup import TargetDiffers
 from gimel.ops.backup_file import BackupError, DamagedFile
 from gimel.ops.server import redis_process
 from gimel.plans import Ended
+from gimel.settings import ExperimentSettings
 from tests.parts import ROOT, RedisServer, free_port, missing, wait_for
 from tests.test_counters import ODD_NAMES
 
@@ -37,8 +38,7 @@ pytestmark = pytest.mark.slow
 
 PRECISIONS = {"exact": "exact", "fine": 16, "finer": "bitmap"}
 SETTINGS = {
-    name: config.ExperimentSettings(precision=precision, planned_visitors=2_000)
-    for name, precision in PRECISIONS.items()
+    name: ExperimentSettings(precision=precision, planned_visitors=2_000) for name, precision in PRECISIONS.items()
 }
 
 

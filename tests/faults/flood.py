@@ -15,8 +15,8 @@ import redis
 
 import gimel
 from gimel import config, connection
-from gimel.config import ExperimentSettings
 from gimel.events import DEFAULT_NAMESPACE, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE
+from gimel.settings import ExperimentSettings
 from tests.calls import make_rest_event, post, read
 from tests.parts import RedisServer
 

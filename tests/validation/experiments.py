@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from gimel.analysis.proportions import Proportion
 from gimel.analysis.report import experiment_report
-from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import BITMAPS, Count, bitmap_error, settled_error
+from gimel.settings import NO_SETTINGS, ExperimentSettings
 from tests.counts import counted
 
 from .hyperloglog import (

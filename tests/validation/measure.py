@@ -29,9 +29,9 @@ from gimel.analysis.sequential import (
     planned_size,
     visitors_needed,
 )
-from gimel.config import NO_SETTINGS, ExperimentSettings
 from gimel.events import PARTICIPATE
 from gimel.hyperloglog import Count
+from gimel.settings import NO_SETTINGS, ExperimentSettings
 
 from .experiments import (
     CONTROL,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gimel.config import ExperimentSettings
+from gimel.settings import ExperimentSettings
 
 from . import measure
 from .experiments import EXACT, Kind

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gimel.analysis.sequential import always_valid_interval
-from gimel.config import ExperimentSettings
+from gimel.settings import ExperimentSettings
 
 from . import experiments, measure, page, plan, plots, real_redis
 from .measure import EXACT, standard_error

@@ -34,6 +34,7 @@ from .keyspace import (
 from .limits import Bounded, Created, Sizes, beyond, warn
 from .outages import ask
 from .round_trip import Client, Command, rehearse, send
+from .stopped import Stopped, questions
 
 Counts = dict[str, dict[str, Count]]
 """How many distinct uuids, by goal and variant."""
@@ -76,18 +77,27 @@ def record(
     precision_of: Callable[[str], Precision],
     limits: Limits | None = None,
     bounded: Bounded = lambda *_: (),
-) -> list[Event]:
+) -> list[tuple[Event, str]]:
     """Count these events, each once no matter how often it is sent, in one network round trip; in two, if there is a
     new bitmap.
 
-    Events of counters that are new, and beyond the limits, are not counted but returned: a second round trip looks at
-    the sizes, and what was created beyond them is undone. Counters that exist are never refused. `precision_of` gives
-    an experiment's precision, and `bounded` the limits that do not apply to it. Raises StoreUnavailable.
+    Returns those that are not counted, each with the reason: `limit` or `stopped`. Events of counters that are new, and
+    beyond the limits or of a stopped experiment, are told by the replies: a second round trip looks at the sizes, and
+    what was created is undone. Counters that exist are never beyond the limits. Which experiments are stopped is asked
+    in the same round trip, and remembered for a while. `precision_of` gives an experiment's precision, and `bounded`
+    the limits that do not apply to it. Raises StoreUnavailable.
     """
     by_names: defaultdict[tuple[str, ...], list[Event]] = defaultdict(list)
     for event in events:
         by_names[event[:4]].append(event)
-    sent = {CounterName(*names): found for names, found in by_names.items()}
+    all_sent = {CounterName(*names): found for names, found in by_names.items()}
+
+    stopped = _stopped.setdefault(client, Stopped())
+    namespaces = list(dict.fromkeys(name.namespace for name in all_sent))
+    if any(name[:2] in stopped for name in all_sent) and (stale := stopped.to_ask(namespaces)):
+        # Not in one round trip with events that would be counted then.
+        stopped.learn(stale, ask_each(client, questions(stale)))
+    sent = {name: found for name, found in all_sent.items() if name[:2] not in stopped}
 
     known = _known.setdefault(client, {})
     members = _members(sent, precision_of)
@@ -95,12 +105,12 @@ def record(
     were_known = are_known = all(known.get(name, now) > now for name in sent)
     complete: dict[str, bool] = {}
 
-    def write() -> list[Event]:
+    def write() -> dict[CounterName, str]:
         nonlocal are_known
         if are_known:
             are_known = False  # asked again, the key exists because it has just been made, listed or not
-            if _write_known(client, members, known, complete):
-                return []
+            if _write_known(client, members, known, complete, stopped, namespaces):
+                return {}
         start_s = time.monotonic()
         refused = write_all()
         if not refused:
@@ -109,33 +119,33 @@ def record(
             known.update(dict.fromkeys((*sent, *members), start_s + KNOWN_S))
         return refused
 
-    def write_all() -> list[Event]:
-        if limits is None:
-            _write(client, list(sent), members, complete)
-            return []
-        refused = {}
-        if len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
+    def write_all() -> dict[CounterName, str]:
+        refused: dict[CounterName, str] = {}
+        if limits and len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
             with apart(CHECK_TIMEOUT_S):
                 missing = _missing(client, sent)
                 refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
         kept = {key: found for key, found in members.items() if found.name not in refused}
-        created = _write(client, [name for name in sent if name not in refused], kept, complete)
-        if created.counters:
+        created = _write(client, [name for name in sent if name not in refused], kept, complete, stopped)
+        unwanted = [name for name in created.counters if name[:2] in stopped]
+        if unwanted or (limits and created.counters):
             with apart(CHECK_TIMEOUT_S):
-                undone = beyond(limits, created, _sizes(client, created).without(created), bounded)
-                if undone:
-                    _undo(client, created, undone, precision_of)
-            refused |= undone
-        if refused:
+                undone = beyond(limits, created, _sizes(client, created).without(created), bounded) if limits else {}
+                refused |= undone
+                if undone or unwanted:
+                    _undo(client, created, {*undone, *unwanted}, precision_of)
+        if limits and refused:
             warn(limits, refused)
-        return [event for name in refused for event in sent[name]]
+        return refused | dict.fromkeys(unwanted, "stopped")
 
     try:
-        return ask(client, write)
+        refused = ask(client, write) if sent else {}
     except StoreUnavailable:
         for name in sent:
             known.pop(name, None)  # the key may have been made, and not listed
         raise
+    reasons = dict.fromkeys(refused, "limit") | {name: "stopped" for name in all_sent if name[:2] in stopped}
+    return [(event, reason) for name, reason in reasons.items() for event in all_sent[name]]
 
 
 class _Members(NamedTuple):
@@ -161,6 +171,7 @@ _Known = dict[CounterName | str, float]
 """Counters and keys that this process has listed, and until when it takes that for granted, by its clock."""
 
 _known: WeakKeyDictionary[Client, _Known] = WeakKeyDictionary()
+_stopped: WeakKeyDictionary[Client, Stopped] = WeakKeyDictionary()
 
 
 def _members(
@@ -186,10 +197,17 @@ def _members(
     return found
 
 
-def _write_known(client: Client, members: Mapping[str, _Members], known: _Known, complete: dict[str, bool]) -> bool:
+def _write_known(
+    client: Client,
+    members: Mapping[str, _Members],
+    known: _Known,
+    complete: dict[str, bool],
+    stopped: Stopped,
+    namespaces: Sequence[str],
+) -> bool:
     """Count these events of counters that were listed a while ago. Returns whether they still are.
 
-    Adds to `complete` which bitmaps are.
+    Adds to `complete` which bitmaps are, and to `stopped` which experiments of these namespaces are, if it is time.
 
     Whoever deletes a counter deletes its key, too. So if the key exists, the counter is still listed; if not, it must
     be listed anew. Nothing may come between the two commands of a key. Redis reads a short event at once; a longer
@@ -208,7 +226,10 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known,
     unsure = [key for key, found in members.items() if not found.is_bitmap and known.get(key, now) <= now]
     commands += [("SADD", counters_key(*members[key].name[:2]), key) for key in unsure]
     commands += _unlist_partial(members, unsure)
-    replies = send(client, commands, atomic=not is_short, once=True)  # the second time, all keys exist
+    stale = stopped.to_ask(namespaces)
+    # Once, as the second time, all keys exist.
+    replies = send(client, commands, atomic=not is_short, once=True, spare=questions(stale))
+    stopped.learn(stale, replies[len(commands) :])
     existed = {key: replies[place] for key, place in places.items()}
     complete |= _complete(members, existed)
     if not all(existed.values()) or any(replies[end : end + len(unsure)]):
@@ -218,11 +239,16 @@ def _write_known(client: Client, members: Mapping[str, _Members], known: _Known,
 
 
 def _write(
-    client: Client, sent: Sequence[CounterName], members: Mapping[str, _Members], complete: dict[str, bool]
+    client: Client,
+    sent: Sequence[CounterName],
+    members: Mapping[str, _Members],
+    complete: dict[str, bool],
+    stopped: Stopped,
 ) -> Created:
     """List these counters and count these events, and return what is new.
 
-    Adds to `complete` which bitmaps are, and lists these.
+    Adds to `complete` which bitmaps are, and lists these; and to `stopped` which experiments are. Always: if something
+    is new, its experiment may have been archived a moment ago.
     """
     own: defaultdict[str, list[str]] = defaultdict(list)
     for key, found in members.items():
@@ -241,7 +267,9 @@ def _write(
         if found.is_bitmap:
             commands.append(("SETBIT", key, BITMAPS[found.kind], 0))  # all of it at once, which takes less memory
         commands += found.commands(key)
-    replies = send(client, commands, atomic=True)
+    namespaces, _ = _places(sent)
+    replies = send(client, commands, atomic=True, spare=questions(namespaces))
+    stopped.learn(namespaces, replies[len(commands) :])
     complete |= _complete(members, {key: replies[place] for key, place in places.items()})
     _list_complete(client, members, complete)
     return _created(sent, iter(replies), is_new=1)

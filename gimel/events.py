@@ -16,8 +16,9 @@ PARTICIPATE = "participate"
 MAX_NAME_LENGTH = 200
 MAX_EVENTS = 500
 
-REASONS = ("namespace", "experiment", "variant", "goal", "limit", "bot", "prefetch", "origin")
-"""Why an event may be ignored: not in an allowlist, beyond a limit, or from no visitor of the page."""
+REASONS = ("namespace", "experiment", "variant", "goal", "limit", "stopped", "bot", "prefetch", "origin")
+"""Why an event may be ignored: not in an allowlist, beyond a limit, of a stopped experiment, or from no visitor of the
+page."""
 
 REQUIRED = ("experiment", "variant", "event", "uuid")
 IN_ORDER = ("namespace", "experiment", "event", "variant", "uuid")
@@ -53,13 +54,13 @@ class Batch:
     ignored: list[tuple[Event, str]] = field(default_factory=list)
     refused: dict[int, list[str]] = field(default_factory=dict)
 
-    def ignoring(self, events: Collection[Event], reason: str) -> Batch:
-        """The same, with these accepted events ignored for this reason."""
-        if not events:
+    def ignoring(self, found: Collection[tuple[Event, str]]) -> Batch:
+        """The same, with these accepted events ignored, each for its reason."""
+        if not found:
             return self
-        ignored = set(events)
+        ignored = {event for event, _ in found}
         accepted = [event for event in self.accepted if event not in ignored]
-        return Batch(accepted, self.ignored + [(event, reason) for event in events], self.refused)
+        return Batch(accepted, [*self.ignored, *found], self.refused)
 
 
 def read_batch(items: Iterable[object], ignores: Callable[[Event], str | None] = lambda event: None) -> Batch:

@@ -131,7 +131,7 @@ def _record(request: Request) -> Batch:
     no_visitor = _no_visitor(request.headers, settings)
     batch = read_batch(request.items, lambda event: no_visitor or settings.unlisted(event))
     if batch.accepted:
-        batch = batch.ignoring(_count(batch.accepted, request.from_queue), "limit")
+        batch = batch.ignoring(_count(batch.accepted, request.from_queue))
     if batch.ignored:
         _count_ignored(batch)
     return batch
@@ -145,10 +145,10 @@ def _no_visitor(headers: Mapping[str, str], settings: Config) -> str | None:
     return reason
 
 
-def _count(events: list[Event], from_queue: bool) -> list[Event]:
+def _count(events: list[Event], from_queue: bool) -> list[tuple[Event, str]]:
     """Count these events now or, unless they come from there, keep them in the overflow. Raises StoreUnavailable.
 
-    Returns those that are not counted because they go beyond the limits.
+    Returns those that are not counted because they go beyond the limits or are stopped, with the reason.
     """
     settings, log, start = connection.settings(), connection.function_log(), time.monotonic()
     try:

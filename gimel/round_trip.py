@@ -56,8 +56,11 @@ def send(
     atomic: bool = False,
     from_replicas: bool = False,
     once: bool = False,
+    spare: Sequence[Command] = (),
 ) -> list[Any]:
     """The replies to these commands, in their order, as numbers, bytes or lists of these.
+
+    Then those to the `spare` ones, which may fail: None.
 
     On one node, `atomic` commands are one transaction. A cluster has none: there, each command is for itself, and the
     nodes run theirs at the same time. If the configuration allows it, `from_replicas` reads what may be a moment old.
@@ -66,13 +69,16 @@ def send(
     """
     if not commands:
         return []
+    needed, commands = len(commands), [*commands, *spare]
     if not isinstance(client, redis.Redis):
-        return _raise_first(_send_to_nodes(client, commands, from_replicas, once))
-    if not atomic:
-        return _raise_first(_exchange(client.connection_pool, commands))
-    replies = _exchange(client.connection_pool, [("MULTI",), *commands, ("EXEC",)])
-    # A command that was refused while it was queued has said why; after that, EXEC says only that there was one.
-    return _raise_first(_raise_first(replies)[-1])
+        replies = _send_to_nodes(client, commands, from_replicas, once, needed)
+    elif not atomic:
+        replies = _exchange(client.connection_pool, commands)
+    else:
+        replies = _exchange(client.connection_pool, [("MULTI",), *commands, ("EXEC",)])
+        # A command that was refused while it was queued has said why; after that, EXEC says only that there was one.
+        replies = _raise_first(replies)[-1]
+    return _raise_first(replies[:needed]) + [None if isinstance(one, Exception) else one for one in replies[needed:]]
 
 
 def rehearse(client: Client, commands: Sequence[Command]) -> None:
@@ -124,11 +130,13 @@ def _exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
         pool.release(link)
 
 
-def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bool, once: bool) -> list[Any]:
+def _send_to_nodes(
+    client: Nodes, commands: Sequence[Command], from_replicas: bool, once: bool, needed: int
+) -> list[Any]:
     """The replies to these commands, errors among them.
 
-    A slot that moves is followed. Whatever a node does not answer is asked once more, after a look at which node is
-    there in its place; or raised, if it is to be asked `once`.
+    A slot that moves is followed. Whatever a node does not answer, of the first that are `needed`, is asked once more,
+    after a look at which node is there in its place; or raised, if it is to be asked `once`.
     """
     replies: list[Any] = [None] * len(commands)
     places = {position: client.pool_of(command[1], from_replicas) for position, command in enumerate(commands)}
@@ -146,7 +154,7 @@ def _send_to_nodes(client: Nodes, commands: Sequence[Command], from_replicas: bo
             for place, reply in zip(order[pool], found):
                 if place is not None:
                     replies[place] = reply
-        lost = [each for each in places if may_refresh and _is_lost(replies[each], from_replicas)]
+        lost = [each for each in places if each < needed and may_refresh and _is_lost(replies[each], from_replicas)]
         places = {each: client.redirected(replies[each]) for each in places if isinstance(replies[each], AskError)}
         if lost and once:
             raise replies[lost[0]]

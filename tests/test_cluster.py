@@ -63,7 +63,7 @@ def test_the_first_event_finds_the_nodes_by_the_connection_that_it_uses(virtual)
     calls(virtual)
     record(first)
     assert virtual.ask("INFO", "stats")["total_connections_received"] == 1
-    assert calls(virtual) == {"cluster|slots": 1, "sadd": 4, "scard": 1, "srem": 1, "pfadd": 1}
+    assert calls(virtual) == {"cluster|slots": 1, "sadd": 4, "scard": 1, "srem": 1, "pfadd": 1, "smembers": 1}
     record(first)
     assert calls(virtual) == {"exists": 1, "pfadd": 1}
 

@@ -26,7 +26,7 @@ def events(count=1, goal="participate", experiment="e", first=0) -> list[Event]:
 
 
 def record(found: list[Event], precision=1, limits=None) -> list[Event]:
-    return counters.record(connection.client(), found, lambda _: precision, limits)
+    return [one for one, _ in counters.record(connection.client(), found, lambda _: precision, limits)]
 
 
 def another() -> redis.Redis:

@@ -26,7 +26,7 @@ LAYERS = [
     {"counters", "gateway"},
     {"access", "bots", "connection", "packing", "limits"},
     {"cluster", "config", "outage_log", "overflow"},
-    {"metrics", "outages", "settings"},
+    {"metrics", "outages", "settings", "stopped"},
     {"round_trip"},
     {"breaker", "events", "keyspace", "passwords", "replies", "timed_connection", "validation"},
     {"deadline", "errors", "hyperloglog", "lean_redis"},

@@ -341,7 +341,7 @@ class TestFailover:
         redis_server.client().replicaof("127.0.0.1", 1)
         assert track() == 503
         with pytest.raises(StoreUnavailable, match=r"^Redis is a read-only replica: use the address of its primary$"):
-            counters.record(connection.client(), [], lambda name: 1)
+            counters.record(connection.client(), [Event("alephbet", "e", "g", "v", "u")], lambda name: 1)
         redis_server.client().replicaof("NO", "ONE")
         wait_for(lambda: track() == 200, "the primary to be found", 2)
 

@@ -49,9 +49,14 @@ def use(keys: Sequence[Key] | None) -> None:
     _keys = keys
 
 
+def has_keys() -> bool:
+    """Whether the handlers check keys at all."""
+    return _known() is not None
+
+
 def kind_of(value: str) -> str | None:
-    """The kind of this key; None if it is no valid one."""
-    given = hashlib.sha256(value.encode("latin-1", "replace")).hexdigest()
+    """The kind of this key, as a header has it; None if it is no valid one."""
+    given = hashlib.sha256(value.encode("latin-1", "backslashreplace")).hexdigest()
     kinds = {
         key.kind
         for key in _known() or ()
@@ -73,7 +78,7 @@ def require(kind: str | None, headers: Mapping[str, str]) -> None:
     if not found:
         raise Forbidden("API key missing or invalid", "send it in the x-api-key header")
     if kind == WRITE and found != WRITE:
-        raise Forbidden("this API key can only read", "use the write key, which `gimel api-key` prints")
+        raise Forbidden("this API key can only read", "send the write key")
 
 
 def _known() -> Sequence[Key] | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from . import bots, connection, counters, histories, reports
+from . import access, bots, connection, counters, histories, reports
 from .access import READ, WRITE
 from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
@@ -82,6 +82,7 @@ def all(request: Request) -> Answer:
             raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(found) - 1] if 0 < len(found) < len(names) else None
     meta = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following}
+    meta["access"] = access.kind_from(request.headers) or WRITE  # a flat event has no key, and needs none
     return Answer([{"meta": meta}, *found])
 
 

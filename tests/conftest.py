@@ -11,7 +11,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from gimel import config, connection
+from gimel import access, config, connection
 from gimel.ops.server.redis_process import find_server
 
 from .clusters import Cluster
@@ -69,6 +69,7 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     for number, handler in handlers.items():
         signal.signal(number, handler)
     connection.use(None)
+    access.use(None)
 
 
 @pytest.fixture

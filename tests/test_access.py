@@ -10,14 +10,12 @@ import gimel
 from gimel import access
 from gimel.access import READ, WRITE, Key
 from gimel.errors import ConfigError
-from tests.calls import make_rest_event
+from tests.calls import make_rest_event, read
 
 
 @pytest.fixture(autouse=True)
 def keys(fake):
     access.use([Key.of(WRITE, "w"), Key.of(READ, "r"), Key.of(WRITE, "old", until=1)])
-    yield
-    access.use(None)
 
 
 def status(entry, method, key=None, **params):
@@ -41,3 +39,9 @@ def test_keys_come_from_the_environment(monkeypatch):
     monkeypatch.setenv(access.VARIABLE, "{")
     with pytest.raises(ConfigError):
         access.kind_of("r")
+
+
+def test_a_report_says_what_its_key_may_do(fake):
+    asked = {key: gimel.all(make_rest_event(headers={"x-api-key": key})) for key in ("r", "w")}
+    assert {key: read(answer)[0]["meta"]["access"] for key, answer in asked.items()} == {"r": "read", "w": "write"}
+    assert gimel.all({})[0]["meta"]["access"] == "write"  # whoever may invoke the function needs no key

@@ -24,7 +24,7 @@ HEADERS = {
 }
 ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
 
-META = {"meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None}}
+META = {"meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None, "access": "write"}}
 """The first item of a report without ignored requests."""
 
 

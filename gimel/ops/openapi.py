@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 import gimel
+from gimel.access import READ, WRITE
 from gimel.analysis.proportions import Interval
 from gimel.analysis.report import ResultRow
 from gimel.analysis.series import BANDS
@@ -43,7 +44,8 @@ STATE: Json = {"type": "string", "enum": list(STATES)}
 
 INTRODUCTION = (
     "Counts visitors of A/B tests, and reports which variant is better. Pages send events to /track, without a key; "
-    "reading and deleting need the API key in the header x-api-key. Every answer, errors included, has CORS headers. "
+    "reading needs an API key in the header x-api-key, changing and deleting the write key. Every answer, errors "
+    "included, has CORS headers. "
     "Further keys may be added to answers in later versions: ignore those you do not know."
 )
 
@@ -250,7 +252,7 @@ def _responses() -> Json:
             "Refusal",
             "PartialRefusal",
         ),
-        "Forbidden": error("The API key is missing or wrong.", "Error", "GatewayError"),
+        "Forbidden": error("The API key is missing or invalid, or can only read.", "Error", "GatewayError"),
         "OtherMethod": error("Another method than those described here.", "Error"),
         "TooLarge": error("The request or the answer is too large; the hint says what to do.", "Error", "GatewayError"),
         "TooManyRequests": error(
@@ -489,6 +491,11 @@ def _schemas() -> Json:
                 },
                 namespaces=_described(TEXTS, "Those that have experiments, sorted; `alephbet` if there are none."),
                 next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
+                access={
+                    "type": "string",
+                    "enum": [READ, WRITE],
+                    "description": "What the request's API key may do: read alone, or change and delete, too.",
+                },
             ),
         ),
     }

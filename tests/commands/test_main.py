@@ -303,7 +303,7 @@ def test_a_key_in_a_file_is_in_no_list_of_processes(tracked, serve, redis_server
 
 def test_a_byte_order_mark_is_no_part_of_the_key(tmp_path):
     (tmp_path / "key").write_bytes(b"\xef\xbb\xbfsecret\r\n")
-    assert read_key(tmp_path / "key") == "secret"
+    assert read_key(tmp_path / "key", "--api-key-file") == "secret"
 
 
 def test_a_key_file_that_holds_no_key_is_an_error(tmp_path):

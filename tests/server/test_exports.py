@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from gimel import page
+from gimel import access, page
 from gimel.ops.server import exports
 from gimel.ops.server.app import App
 from gimel.ops.server.local import LocalApi
@@ -33,7 +33,8 @@ def call(
         "wsgi.input": io.BytesIO(body),
         **environ,
     }
-    return App(LocalApi(api_key).answer)(request)
+    access.use([access.Key.of(access.WRITE, api_key)] if api_key else None)
+    return App(LocalApi().answer)(request)
 
 
 @pytest.mark.parametrize("path", ["/", "/dashboard/dashboard.js", "/dashboard/dashboard.css"])
@@ -100,7 +101,7 @@ def test_another_site_cannot_export():
 def test_an_export_needs_the_key_if_there_is_one():
     body = json.dumps({"report": REPORT}).encode()
     status, _, answer = call("/export/csv", "POST", body, api_key="k")
-    assert (status, json.loads(answer)["error"]) == (403, "API key missing or wrong")
+    assert (status, json.loads(answer)["error"]) == (403, "API key missing or invalid")
     assert call("/export/csv", "POST", body, api_key="k", HTTP_X_API_KEY="k")[0] == 200
 
 

@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -45,34 +46,50 @@ namespace_option = click.option(
 browser_option = click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
 
 
-def key_option(command: Callable[..., object]) -> Callable[..., object]:
-    """Options for an API key, which the command gets as `api_key`."""
-
-    @click.option(
-        "--api-key",
-        envvar="GIMEL_API_KEY",
-        help="API key; default: $GIMEL_API_KEY. Other users of this machine can see it here: prefer --api-key-file.",
-    )
-    @click.option("--api-key-file", type=click.Path(path_type=Path), help="File with the API key, on its first line.")
-    @functools.wraps(command)
-    def with_key(*, api_key: str | None, api_key_file: Path | None, **given: object) -> object:
-        if api_key_file:
-            source = click.get_current_context().get_parameter_source("api_key")
-            if source is ParameterSource.COMMANDLINE:
-                raise click.UsageError("use either --api-key or --api-key-file")
-            api_key = read_key(api_key_file)
-        return command(api_key=api_key, **given)
-
-    return with_key
+Command = Callable[..., object]
 
 
-def read_key(path: Path) -> str:
-    """The API key in this file. Raises ConfigError."""
+def _key_options(name: str, kind: str) -> Callable[[Command], Command]:
+    """Options for an API key of this kind, which the command gets by this name."""
+    option = f"--{name.replace('_', '-')}"
+    variable = f"GIMEL_{name.upper()}"
+
+    def with_options(command: Command) -> Command:
+        @click.option(
+            option,
+            name,
+            envvar=variable,
+            help=f"{kind}; default: ${variable}. Other users of this machine can see it here: prefer {option}-file.",
+        )
+        @click.option(
+            f"{option}-file", type=click.Path(path_type=Path), help=f"File with the {kind}, on its first line."
+        )
+        @functools.wraps(command)
+        def with_key(**given: Any) -> object:
+            file = given.pop(f"{name}_file")
+            if file:
+                source = click.get_current_context().get_parameter_source(name)
+                if source is ParameterSource.COMMANDLINE:
+                    raise click.UsageError(f"use either {option} or {option}-file")
+                given[name] = read_key(file, f"{option}-file")
+            return command(**given)
+
+        return with_key
+
+    return with_options
+
+
+key_option = _key_options("api_key", "API key")
+read_key_option = _key_options("read_key", "API key that can only read")
+
+
+def read_key(path: Path, option: str) -> str:
+    """The API key in this file, which an option named. Raises ConfigError."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         cause = getattr(error, "strerror", None) or "not valid UTF-8"
-        raise ConfigError(f"cannot read the API key in {path} ({cause})", "check --api-key-file") from None
+        raise ConfigError(f"cannot read the API key in {path} ({cause})", f"check {option}") from None
     if not lines or not lines[0].strip():
         raise ConfigError(f"{path} has no API key on its first line", "write the key there")
     return lines[0].strip()

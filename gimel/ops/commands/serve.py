@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 
-from gimel import bots, config, connection, counters
+from gimel import access, bots, config, connection, counters
+from gimel.access import READ, WRITE, Key
 from gimel.errors import ConfigError, StoreUnavailable
 from gimel.gateway import cors_origin
 from gimel.ops import known_bots, resources
 from gimel.ops.addresses import is_loopback
+from gimel.ops.api_client import base_url
 from gimel.ops.server import demo as samples
 from gimel.ops.server import redis_process, spool
 from gimel.ops.server.app import App
@@ -35,6 +37,7 @@ from .console import (
     out,
     plain,
     progress_bar,
+    read_key_option,
     run,
     stoppable,
 )
@@ -48,6 +51,8 @@ LOOPBACK = "127.0.0.1"
 @data_option
 @config_option
 @key_option
+@read_key_option
+@click.option("--public-url", help="URL of this server for browsers, if a proxy with TLS is in front of it.")
 @click.option(
     "--alephbet",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -68,6 +73,8 @@ def serve(
     data: Path,
     config_file: Path | None,
     api_key: str | None,
+    read_key: str | None,
+    public_url: str | None,
     alephbet: Path | None,
     spool_mb: int,
     is_demo: bool,
@@ -75,27 +82,40 @@ def serve(
     """Run Gimel on this machine: count events, answer report requests and show the dashboard."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     bots.use(known_bots.rule())
-    if not api_key and not is_loopback(host):
+    url = base_url(public_url) if public_url else None
+    access.use(_keys(api_key, read_key))
+    if not access.has_keys() and (url or not is_loopback(host)):
         why = "other machines could read reports and delete experiments"
         hint = "set one with --api-key-file or GIMEL_API_KEY"
-        raise ConfigError(f"cannot listen on {host} without an API key ({why})", hint)
+        raise ConfigError(f"cannot listen {f'for {url}' if url else f'on {host}'} without an API key ({why})", hint)
     with ExitStack() as stack:
         store = use_samples(stack) if is_demo else _use_redis(_load(config_file), data, spool_mb, stack)
-        api = LocalApi(api_key or None, alephbet, is_demo, connection.settings().track_path)
+        api = LocalApi(url, alephbet, is_demo, connection.settings().track_path)
         server = _server(api, host, port)
         if not is_demo:
             stack.enter_context(Hourly())
-        track_url = f"{server.url}{api.track_path}"
+        url = url or server.url
+        track_url = f"{url}{api.track_path}"
         for line in (
             f"Gimel is running at {server.url}   (Redis: {store})",
-            f"Dashboard:       {server.url}/",
+            f"Dashboard:       {url}/",
             f"Track URL:       {track_url}",
-            f"Try it:          {server.url}/example",
+            f"Try it:          {url}/example",
             "For your page:\n",
         ):
             out.print(plain(line), soft_wrap=True)
         click.echo(snippet(track_url))
         run(server)
+
+
+def _keys(api_key: str | None, read_key: str | None) -> list[Key] | None:
+    """The keys for `access`; None if there is none. Raises ConfigError."""
+    if read_key and not api_key:
+        raise ConfigError("the read key needs a write key beside it", "set one with --api-key-file or GIMEL_API_KEY")
+    if read_key and read_key == api_key:
+        raise ConfigError("the read key is the same as the API key", "set another with --read-key-file")
+    named = {WRITE: api_key, READ: read_key}
+    return [Key.of(kind, value) for kind, value in named.items() if value] or None
 
 
 def _server(api: LocalApi, host: str, port: int) -> Server:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hmac
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from urllib.parse import parse_qsl
 
 import gimel
-from gimel import connection, gateway, page
+from gimel import access, connection, gateway, page
 from gimel.config import TRACK
-from gimel.errors import StoreUnavailable
+from gimel.errors import Forbidden, StoreUnavailable
 from gimel.ops import openapi
 from gimel.ops.endpoints import ENDPOINTS, HEALTH
 from gimel.ops.snippet import alephbet_script
@@ -23,27 +22,28 @@ from .spool import Spool
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
 EXAMPLE = page.FOLDER / "example.html"
-KEYED = {*exports.PATHS, *(endpoint.path for endpoint in ENDPOINTS if any(map(endpoint.needs_key, endpoint.methods)))}
 PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", "/openapi.json"])
 
 
 @dataclass(frozen=True)
 class LocalApi:
-    """The API of `gimel serve`. Without an `api_key`, only pages on this machine may read reports and delete.
+    """The API of `gimel serve`. Without API keys, only pages on this machine may read reports, change and delete.
 
-    `track_path` is where pages send events, which the server takes for `/track`.
+    `track_path` is where pages send events, which the server takes for `/track`; `public_url` is the address that a
+    proxy before the server has.
     """
 
-    api_key: str | None = None
+    public_url: str | None = None
     alephbet: Path | None = None
     is_demo: bool = False
     track_path: str = TRACK
 
     def admit(self, environ: Environ) -> None:
         """Raise HttpError for a request that is to be refused before it costs any work."""
-        path = environ["PATH_INFO"]
-        if path in KEYED and environ["REQUEST_METHOD"] != "OPTIONS":
-            self._require_access(environ)
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        kinds = [endpoint.entry.kinds.get(method) for endpoint in ENDPOINTS if endpoint.path == path]
+        for kind in [access.READ] if path in exports.PATHS else filter(None, kinds):
+            _require_access(kind, environ)
         if path in exports.PATHS and not is_same_origin(environ):
             raise HttpError(403, "only the dashboard may do this", "use `gimel report`")
         if path not in exports.PATHS and int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
@@ -62,7 +62,7 @@ class LocalApi:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise HttpError(405, "method not allowed", "use GET")
         if path == "/openapi.json":
-            return json_answer(200, openapi.document(_address(environ), self.track_path))
+            return json_answer(200, openapi.document(self._address(environ), self.track_path))
         if path == "/alephbet.js" and self.alephbet:
             return 200, {"Content-Type": "text/javascript; charset=utf-8"}, self.alephbet.read_bytes()
         if path == "/example":
@@ -72,24 +72,28 @@ class LocalApi:
             return 200, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
         raise HttpError(404, "not found", f"try {PATHS}")
 
-    def _require_access(self, environ: Environ) -> None:
-        if self.api_key is not None:
-            given = environ.get("HTTP_X_API_KEY", "").encode("latin-1")
-            if not hmac.compare_digest(given, self.api_key.encode("utf-8", "surrogateescape")):
-                raise HttpError(403, "API key missing or wrong", "send it in the x-api-key header")
-        # Without a key, any website open in a browser on this machine could read or delete, also by DNS rebinding:
-        # both the page and the host name must belong to this machine.
-        elif not is_local(environ):
-            raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key-file")
+    def _address(self, environ: Environ) -> str:
+        return self.public_url or f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
 
     def _about(self, environ: Environ) -> dict[str, object]:
-        needs_key = self.api_key is not None
         return {
-            "track_url": f"{_address(environ)}{self.track_path}",
-            "needs_key": needs_key,
+            "track_url": f"{self._address(environ)}{self.track_path}",
+            "needs_key": access.has_keys(),
             "example": "/example",
             "is_demo": self.is_demo,
         }
+
+
+def _require_access(kind: str, environ: Environ) -> None:
+    if access.has_keys():
+        try:
+            access.require(kind, {"x-api-key": environ.get("HTTP_X_API_KEY", "")})
+        except Forbidden as error:
+            raise HttpError(403, error.message, error.hint) from None
+    # Without a key, any website open in a browser on this machine could read or delete, also by DNS rebinding:
+    # both the page and the host name must belong to this machine.
+    elif not is_local(environ):
+        raise HttpError(403, "only pages on this machine may do this", "start the server with --api-key-file")
 
 
 @gateway.endpoint(GET=None, HEAD=None)
@@ -111,10 +115,6 @@ def _call(entry: gateway.Entry, environ: Environ) -> Answer:
     answer = entry(proxy_event(environ))
     body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
     return answer["statusCode"], dict(answer["headers"]), body
-
-
-def _address(environ: Environ) -> str:
-    return f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
 
 
 def proxy_event(environ: Environ) -> dict[str, object]:

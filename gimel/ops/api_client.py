@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, responses
 from typing import Any
@@ -85,17 +85,25 @@ class Reply:
             return None
 
 
-def send(url: str, api_key: str | None = None, method: str = "GET", headers: Mapping[str, str] | None = None) -> Reply:
-    """The answer of a URL, within TIMEOUT_S. Raises ApiUnreachable."""
+def send(
+    url: str,
+    api_key: str | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Reply:
+    """The answer of a URL, within TIMEOUT_S. A body is sent as JSON. Raises ApiUnreachable."""
     # Python encodes headers as Latin-1, which sends these bytes unchanged.
     own = {"x-api-key": api_key.encode("utf-8", "surrogateescape").decode("latin-1")} if api_key else {}
     own |= {"Accept": "application/json", "Accept-Encoding": "gzip"}
+    own |= {"Content-Type": "application/json"} if body is not None else {}
+    asked = Request(url, body, {**own, **(headers or {})}, method=method)
     try:
-        with _opener.open(Request(url, headers={**own, **(headers or {})}, method=method), timeout=TIMEOUT_S) as answer:
-            status, body = int(answer.status), bytes(answer.read())
+        with _opener.open(asked, timeout=TIMEOUT_S) as answer:
+            status, text = int(answer.status), bytes(answer.read())
             if answer.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            return Reply(status, {name.lower(): value for name, value in answer.headers.items()}, body)
+                text = gzip.decompress(text)
+            return Reply(status, {name.lower(): value for name, value in answer.headers.items()}, text)
     except (OSError, HTTPException, UnicodeError, EOFError, zlib.error) as error:
         reason = getattr(error, "reason", error)
         cause = getattr(reason, "strerror", None) or reason
@@ -103,21 +111,26 @@ def send(url: str, api_key: str | None = None, method: str = "GET", headers: Map
         raise ApiUnreachable(f"cannot reach {base} ({cause})", "check the URL and the network") from None
 
 
-def request(url: str, api_key: str | None, path: str, params: Mapping[str, str], method: str = "GET") -> bytes:
-    """The body of a 200 answer. Raises InvalidUrl, ApiUnreachable, ApiKeyRefused and ApiError."""
+def request(
+    url: str,
+    api_key: str | None,
+    path: str,
+    params: Mapping[str, str],
+    method: str = "GET",
+    body: bytes | None = None,
+    taken: Sequence[int] = (200,),
+) -> Reply:
+    """An answer with one of these statuses. Raises InvalidUrl, ApiUnreachable, ApiKeyRefused and ApiError."""
     base = base_url(url)
-    reply = send(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", api_key, method)
-    if reply.status != 200:
-        raise _error(base, reply.status, reply.body)
-    return reply.body
+    reply = send(f"{base}{path}?{urlencode(params, errors='surrogateescape')}", api_key, method, body=body)
+    if reply.status not in taken:
+        raise _error(base, reply)
+    return reply
 
 
 def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> list[dict[str, Any]]:
     """What `GET {url}/experiments` answers. Raises the errors of `request`."""
-    try:
-        items = json.loads(request(url, api_key, "/experiments", params))
-    except ValueError:
-        items = None
+    items = request(url, api_key, "/experiments", params).json()
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ApiError(f"{base_url(url)} did not answer with a report", "check the URL")
     return items
@@ -125,25 +138,22 @@ def fetch_report(url: str, api_key: str | None, params: Mapping[str, str]) -> li
 
 def fetch_history(url: str, api_key: str | None, params: Mapping[str, str]) -> dict[str, Any]:
     """What `GET {url}/history` answers. Raises the errors of `request`; an API that keeps no histories refuses it."""
-    try:
-        found = json.loads(request(url, api_key, "/history", params))
-    except ValueError:
-        found = None
+    found = request(url, api_key, "/history", params).json()
     if not isinstance(found, dict):
         raise ApiError(f"{base_url(url)} did not answer with a history", "check the URL")
     return found
 
 
-def _error(base: str, status: int, body: bytes) -> ApiError:
+def _error(base: str, reply: Reply) -> ApiError:
+    status, answer = reply.status, reply.json()
+    details = answer if isinstance(answer, dict) else {}
     if status in (401, 403):
-        return ApiKeyRefused(f"{base} refused the API key", "pass the right key with --api-key or GIMEL_API_KEY")
+        message = ": ".join(filter(None, (f"{base} refused the API key", details.get("error"))))
+        return ApiKeyRefused(message, "pass the right key with --api-key or GIMEL_API_KEY")
     if status == 404 or 300 <= status < 400:
         # An HTTP API has only the track URL.
         hint = "check the URL; that of a deployment is in the Report URL that `gimel deploy` prints"
     else:
-        try:
-            answer = json.loads(body)
-            hint = ": ".join(filter(None, (answer.get("error"), answer.get("hint")))) or str(answer)
-        except (ValueError, AttributeError):
-            hint = "see the function's log"
+        hint = ": ".join(filter(None, (details.get("error"), details.get("hint"))))
+        hint = hint or (str(answer) if details else "see the function's log")
     return ApiError(f"{base} answered {status} {responses.get(status, '')}".rstrip(), hint)

@@ -1,17 +1,24 @@
-"""The two kinds of API key of `gimel serve`, over real HTTP, and the address of a proxy before it."""
+"""The two kinds of API key, over real HTTP and through `gimel dashboard`, and the address of a proxy in front."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
 
 import pytest
 
+import gimel
 from gimel.access import WRITE
 from gimel.errors import ConfigError
 from gimel.ops.api_client import InvalidUrl
 from gimel.ops.endpoints import ENDPOINTS
+from gimel.ops.server.app import App
+from gimel.ops.server.proxy import Forwarder
 from tests.calls import EVENT
 from tests.commands.test_main import fail
 from tests.parts import GimelServer
@@ -63,6 +70,49 @@ def test_a_browser_may_send_changes_with_a_key(server, path, method):
     assert (status, headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert method in headers["Access-Control-Allow-Methods"].split(", ")
     assert "x-api-key" in headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize(("path", "method"), WRITES)
+def test_the_read_key_of_a_forwarded_api_changes_nothing(server, path, method):
+    status, answer = forward(server.url, "the read key", method, path, {"experiment": "button color"})
+    assert (status, answer["error"]) == (502, f"{server.url} refused the API key: this API key can only read")
+    assert len(forward(server.url, "the read key", "GET", "/experiments")[1]) == 2
+
+
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_a_change_and_its_answer_are_forwarded_as_they_are(status, monkeypatch):
+    class Changing(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps([self.headers["x-api-key"], self.headers["Content-Type"], body]).encode())
+
+        def log_message(self, *ignored: object) -> None:
+            pass
+
+    monkeypatch.setitem(gimel.experiment.kinds, "PUT", WRITE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Changing) as api:
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+        answer = forward(f"http://127.0.0.1:{api.server_port}", "k", "PUT", "/experiment", {"owner": "ש"})
+        api.shutdown()
+    assert answer == (status, ["k", "application/json", '{"owner": "\\u05e9"}'])
+
+
+def forward(url: str, key: str, method: str, path: str, content: object = None) -> tuple[int, Any]:
+    """What `gimel dashboard` answers its page for the API at this URL."""
+    forwarder = Forwarder(url, f"{url}/track", key)
+    status, _, body = App(forwarder.answer)(
+        {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "HTTP_HOST": "127.0.0.1:8003",
+            "HTTP_X_GIMEL_TOKEN": forwarder.tokens.token,
+            "wsgi.input": BytesIO(json.dumps(content).encode()),
+        }
+    )
+    return status, json.loads(body)
 
 
 def test_the_write_key_deletes(serve):

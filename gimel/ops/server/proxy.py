@@ -16,6 +16,8 @@ from .tokens import SessionTokens
 
 ENTER = "/enter"
 TOKEN = "HTTP_X_GIMEL_TOKEN"
+PASSED_ON = 200, 400, 409, 413
+"""Statuses of answers that the page gets as they are: the request succeeded, or is at fault itself."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,18 @@ class Forwarder:
     def _forward(self, endpoint: Endpoint, environ: Environ) -> Answer:
         method = environ["REQUEST_METHOD"]
         if not endpoint.needs_key(method):
-            raise HttpError(405, "only report and delete requests are forwarded")
+            raise HttpError(405, "only requests that need a key are forwarded")
         params = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         try:
-            body = api_client.request(self.url, self.key, endpoint.path, params, method)
+            content = environ["wsgi.input"].read() if method == "PUT" else None
+            reply = api_client.request(self.url, self.key, endpoint.path, params, method, content, PASSED_ON)
         except api_client.ApiKeyRefused as error:
             # Not 403: the page would ask for the key, which it must never have.
             hint = "restart `gimel dashboard` with the right --api-key or GIMEL_API_KEY"
             raise HttpError(502, error.message, hint) from None
         except GimelError as error:
             raise HttpError(502, error.message, error.hint) from None
-        return 200, {"Content-Type": JSON, "Cache-Control": "no-store"}, body
+        return reply.status, {"Content-Type": JSON, "Cache-Control": "no-store"}, reply.body
 
     def _enter(self, environ: Environ) -> Answer:
         """Give the page the token in exchange for the secret in its address."""

@@ -10,7 +10,8 @@ import gimel
 from gimel import access
 from gimel.access import READ, WRITE, Key
 from gimel.errors import ConfigError
-from tests.calls import make_rest_event, read
+from gimel.ops.endpoints import ENDPOINTS
+from tests.calls import EVENT, make_http_event, make_rest_event, read
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,45 @@ def test_a_read_key_reads_and_a_write_key_also_deletes(key, reads, writes):
     assert status(gimel.all, "GET", key) == reads
     assert status(gimel.delete, "DELETE", key, experiment="x") == writes
     assert status(gimel.health, "GET", key) == 200
+
+
+@pytest.mark.parametrize("make", [make_rest_event, make_http_event], ids=["REST API", "HTTP API or function URL"])
+@pytest.mark.parametrize(
+    ("endpoint", "method"), [(each, method) for each in ENDPOINTS for method in each.methods if each.needs_key(method)]
+)
+@pytest.mark.parametrize(("key", "allowed"), [("r", {READ}), ("w", {READ, WRITE}), ("old", set()), ("", set())])
+def test_each_method_of_each_endpoint_wants_its_kind_of_key_on_every_front(fake, make, endpoint, method, key, allowed):
+    gimel.track(EVENT)
+    before = counted(fake)
+    answer = endpoint.entry(make(method, EVENT, headers={"X-Api-Key": key}))
+    is_allowed = endpoint.entry.kinds[method] in allowed
+    assert (answer["statusCode"] == 403) == (not is_allowed)
+    assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
+    if not is_allowed:
+        assert read(answer)["error"] == ("this API key can only read" if allowed else "API key missing or invalid")
+        assert counted(fake) == before
+
+
+def counted(client):
+    """All keys that Redis has, with what they hold."""
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: each.path)
+def test_a_preflight_needs_no_key_and_allows_to_send_one(endpoint):
+    headers = endpoint.entry(make_rest_event("OPTIONS", headers={"origin": "https://a.example"}))["headers"]
+    assert headers["Access-Control-Allow-Methods"] == ", ".join([*endpoint.methods, "OPTIONS"])
+    assert "x-api-key" in headers["Access-Control-Allow-Headers"]
+
+
+def test_a_key_of_letters_that_no_header_has_is_only_invalid():
+    for key in ("ש", "\ud800", "w\xff", "w, w"):
+        assert status(gimel.all, "GET", key) == 403
+
+
+def test_no_keys_at_all_let_nobody_in():
+    access.use([])
+    assert status(gimel.all, "GET", "w") == 403
 
 
 def test_keys_come_from_the_environment(monkeypatch):

@@ -16,7 +16,7 @@ LAYERS = [
     {"reports", "analysis.series", "page"},
     {"analysis.report"},
     {"analysis.headline"},
-    {"analysis.comparisons", "analysis.counting", "analysis.novelty", "analysis.sample_ratio"},
+    {"analysis.comparisons", "analysis.counting", "analysis.novelty", "analysis.planning", "analysis.sample_ratio"},
     {"analysis.verdicts"},
     {"analysis.past", "analysis.plan", "analysis.strata", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},

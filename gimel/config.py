@@ -50,7 +50,7 @@ TRACK = "/track"
 """The path where every Gimel takes events."""
 
 TAKEN_PATHS = {
-    *(TRACK, "/experiment", "/experiments", "/history", "/delete", "/health", "/openapi.json", "/example"),
+    *(TRACK, "/experiment", "/experiments", "/history", "/plan", "/delete", "/health", "/openapi.json", "/example"),
     *("/alephbet.js", "/about", "/enter", "/export", "/dashboard"),
     "/api",  # of reports, on a domain of your own
     *("/ping", "/sping"),  # API Gateway answers these itself

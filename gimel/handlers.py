@@ -103,6 +103,14 @@ def history(request: Request) -> Answer:
     return Answer({"experiment": name, **found})
 
 
+@endpoint(GET=READ)
+def plan(request: Request) -> Answer:
+    """Say how many visitors and days an experiment will take, with counters of the configured precision."""
+    from .analysis.planning import Question, answer  # not at the top: `track` starts without the statistics
+
+    return Answer(answer(Question.read(request.params, connection.settings().precision)))
+
+
 @endpoint(DELETE=WRITE)
 def delete(request: Request) -> Answer:
     """Delete one experiment: its counters, name, history and end of its plan, and nothing else."""

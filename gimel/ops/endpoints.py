@@ -40,6 +40,7 @@ ENDPOINTS = (
     Endpoint("gimel-experiment", "gimel.experiment", "/experiment"),
     Endpoint("gimel-all-experiments", "gimel.all", "/experiments"),
     Endpoint("gimel-history", "gimel.history", "/history"),
+    Endpoint("gimel-plan", "gimel.plan", "/plan"),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete"),
     Endpoint("gimel-health", "gimel.health", HEALTH),
 )

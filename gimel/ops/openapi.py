@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import gimel
 from gimel.access import READ, WRITE
+from gimel.analysis.planning import MOST_VARIANTS, WAYS
 from gimel.analysis.proportions import Interval
 from gimel.analysis.report import ResultRow
 from gimel.analysis.series import BANDS
@@ -27,6 +28,8 @@ NULL: Json = {"type": "null"}
 TEXT: Json = {"type": "string"}
 TEXTS: Json = {"type": "array", "items": TEXT}
 COUNT: Json = {"type": "integer", "minimum": 0}
+COUNT_OR_NULL: Json = {"type": ["integer", "null"], "minimum": 0}
+NUMBER: Json = {"type": "number"}
 NUMBER_OR_NULL: Json = {"type": ["number", "null"]}
 TEXT_OR_NULL: Json = {"type": ["string", "null"]}
 MOMENT: Json = {"type": "string", "format": "date-time"}
@@ -223,6 +226,17 @@ def _parameters() -> Json:
             "control",
             TEXT,
             "The variant that the others are compared with, instead of the configured one. An unknown one is noted.",
+        ),
+        "rate": query("rate", TEXT, "The control's conversion rate: 0.05 or 5%.", required=True),
+        "change": query("change", TEXT, "The smallest relative change that matters: 0.1 or 10%.", required=True),
+        "per_day": query("per_day", TEXT, "Visitors per day in all.", required=True),
+        "variants": query(
+            "variants",
+            {"type": "integer", "minimum": 2, "maximum": MOST_VARIANTS},
+            "How many variants there are, with the control; default: as many as weights, or 2.",
+        ),
+        "weights": query(
+            "weights", TEXT, "The variants' weights, the control's first, separated by commas; default: equal ones."
         ),
     }
 
@@ -479,6 +493,53 @@ def _schemas() -> Json:
                 )
             ),
         ),
+        "Planning": _object(
+            "What a planned experiment takes.",
+            rate=_described(NUMBER, "The control's conversion rate."),
+            change=_described(NUMBER, "The relative change; below 0 where the rate has no room to rise so much."),
+            per_day=_described(NUMBER, "Visitors per day in all."),
+            shares=_list_of(NUMBER, description="The part of the visitors that each variant gets, the control first."),
+            precision=_described({"type": ["string", "integer"]}, "The precision of the counters."),
+            power=_described(NUMBER, "The probability that the change is detected by then."),
+            alpha=_described(NUMBER, "The probability of a false verdict, for all variants together."),
+            ways=_object(
+                "How the experiment can be decided.",
+                planned=_schema("Duration"),
+                always_valid={
+                    "allOf": [
+                        _schema("Duration"),
+                        _object("Of a verdict that may come on any day.", typical=_schema("Duration")),
+                    ],
+                    "description": "By when 80 % of such experiments have the verdict; `typical`: half of them.",
+                },
+                single_look=_schema("Duration"),
+            ),
+            visible=_list_of(
+                _object(
+                    "The smallest relative change that is detected after some weeks; null: not even a doubling.",
+                    weeks=COUNT,
+                    visitors=COUNT,
+                    **dict.fromkeys(WAYS, NUMBER_OR_NULL),
+                )
+            ),
+            curve=_list_of(
+                _object(
+                    "The visitors in all that a relative change takes; null: the counting error hides it.",
+                    change=NUMBER,
+                    **dict.fromkeys(WAYS, COUNT_OR_NULL),
+                )
+            ),
+            settings=_object(
+                "What to store with the experiment.",
+                smallest_change=NUMBER,
+                planned_visitors=_described(COUNT_OR_NULL, "Of each variant, or with weights in all."),
+            ),
+        ),
+        "Duration": _object(
+            "Visitors in all, and whole days; null: the counting error hides the change.",
+            visitors=COUNT_OR_NULL,
+            days=COUNT_OR_NULL,
+        ),
         "Meta": _object(
             "The first item of the list.",
             meta=_object(
@@ -582,6 +643,13 @@ OPERATIONS = {
         ("experiment", "namespace", "control", "limit"),
         _schema("History"),
         "The series.",
+    ),
+    ("GET", "/plan"): Operation(
+        "Tell how many visitors and days an experiment will take",
+        "Computed from the parameters and the configured precision of the counters; reads no counts.",
+        ("rate", "change", "per_day", "variants", "weights"),
+        _schema("Planning"),
+        "The numbers, each for a power of 80 % at a level of 5 %.",
     ),
     ("DELETE", "/delete"): Operation(
         "Delete one experiment",

@@ -67,7 +67,7 @@ def _alike(shown: Any, sent: Any) -> bool:
 
 
 def test_the_names_are_those_of_gimel(deployed):
-    names = ["all-experiments", "delete-experiment", "experiment", "health", "history", "snapshot", "track"]
+    names = ["all-experiments", "delete-experiment", "experiment", "health", "history", "plan", "snapshot", "track"]
     assert sorted(deployed["functions"]) == [f"gimel-{name}" for name in names]
     (api,) = deployed["apis"].values()
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
@@ -76,7 +76,7 @@ def test_the_names_are_those_of_gimel(deployed):
 def test_every_method_is_a_proxy_to_the_live_alias(deployed):
     (api,) = deployed["apis"].values()
     keyed = {name for name, method in api["methods"].items() if method["key"]}
-    assert keyed == {"GET /experiment", "GET /experiments", "GET /history", "DELETE /delete"}
+    assert keyed == {"GET /experiment", "GET /experiments", "GET /history", "GET /plan", "DELETE /delete"}
     preflights = {f"OPTIONS {path}" for path in api["paths"] if path != "/"}
     open_to_all = {"GET /track", "POST /track", "GET /e", "POST /e", "GET /health"}
     assert set(api["methods"]) - keyed == open_to_all | preflights

@@ -24,7 +24,7 @@ LAYERS = [
     {"histories"},
     {"namespaces", "plans"},
     {"counters", "gateway"},
-    {"access", "bots", "connection", "packing", "limits"},
+    {"access", "bots", "connection", "packing", "limits", "snippet"},
     {"cluster", "config", "outage_log", "overflow"},
     {"metrics", "outages", "settings", "stopped"},
     {"round_trip"},
@@ -67,7 +67,7 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring", "aws.cost"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
-    {"backup", "history_formats", "openapi", "snippet"},
+    {"backup", "history_formats", "openapi"},
     {"backup_file", "endpoints", "nodes", "formats", "api_client", "known_bots", "resources", "addresses"},
     {"text_plot"},
 ]

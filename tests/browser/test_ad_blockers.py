@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from gimel.config import TRACK, Config
-from gimel.ops.snippet import ALEPHBET_URL
+from gimel.snippet import ALEPHBET_URL
 from tests.calls import taking_part
 from tests.parts import block_lists, missing, npm_package, wait_for
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
-from gimel.ops.snippet import snippet
+from gimel.snippet import snippet
 from tests.benchmarks.dashboard import drawn
 from tests.parts import GimelServer, wait_for
 

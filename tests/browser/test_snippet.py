@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gimel.ops import snippet
+from gimel import snippet
 from tests.calls import taking_part
 from tests.commands.test_main import run
 from tests.parts import alephbet_file, wait_for

@@ -29,7 +29,7 @@ from gimel.ops.commands.console import read_key
 from gimel.ops.commands.main import main
 from gimel.ops.commands.serve import _use_redis
 from gimel.ops.server import redis_process
-from gimel.ops.snippet import InvalidSnippet, goal_variables
+from gimel.snippet import InvalidSnippet, goal_variables
 from tests.calls import EVENT
 from tests.parts import ROOT, missing
 

@@ -24,7 +24,7 @@ from gimel.ops.aws.plan import steps, undo
 from gimel.ops.aws.plan.steps import Plan, Step
 from gimel.ops.aws.plan.undo import Rollback
 from gimel.ops.aws.redis_address import address
-from gimel.ops.snippet import snippet
+from gimel.snippet import snippet
 
 from .console import config_option, err, out, plain, show_finding
 

@@ -25,7 +25,7 @@ from gimel.ops.server.hourly import Hourly
 from gimel.ops.server.local import LocalApi
 from gimel.ops.server.redis_process import INSTALL
 from gimel.ops.server.wsgi import Server
-from gimel.ops.snippet import snippet
+from gimel.snippet import snippet
 
 from .console import (
     PORTS,

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from gimel import config
+from gimel import snippet as html
 from gimel.config import TRACK
 from gimel.ops import api_client
-from gimel.ops import snippet as html
 from gimel.ops.aws.deployment import Deployment
 
 from .console import config_option, err, namespace_option, plain
@@ -32,7 +32,12 @@ def snippet(
 ) -> None:
     """Print the HTML that adds an experiment to your page."""
     lists = [[name.strip() for name in names.split(",")] for names in (variants, goals)]
-    html.check(url, namespace, experiment, *lists)
+    problems = []
+    try:
+        api_client.base_url(url or "https://example.com")
+    except api_client.InvalidUrl as error:
+        problems.append(error.message)
+    html.check(namespace, experiment, *lists, known=problems)
     if url:
         own = config.load(config_file).track_path
         track_url = api_client.track_url(url, own)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from gimel import page
 from gimel.events import DEFAULT_NAMESPACE
 from gimel.ops import formats
-from gimel.ops.snippet import snippet
+from gimel.snippet import snippet
 
 from .app import Answer, Environ, HttpError, is_same_origin, json_answer
 

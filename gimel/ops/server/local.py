@@ -14,7 +14,7 @@ from gimel.config import TRACK
 from gimel.errors import Forbidden, StoreUnavailable
 from gimel.ops import openapi
 from gimel.ops.endpoints import ENDPOINTS, HEALTH
-from gimel.ops.snippet import alephbet_script
+from gimel.snippet import alephbet_script
 
 from . import exports
 from .app import Answer, Environ, HttpError, is_local, is_same_origin, json_answer

@@ -9,10 +9,8 @@ from html import escape
 from itertools import zip_longest
 from string import Template
 
-from gimel.errors import BadRequest
-from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, read_batch
-
-from .api_client import InvalidUrl, base_url
+from .errors import BadRequest
+from .events import DEFAULT_NAMESPACE, PARTICIPATE, read_batch
 
 ALEPHBET_URL = "https://cdn.jsdelivr.net/npm/alephbet@0.27.0/dist/alephbet.min.js"
 ALEPHBET_INTEGRITY = "sha384-4VEL32ya6Zl4KzeC363t/ySCI+riTrRthoaev9aFmg7i5aF8/44TAI0fCz7Vvzha"
@@ -46,7 +44,7 @@ GOAL = """\
 
 
 class InvalidSnippet(BadRequest):
-    """No page could use this snippet. `problems` lists everything that is wrong with its URL and names."""
+    """No page could use this snippet. `problems` lists everything that is wrong with it."""
 
 
 def snippet(
@@ -68,17 +66,15 @@ def snippet(
     )
 
 
-def check(url: str | None, namespace: str, experiment: str, variants: Sequence[str], goals: Sequence[str]) -> None:
-    """Raises InvalidSnippet unless the URL, if any, is a web address, and `track` would accept these names."""
+def check(
+    namespace: str, experiment: str, variants: Sequence[str], goals: Sequence[str], *, known: Sequence[str] = ()
+) -> None:
+    """Raises InvalidSnippet unless `track` would accept these names, or if problems are `known` already."""
     shared = {"namespace": namespace, "experiment": experiment, "uuid": "-"}
     pairs = zip_longest(variants, goals, fillvalue="-")
     refused = read_batch({**shared, "variant": variant, "event": goal} for variant, goal in pairs).refused
     found = dict.fromkeys(problem for problems in refused.values() for problem in problems)
-    problems = [problem.replace("event ", "goal ") for problem in found]
-    try:
-        base_url(url or "https://example.com")
-    except InvalidUrl as error:
-        problems.insert(0, error.message)
+    problems = [*known, *(problem.replace("event ", "goal ") for problem in found)]
     if len(set(variants)) < max(len(variants), 2):
         problems.append("variants must be at least two different names, separated by commas")
     if len(set(goals)) < len(goals):

@@ -17,7 +17,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["gimel", "gimel.*"]),
-    package_data={"gimel": ["web/*"]},
+    package_data={"gimel": ["py.typed", "web/*"]},
     data_files=[("share/gimel", ["config.json.template", "requirements.txt"])],
     install_requires=[
         "redis>=8",

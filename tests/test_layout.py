@@ -29,7 +29,7 @@ LAYERS = [
     {"metrics", "outages", "settings", "stopped"},
     {"round_trip"},
     {"breaker", "events", "keyspace", "passwords", "replies", "timed_connection", "validation"},
-    {"deadline", "errors", "hyperloglog", "lean_redis"},
+    {"client", "deadline", "errors", "hyperloglog", "lean_redis"},
 ]
 OPS_LAYERS = [
     {"commands.main"},
@@ -112,6 +112,15 @@ def test_what_ships_to_lambda_needs_only_redis_and_the_standard_library(graph):
 
 
 def test_tracking_an_event_loads_no_statistics():
-    loaded = "import sys, gimel; print(*[name for name in sys.modules if name.startswith(('gimel.analysis', 'boto'))])"
+    names = "[name for name in sys.modules if name.startswith(('gimel.analysis', 'boto'))]"
+    loaded = f"import sys; from gimel import track; print(*{names})"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.split() == []
+
+
+def test_the_client_for_servers_needs_nothing_but_the_standard_library(graph):
+    assert graph.find_modules_directly_imported_by("gimel.client") <= sys.stdlib_module_names
+    # -S hides redis and whatever else is installed.
+    loaded = "import sys, gimel.client; print(*[name for name in sys.modules if name.startswith('gimel')])"
+    done = subprocess.run([sys.executable, "-S", "-c", loaded], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == ["gimel", "gimel.client"]

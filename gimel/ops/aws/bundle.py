@@ -1,4 +1,4 @@
-"""The zip that Lambda runs: gimel without ops, the pinned redis, config.json without secrets. It is reproducible."""
+"""The zip that Lambda runs: gimel for functions, the pinned redis, config.json without secrets. It is reproducible."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IMPORTED = """
 import os, sys
 sys.path.insert(0, "")
 sys.dont_write_bytecode = True
-import gimel, gimel.analysis.report
+import gimel.handlers, gimel.analysis.report
 root = os.getcwd() + os.sep
 for module in list(sys.modules.values()):
     path = getattr(module, "__file__", None) or ""
@@ -192,7 +192,7 @@ def _own_files() -> Iterator[tuple[str, bytes]]:
     package = Path(gimel.__file__).parent
     for path in sorted(package.rglob("*.py")):
         inside = path.relative_to(package)
-        if inside.parts[0] != "ops":
+        if inside.parts[0] not in ("ops", "client.py"):
             yield f"gimel/{inside.as_posix()}", path.read_bytes()
 
 

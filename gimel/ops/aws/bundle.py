@@ -44,13 +44,13 @@ for module in list(sys.modules.values()):
         print(path[len(root):])
 """
 
-# In a process of its own, because compiled files depend a little on what was imported before. optimize=2 drops the
-# docstrings of redis, which nothing reads there and which are a tenth of the zip.
+# In a process of its own, because compiled files depend a little on what was imported before. optimize=2 drops
+# docstrings, which nothing reads there and which are a tenth of the zip.
 COMPILE = """
 import importlib.util, py_compile, sys
 for name in sys.argv[1:]:
     py_compile.compile(name, cfile=importlib.util.cache_from_source(name, optimization=""), doraise=True,
-                       dfile="/var/task/" + name, optimize=0 if name.startswith("gimel") else 2,
+                       dfile="/var/task/" + name, optimize=2,
                        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 """
 

@@ -25,11 +25,15 @@ from .keyspace import (
     ended_key,
     exact_key,
     experiments_key,
+    frozen_key,
     history_key,
     ignored_key,
     listed_bitmap,
     own_bitmaps,
     own_counters,
+    settings_key,
+    statuses_key,
+    stopped_key,
 )
 from .limits import Bounded, Created, Sizes, beyond, warn
 from .outages import ask
@@ -529,13 +533,19 @@ def batches(client: Client, namespace: str, names: Sequence[str]) -> Iterator[li
         yield batch
 
 
-def forget(client: Client, namespace: str, experiment: str) -> None:
-    """Delete an experiment's counters, name, history and end of its plan, and nothing else. Raises StoreUnavailable.
+OWN_KEYS = (ended_key, history_key, frozen_key, settings_key)
+"""What Redis has of an experiment besides its counters."""
+
+
+def forget(client: Client, namespace: str, experiment: str, keeps_report: bool = False) -> None:
+    """Delete an experiment's counters, name, settings, history and end of its plan, and nothing else.
+
+    With `keeps_report`, only its counters, and its name among those that count. Raises StoreUnavailable.
 
     The set by which its counters are found is emptied last, so that whatever fails, the same again deletes the rest.
     """
     own = counters_key(namespace, experiment)
-    others = ended_key(namespace, experiment), history_key(namespace, experiment)
+    others = [] if keeps_report else [key(namespace, experiment) for key in OWN_KEYS]
 
     def run() -> None:
         is_left = True
@@ -545,6 +555,8 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             keys = [counter.key for counter in counters]
             bitmaps = {key for one in counters for key in own_bitmaps(namespace, one.listed_key)}  # some are not listed
             unlist: list[Command] = [("SREM", experiments_key(namespace), experiment)]
+            if not keeps_report:
+                unlist += [("HDEL", statuses_key(namespace), experiment), ("SREM", stopped_key(namespace), experiment)]
             if keys:
                 listed = {counter.listed_key for counter in counters}
                 unlist.append(("SREM", all_counters_key(namespace), *listed.union(keys)))
@@ -554,10 +566,11 @@ def forget(client: Client, namespace: str, experiment: str) -> None:
             take_out: list[Command] = [("SREM", own, *members)] if members else []
             # Again what somebody has counted since. A counter that is new since is left in the set, and found there.
             is_left = send(client, [*unlist, *take_out, *free, ("SCARD", own)], atomic=True)[-1] > 0
-        if not send(client, [("SCARD", experiments_key(namespace))])[0]:
-            left = [("SREM", NAMESPACES_KEY, namespace), ("SCARD", experiments_key(namespace))]
-            if send(client, left, atomic=True)[1]:  # somebody came in between
-                send(client, [("SADD", NAMESPACES_KEY, namespace)])
+        left = [("SCARD", experiments_key(namespace)), ("HLEN", statuses_key(namespace))]
+        if any(send(client, left)):
+            return
+        if any(send(client, [("SREM", NAMESPACES_KEY, namespace), *left], atomic=True)[1:]):  # somebody came in between
+            send(client, [("SADD", NAMESPACES_KEY, namespace)])
 
     ask(client, run, REPORT_TIMEOUT_S)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from . import access, bots, connection, counters, histories, reports
+from . import access, bots, connection, counters, reports
 from .access import READ, WRITE
 from .config import Config
 from .errors import GimelError, StoreUnavailable, TooLarge
@@ -98,8 +98,8 @@ def history(request: Request) -> Answer:
     control = read_control(request.params)
     ((_, report),) = reports.of(namespace, [name], control)
     limit, _ = read_page(request.params)
-    past, moment = History.decode(report.record), histories.now()
-    found = series(past, report.counts, report.own, control, report.ended, moment, limit or MAX_POINTS)
+    past = History.decode(report.record)
+    found = series(past, report.counts, report.own, control, report.ended, report.moment, limit or MAX_POINTS)
     return Answer({"experiment": name, **found})
 
 
@@ -113,7 +113,7 @@ def plan(request: Request) -> Answer:
 
 @endpoint(DELETE=WRITE)
 def delete(request: Request) -> Answer:
-    """Delete one experiment: its counters, name, history and end of its plan, and nothing else."""
+    """Delete one experiment: its counters, name, settings, history and end of its plan, and nothing else."""
     namespace, name = read_experiment(request.params)
     counters.forget(connection.client(), namespace, name)
     return Answer()

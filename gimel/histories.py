@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import accumulate
 from operator import sub
+from typing import Any
 
 from .counters import Counts
 from .events import PARTICIPATE
 from .hyperloglog import NOTHING, Count
-from .plans import BEGAN_AGAIN, LARGEST
+from .plans import BEGAN_AGAIN, LARGEST, UNREADABLE
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
@@ -25,6 +26,9 @@ HOUR, DAY = 60, 24 * 60
 LATEST = 2**31
 """Moments are earlier than this one, which is in the year 6053."""
 
+MOMENT_DIGITS = 10
+"""A moment of this millennium has fewer: whatever else is in the key of the last snapshot is none."""
+
 MAX_BYTES = 16 * 2**20
 """A record that is larger once unpacked is none of Gimel's."""
 
@@ -33,6 +37,9 @@ HOURLY_FOR = 2 * DAY
 
 MAX_POINTS, MAX_RECORD_BYTES, MAX_CHANGES = 5_000, 256 * 1024, 500
 """Of one history. The bytes are those of its record, compressed."""
+
+FINAL_CHANGES = 50
+"""As MAX_CHANGES, of a history that has ended."""
 
 SPLIT = ""
 """The goal of a Change that is about the split of the visitors. No goal has this name."""
@@ -88,14 +95,13 @@ class History:
             },
             "changes": [[change.at, change.goal, change.state] for change in self.changes],
         }
-        return zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 9)
+        return pack(record)
 
     @classmethod
     def decode(cls, record: bytes | None) -> History | None:
         """The history that `encode` wrote; None for anything else."""
         try:
-            unpacked = zlib.decompressobj()
-            found = json.loads(unpacked.decompress(record or b"", MAX_BYTES))
+            found = unpack(record)
             moments = tuple(accumulate(found["moments"]))
             counts = {
                 goal: {variant: tuple(accumulate(steps)) for variant, steps in variants.items()}
@@ -116,8 +122,21 @@ class History:
             )
             changes = tuple(Change(at, goal, str(state)) for at, goal, state in found["changes"])
             return cls(moments, counts, changes) if is_possible else None
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, zlib.error):
+        except UNREADABLE:
             return None
+
+
+def pack(record: Mapping[str, object]) -> bytes:
+    """A record as compressed JSON."""
+    return zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 9)
+
+
+def unpack(packed: bytes | None) -> Any:
+    """What `pack` was given. Raises one of UNREADABLE for anything else."""
+    try:
+        return json.loads(zlib.decompressobj().decompress(packed or b"", MAX_BYTES))
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
 
 
 def until(history: History, counts: Mapping[str, Mapping[str, Count]], now: int) -> History:
@@ -164,29 +183,44 @@ def append(history: History | None, counts: Counts, now: int, last_run: int | No
     return found
 
 
-def changed(history: History, found: Iterable[Change]) -> History:
+def changed(history: History, found: Iterable[Change], most: int = MAX_CHANGES) -> History:
     """The history with those changes whose state is another than the last one of their goal.
 
-    Of more than MAX_CHANGES, the last one of each goal is kept, and of the others the newest.
+    If there are more than `most`, the last one of each goal is kept, and of the others the newest.
     """
     last: dict[str | None, str] = {SPLIT: "ok"}
     last |= {change.goal: change.state for change in history.changes}
     changes = [*history.changes, *(change for change in found if last.get(change.goal) != change.state)]
-    if len(changes) > MAX_CHANGES:
+    if len(changes) > most:
         needed = set({change.goal: place for place, change in enumerate(changes)}.values())
         others = [place for place in range(len(changes)) if place not in needed]
-        needed.update(others[max(0, len(changes) - MAX_CHANGES) :])
+        needed.update(others[max(0, len(changes) - most) :])
         changes = [changes[place] for place in sorted(needed)]
     return replace(history, changes=tuple(changes))
 
 
 def record(history: History) -> bytes | None:
     """The record of this history, with fewer points if it is too large; None if that is not enough."""
-    while len(found := history.encode()) > MAX_RECORD_BYTES:
-        if len(history.moments) <= 3:
-            return None
+    found = _of_size(history, MAX_RECORD_BYTES)
+    return found if len(found) <= MAX_RECORD_BYTES else None
+
+
+def final_record(history: History, most_bytes: int) -> bytes:
+    """The record of a history that has ended: with one point a day, and fewer while it has more bytes than these."""
+    history = _points(history, _kept(history.moments, history.moments[-1] + HOURLY_FOR + DAY))
+    return _of_size(changed(history, (), FINAL_CHANGES), most_bytes)
+
+
+def _of_size(history: History, most_bytes: int) -> bytes:
+    """The record, with fewer points if it is too large, though never less than three."""
+    while len(found := history.encode()) > most_bytes and len(history.moments) > 3:
         history = _halved(history)
     return found
+
+
+def last_run(found: bytes | None) -> int | None:
+    """The moment of the last snapshot of all experiments, as Redis has it."""
+    return int(found) if found and found.isdigit() and len(found) < MOMENT_DIGITS else None
 
 
 def now() -> int:

@@ -37,7 +37,7 @@ So has the history of an experiment:
 An experiment that is planned, stopped or archived here has settings and, once it was stopped, the counts of then:
 
     {namespace}:settings:{experiment}:versions                    hash: settings by version, JSON; the highest counts
-    {namespace}:frozen:{experiment}:counts                        string: counts when it was stopped, JSON
+    {namespace}:frozen:{experiment}:counts                        string: counts when it was stopped, compressed
     {namespace}:statuses                                          hash: status by experiment, of those with settings
     {namespace}:stopped                                           set: experiments whose events are ignored
 

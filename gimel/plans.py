@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -48,8 +48,7 @@ class Ended:
 
     def as_json(self) -> str:
         """`from_json` reads it back."""
-        planned, at, counts, shares = astuple(self)
-        record = {"version": VERSION, "planned": planned, "at": at, "counts": counts, "shares": shares}
+        record = {"version": VERSION, **asdict(self), "counts": as_lists(self.counts)}
         return json.dumps(record, separators=(",", ":"))
 
     @classmethod
@@ -58,20 +57,30 @@ class Ended:
         try:
             found = json.loads(text or "")
             datetime.strptime(found["at"], TIME)
-            counts = {
-                goal: {variant: Count(*figures) for variant, figures in variants.items()}
-                for goal, variants in found["counts"].items()
-            }
             planned, shares = int(found["planned"]), dict(found.get("shares", {}))
-            figures = [one for variants in counts.values() for one in variants.values()]
-            is_possible = (
-                0 < planned <= LARGEST
-                and all(type(one.value) is int and one.value <= LARGEST and one.settled_error <= 1 for one in figures)
-                and all(0 < share <= 1 for share in shares.values())
-            )
-            return cls(planned, found["at"], counts, shares) if found["version"] == VERSION and is_possible else None
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            is_possible = 0 < planned <= LARGEST and all(0 < share <= 1 for share in shares.values())
+            own = cls(planned, found["at"], of_lists(found["counts"]), shares)
+            return own if found["version"] == VERSION and is_possible else None
+        except UNREADABLE:
             return None
+
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What reading a record raises that is none of Gimel's."""
+
+
+def as_lists(counts: Counts) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Counts for JSON; `of_lists` reads them back."""
+    return {goal: {variant: astuple(one) for variant, one in found.items()} for goal, found in counts.items()}
+
+
+def of_lists(found: Any) -> Counts:
+    """The counts that `as_lists` gave. Raises one of UNREADABLE for anything else."""
+    counts = {goal: {variant: Count(*each) for variant, each in variants.items()} for goal, variants in found.items()}
+    for one in (one for variants in counts.values() for one in variants.values()):
+        if type(one.value) is not int or one.value > LARGEST or one.settled_error > 1:
+            raise ValueError("no counter reads this")
+    return counts
 
 
 def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str, Ended]:

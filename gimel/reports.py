@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from . import connection, counters, plans
+from .frozen import Frozen
 from .gateway import to_json
 from .histories import HOUR, History, as_text, now
-from .keyspace import ended_key, history_key
+from .keyspace import ended_key, frozen_key, history_key
 from .settings import ExperimentSettings
 
 MAX_REPORT_BYTES = 16_000_000
@@ -21,7 +22,8 @@ MAX_KEPT, MAX_KEPT_BYTES = 1_000, MAX_REPORT_BYTES
 class Report(NamedTuple):
     """An experiment's report, its size as JSON in bytes, and what it was made of. Nobody may change the content.
 
-    `record` is the history as Redis has it, `hour` that in which the report was made.
+    `record` is the history as Redis has it, `hour` that in which the report was made, `frozen` what was counted when
+    the experiment was stopped, if it was.
     """
 
     content: dict[str, Any]
@@ -31,6 +33,12 @@ class Report(NamedTuple):
     ended: plans.Ended | None
     record: bytes | None
     hour: int
+    frozen: Frozen | None
+
+    @property
+    def moment(self) -> int:
+        """That as of which it is, in minutes since 1970 (UTC)."""
+        return self.frozen.at if self.frozen else now()
 
 
 _kept: dict[tuple[str, str, str | None], Report] = {}
@@ -40,8 +48,8 @@ _kept: dict[tuple[str, str, str | None], Report] = {}
 def in_batches(
     namespace: str, names: Sequence[str], control: str | None = None, moment: int | None = None
 ) -> Iterator[tuple[str, Report]]:
-    """The reports of these experiments, a batch at a time, as of a `moment`: by default, now. Raises
-    StoreUnavailable."""
+    """The reports of these experiments, a batch at a time, as of a `moment`: by default, now. That of a stopped one is
+    as of the moment when it was stopped. Raises StoreUnavailable."""
     for batch in counters.batches(connection.client(), namespace, names):
         yield from of(namespace, batch, control, moment)
 
@@ -52,13 +60,17 @@ def of(
     """The reports of these experiments, in two round trips. Raises StoreUnavailable."""
     client, settings = connection.client(), connection.settings()
     planned = [name for name in names if settings.experiment(name).planned_visitors]
-    keys = [*(ended_key(namespace, name) for name in planned), *(history_key(namespace, name) for name in names)]
+    keys = [ended_key(namespace, name) for name in planned]
+    keys += [key(namespace, name) for key in (history_key, frozen_key) for name in names]
     counts, replies = counters.count_with(client, namespace, names, [("GET", key) for key in keys])
     ended = dict(zip(planned, map(plans.Ended.from_json, replies)))
     at = now() if moment is None else moment
-    for name, record in zip(names, replies[len(planned) :]):
-        end = end_of(namespace, name, counts[name], ended[name], at) if name in ended else None
-        yield name, _report(namespace, name, counts[name], control, end, record, at)
+    records = replies[len(planned) :]
+    for name, record, stopped in zip(names, records, records[len(names) :]):
+        frozen = Frozen.decode(stopped)
+        found, as_of = (frozen.counts, frozen.at) if frozen else (counts[name], at)
+        end = end_of(namespace, name, found, ended[name], as_of) if name in ended else None
+        yield name, _report(namespace, name, found, control, end, record, as_of, frozen)
 
 
 def end_of(
@@ -84,10 +96,11 @@ def _report(
     ended: plans.Ended | None,
     record: bytes | None,
     moment: int,
+    frozen: Frozen | None,
 ) -> Report:
     """The report of these counts: the last one, as long as nothing changes."""
     own = connection.settings().experiment(name)
-    made_of = counts, own, ended, record, moment // HOUR
+    made_of = counts, own, ended, record, moment // HOUR, frozen
     kept = _kept.get((namespace, name, control))
     if kept and kept[2:] == made_of:
         return kept

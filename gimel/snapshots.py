@@ -12,7 +12,7 @@ from .counters import ask_each
 from .errors import StoreUnavailable
 from .events import DEFAULT_NAMESPACE
 from .histories import HOUR, SPLIT, Change, History, as_moment
-from .keyspace import LAST_SNAPSHOT_KEY, NAMESPACES_KEY, experiments_key, history_key
+from .keyspace import LAST_SNAPSHOT_KEY, NAMESPACES_KEY, experiments_key, history_key, statuses_key, stopped_key
 from .namespaces import find_namespaces
 from .round_trip import Client, Command
 
@@ -20,10 +20,6 @@ log = logging.getLogger("gimel")
 
 AT_ONCE = 100
 """How many histories are written in one round trip."""
-
-
-MOMENT_DIGITS = 10
-"""A moment of this millennium has fewer: whatever else is in the key is replaced."""
 
 
 class Taken(NamedTuple):
@@ -49,7 +45,8 @@ def take(now: int | None = None) -> Taken:
     (listed,) = ask_each(client, [("SMEMBERS", NAMESPACES_KEY)])
     experiments = changed = 0
     for namespace in sorted({DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in listed)}):
-        names = counters.overview(client, namespace).names
+        (stopped,) = ask_each(client, [("SMEMBERS", stopped_key(namespace))])
+        names = [name for name in counters.overview(client, namespace).names if name.encode() not in stopped]
         experiments += len(names)
         writes = _writes(namespace, names, moment, last_run)
         while some := list(islice(writes, AT_ONCE)):
@@ -61,8 +58,7 @@ def take(now: int | None = None) -> Taken:
 
 def last(client: Client) -> int | None:
     """The moment of the last snapshot of all experiments. Raises StoreUnavailable."""
-    (found,) = ask_each(client, [("GET", LAST_SNAPSHOT_KEY)])
-    return int(found) if found and found.isdigit() and len(found) < MOMENT_DIGITS else None
+    return histories.last_run(ask_each(client, [("GET", LAST_SNAPSHOT_KEY)])[0])
 
 
 def _list_namespaces(client: Client) -> None:
@@ -97,7 +93,9 @@ def _write(client: Client, namespace: str, writes: Sequence[tuple[str, Command]]
     """Write these, but of no experiment that is deleted meanwhile. Returns how many were written."""
     written = ask_each(client, [command for _, command in writes])
     listed = ask_each(client, [("SISMEMBER", experiments_key(namespace), name) for name, _ in writes])
-    ask_each(client, [("DEL", command[1]) for (_, command), is_listed in zip(writes, listed) if not is_listed])
+    kept = ask_each(client, [("HMGET", statuses_key(namespace), *(name for name, _ in writes))])[0]  # if archived
+    gone = [not (is_listed or status) for is_listed, status in zip(listed, kept)]
+    ask_each(client, [("DEL", command[1]) for (_, command), is_gone in zip(writes, gone) if is_gone])
     return sum(bool(done and is_listed) for done, is_listed in zip(written, listed))
 
 

@@ -21,6 +21,8 @@ LAYERS = [
     {"analysis.past", "analysis.plan", "analysis.strata", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
+    {"stopping"},
+    {"frozen"},
     {"histories"},
     {"namespaces", "plans"},
     {"counters", "gateway"},

@@ -1,18 +1,16 @@
 // The page: reads the report, draws what the address asks for, and does both again when either changes.
 
-import { askToDelete } from "./deletion.js";
 import { download } from "./downloads.js";
 import { capitalize, h, isolated } from "./elements.js";
 import { experimentPane } from "./experiment.js";
 import { everyHistory, readHistory } from "./histories.js";
 import { ignoredToday } from "./ignored.js";
-import { filterAndSort, listTable } from "./list.js";
+import { archivedGroup, filterAndSort, isArchived, listTable, namesMatching } from "./list.js";
 import { lastVisit } from "./needs.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
 import { apiKey, enter, problem, report, request, snapshot } from "./source.js";
 import { copy, experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
-import { participants } from "./verdicts.js";
 import { address, readView, replaceView, show } from "./view.js";
 
 const REFRESH_MS = 30000;
@@ -24,6 +22,8 @@ let items = null; // the last report read of the view's namespace
 let isWhole = false; // or only its first pages, while the others are on their way
 let ignored = {}; // how many requests were, today
 let namespaces = []; // those in use, of any view
+let archived = []; // the names of archived experiments
+let access = "read"; // or "write": what the API key may do
 let visit = null; // when the last visit of the view's namespace ended
 let readAt = null;
 let failure = null; // why the last read failed
@@ -52,7 +52,7 @@ async function read() {
   failure = error;
   if (!fresh && !isWhole) items = null;
   if (fresh) {
-    ({items, ignored, namespaces} = fresh);
+    ({items, ignored, namespaces, archived, access} = fresh);
     isWhole = true;
     readAt = snapshot ? new Date(snapshot.read_at) : new Date();
     visit = snapshot ? readAt : lastVisit(view.namespace, readAt);
@@ -94,21 +94,22 @@ function draw() {
 function insteadOfResults() {
   if (needsKey()) return keyForm(Boolean(apiKey.get()), useKey);
   if (items === null) return failure ? noReport(failure, read) : loading();
-  return items.length === 0 && !view.experiment ? nothingTracked(view.namespace, server, ignored) : null;
+  return items.length === 0 && archived.length === 0 && !view.experiment ? nothingTracked(view.namespace, server, ignored) : null;
 }
 
 function drawResults() {
   const since = {visit, now: readAt || new Date()};
   const matches = filterAndSort(items, view.search, view.sort, since);
   const item = view.experiment ? items.find(each => each.experiment === view.experiment) : matches[0];
+  const filed = namesMatching(archived, view.search);
   shown = item?.experiment || "";
-  const all = `${plural(items.length, "experiment")}${isWhole ? "" : " so far"}`;
+  const current = items.filter(each => !isArchived(each)).length;
+  const all = `${plural(current, "experiment")}${isWhole ? "" : " so far"}`;
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
-  patch(part("list"), matches.length || !view.search
-    ? listTable(matches, shown, view, since)
-    : nothingMatches(view.search, clearSearch));
+  patch(part("list"), matches.length || !view.search ? listTable(matches, shown, view, since)
+    : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, shown, view.search));
   patch(part("ignored"), ignoredToday(ignored));
-  if (!isWhole && !(view.experiment && item)) {
+  if (!item && (!isWhole || isOnItsWay())) {
     patch(part("experiment"), loading());
   } else if (item) {
     if (isWhole) readHistory(item, readAt, draw);
@@ -117,7 +118,8 @@ function drawResults() {
       control: (!failure && view.experiment && view.control) || item.control,
       choose: control => show({experiment: item.experiment, control}),
       link: linkTo(item.experiment),
-      remove: () => askToDelete(item.experiment, plural(participants(item), "participant"), () => deleteNow(item.experiment)),
+      change: access === "write" ? (changes, version) => changeNow(item.experiment, changes, version) : null,
+      remove: () => deleteNow(item.experiment),
     }));
   } else {
     patch(part("experiment"), view.experiment ? experimentNotFound(view.experiment, view.namespace) : null);
@@ -155,9 +157,30 @@ function useKey(text) {
   read();
 }
 
+// An archived experiment that was not asked for when the report was read.
+function isOnItsWay() {
+  return archived.includes(view.experiment) && !failure && !items.some(each => each.experiment === view.experiment);
+}
+
+// Sends changes of an experiment's settings or status, based on a version of them.
+async function changeNow(experiment, changes, version) {
+  const use = ({settings}) => { items = items.map(each => each.experiment === experiment ? {...each, settings} : each); };
+  const body = JSON.stringify({namespace: view.namespace, experiment, version, changes});
+  try {
+    use(JSON.parse(await request("experiment", {}, {method: "PUT", body, headers: {"Content-Type": "application/json"}})));
+  } catch (error) {
+    if (error.details?.settings) use(error.details);
+    draw();
+    throw error;
+  }
+  draw();
+  read();
+}
+
 async function deleteNow(name) {
   await request("delete", {namespace: view.namespace, experiment: name}, {method: "DELETE"});
   items = items.filter(each => each.experiment !== name);
+  archived = archived.filter(each => each !== name);
   show({experiment: "", control: ""});
   read();
 }
@@ -180,10 +203,11 @@ function viewChanged() {
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;
   const isOther = view.namespace !== before.namespace;
-  if (isOther) [items, isWhole, ignored, visit] = [null, false, {}, null];
+  if (isOther) [items, isWhole, ignored, archived, visit] = [null, false, {}, [], null];
   closeMenus();
   // A control is chosen for one experiment only, so leaving that experiment changes its figures too.
-  const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment);
+  const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment)
+    && !(isWhole && isOnItsWay());
   draw();
   const isOnlyPane = getComputedStyle(part("overview")).display === "none";
   if (view.experiment && view.experiment !== before.experiment && isOnlyPane) {
@@ -255,7 +279,7 @@ function shortcut(event) {
     closeMenus();
     summary.focus();
   } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && event.target.closest("#list, #search")) {
-    const stops = [part("search"), ...part("list").querySelectorAll("tbody a")];
+    const stops = [part("search"), ...part("list").querySelectorAll("tbody a, [open] a")];
     const next = stops[stops.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1)];
     if (next) {
       event.preventDefault();

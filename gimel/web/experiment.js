@@ -4,30 +4,33 @@ import { h, isolated, s, sentence, withNames } from "./elements.js";
 import { goalSection, inReadingOrder } from "./goal.js";
 import { count, dateAndTime, dayOf, percent, plural } from "./numbers.js";
 import { splitSection, warningsSection } from "./split.js";
+import { lifeActions, lifeSection } from "./life.js";
 import { copyButton } from "./states.js";
 import { chip, decides, participants, toneOf, variants } from "./verdicts.js";
 import { address } from "./view.js";
 
-// `actions` are what can be done with it, and the control chosen; a snapshot has none.
+// `actions` are what can be done with it, and the control chosen; a snapshot has none, and a reader no `change`.
 export function experimentPane(item, actions) {
+  const isDraft = item.settings?.status === "draft";
   return h("div", {class: "pane", key: item.experiment},
     h("header", {class: "experiment-head"},
       h("a", {class: "back", href: address({experiment: "", control: ""})}, "All experiments"),
       h("h2", {id: "experiment-title", tabindex: "-1"}, isolated(item.experiment)),
-      headline(item),
-      h("p", {class: "quiet"}, plural(participants(item), "participant"), " · ",
+      isDraft ? null : headline(item),
+      isDraft ? null : h("p", {class: "quiet"}, plural(participants(item), "participant"), " · ",
         plural(variants(item).length, "variant"), " · ", plural(item.goals.length, "goal"), planned(item)),
       facts(item),
       h("div", {class: "acts"},
         variants(item).length > 1 ? controlChoice(item, actions) : null,
         actions ? copyButton("Copy link", actions.link) : null,
-        actions ? h("button", {type: "button", class: "plain danger", onclick: actions.remove}, "Delete…") : null)),
+        actions?.change && !item.settings ? lifeActions(item, actions) : null)),
+    lifeSection(item, actions),
     warningsSection(item),
     item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,
-    item.goals.length ? null : h("p", {class: "card quiet"}, "No goal has been reached yet."),
+    item.goals.length || isDraft ? null : h("p", {class: "card quiet"}, "No goal has been reached yet."),
     item.goals.some(goal => goal.results.some(row => row.difference_interval)) ? legend(item) : null,
     inReadingOrder(item).map((goal, index) => goalSection(goal, item, index)),
-    splitSection(item));
+    isDraft ? null : splitSection(item));
 }
 
 // What to repeat to whoever asks. An older server has no more than the verdict.

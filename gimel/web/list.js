@@ -5,10 +5,12 @@ import { need } from "./needs.js";
 import { compareNames, count } from "./numbers.js";
 import { sparkline } from "./sparkline.js";
 import { column, tooltip } from "./tables.js";
+import { statusTag } from "./life.js";
 import { chip, participants, rank, warnings } from "./verdicts.js";
 import { address, show } from "./view.js";
 
 const GROUPED = "verdict"; // sorted by another column, the list is not grouped
+const GROUPS = ["Needs you", "Everything else", "Drafts", "Decided and stopped"];
 const COLUMNS = {
   name: {title: "Experiment", value: item => item.experiment, compare: compareNames},
   verdict: {title: "Verdict", value: item => rank(item.verdict?.state), compare: (a, b) => a - b},
@@ -17,13 +19,33 @@ const COLUMNS = {
   warnings: {title: "Warnings", value: item => warnings(item).length, compare: (a, b) => b - a},
 };
 
-// The experiments whose name, variants and goals contain every search term. `since`: see needs.js.
-export function filterAndSort(items, search, sort, since) {
+export function isArchived(item) {
+  return item.settings?.status === "archived";
+}
+
+function contains(text, search) {
   const terms = search.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-  const matches = items.filter(item => {
-    const text = [item.experiment, ...namesIn(item)].join("\n").toLocaleLowerCase();
-    return terms.every(term => text.includes(term));
-  });
+  return terms.every(term => text.toLocaleLowerCase().includes(term));
+}
+
+// The names of archived experiments that contain every search term.
+export function namesMatching(names, search) {
+  return names.filter(name => contains(name, search)).sort(compareNames);
+}
+
+export function archivedGroup(names, selected, search) {
+  if (!names.length) return null;
+  return h("details", {class: "filed", open: Boolean(search) || names.includes(selected)},
+    h("summary", null, "Archived ", h("span", {class: "quiet"}, count(names.length))),
+    h("ul", null, names.map(name => h("li", {key: name, class: name === selected ? "selected" : null},
+      h("a", {href: address({experiment: name, control: ""}), "aria-current": name === selected ? "true" : null, ...tooltip(name)},
+        isolated(name))))));
+}
+
+// The experiments, but for archived ones, whose name, variants and goals contain every search term. `since`: see needs.js.
+export function filterAndSort(items, search, sort, since) {
+  const matches = items.filter(item => !isArchived(item)
+    && contains([item.experiment, ...namesIn(item)].join("\n"), search));
   const direction = sort.startsWith("-") ? -1 : 1;
   const column = COLUMNS[sort.replace("-", "")] || COLUMNS.verdict;
   const ranks = new Map(matches.map(item => [item, sort === GROUPED ? need(item, since).rank : 0]));
@@ -32,17 +54,17 @@ export function filterAndSort(items, search, sort, since) {
 }
 
 export function listTable(items, selected, {sort, search}, since) {
-  const rows = items.map(item => [need(item, since).why, item])
-    .map(([why, item]) => [why, experimentRow(item, why, item.experiment === selected)]);
-  const urgent = rows.filter(([why]) => why).map(([, row]) => row);
-  const others = rows.filter(([why]) => !why).map(([, row]) => row);
+  const rows = items.map(item => ({...need(item, since), item}))
+    .map(({why, group, item}) => ({group, row: experimentRow(item, why, item.experiment === selected)}));
+  const inGroup = index => rows.filter(({group}) => group === index).map(({row}) => row);
+  const [urgent, ...others] = GROUPS.map((_, index) => inGroup(index));
   return h("table", {class: "experiments"},
     h("thead", null, h("tr", null, Object.keys(COLUMNS).map(name => sortHeader(name, sort)), column("Summary", "unseen"),
       column("Visitors per day", "unseen"))),
     sort === GROUPED ? [
-      urgent.length || !search ? group(urgent.length ? "Needs you" : "Nothing needs you today", urgent) : null,
-      others.length ? group("Everything else", others) : null,
-    ] : h("tbody", null, rows.map(([, row]) => row)));
+      urgent.length || !search ? group(urgent.length ? GROUPS[0] : "Nothing needs you today", urgent) : null,
+      others.map((found, index) => found.length ? group(GROUPS[index + 1], found) : null),
+    ] : h("tbody", null, rows.map(({row}) => row)));
 }
 
 function group(title, rows) {
@@ -63,19 +85,21 @@ function sortHeader(name, sort) {
 }
 
 function experimentRow(item, why, isSelected) {
+  const status = item.settings?.status || "running";
   const notes = warnings(item);
   const href = address({experiment: item.experiment, control: ""});
   const everyone = participants(item);
   return h("tr", {key: item.experiment, class: isSelected ? "selected" : null},
     h("th", {scope: "row", role: "rowheader", class: "name"},
       h("a", {href, "aria-current": isSelected ? "true" : null, ...tooltip(item.experiment)}, isolated(item.experiment))),
-    h("td", {class: "verdict"}, item.verdict ? chip(item.verdict.state) : chip("no_data", "No verdict")),
+    h("td", {class: "verdict"}, status === "draft" ? null : item.verdict ? chip(item.verdict.state) : chip("no_data", "No verdict"),
+      status === "running" ? null : statusTag(status)),
     h("td", {class: "participants number", "data-unit": everyone === 1 ? "participant" : "participants"}, count(everyone)),
     h("td", {class: "goals number"}, count(item.goals.length)),
     h("td", {class: "warnings", title: notes.join("\n") || null}, notes.length
       ? h("span", {class: "doubt"}, icon("warning"), h("span", null, count(notes.length)))
       : h("span", {class: "unseen"}, "0")),
-    h("td", {class: "summary"}, why ? h("strong", {class: "why"}, capitalize(why)) : null, item.verdict ? summary(item) : null),
+    h("td", {class: "summary"}, why ? h("strong", {class: "why"}, capitalize(why)) : null, item.verdict && status !== "draft" ? summary(item) : null),
     h("td", {class: "sparks"}, sparkline(item)));
 }
 

@@ -9,6 +9,7 @@ const FORGOTTEN = 30; // days: later, nobody waits for events
 const WEEK = 7; // days that an experiment should run
 const PAUSE_MS = 30 * 60 * 1000; // what comes after it is another visit
 const VISITS = "gimel visits";
+const LATER = {draft: 1, decided: 2, stopped: 2}; // the status of what needs nobody
 const DECIDED = {winner: "a winner", loser: "the control wins", no_difference: "no difference"};
 
 // The reasons, of which an experiment shows the first that applies, in this order. Each gives a few words, or nothing.
@@ -32,16 +33,19 @@ function isOpen({goals, verdict}) {
       && each.results.some(row => ["leaning", "collecting"].includes(row.verdict.state)));
 }
 
-// {rank, why}: of an experiment that needs nobody, the last rank and no reason. `visit` is when the last visit ended.
+// {rank, why, group}: of an experiment that needs nobody, the last ranks and no reason. Drafts, and what is decided or
+// stopped, are groups after the others. `visit` is when the last visit ended.
 export function need(item, {visit, now}) {
+  const later = LATER[item.settings?.status];
+  if (later) return {rank: NEEDS.length + later, why: null, group: 1 + later};
   const note = (item.notes || []).find(each => each.startsWith(SILENT));
   const quiet = (now - Date.parse(item.last_seen)) / DAY_MS; // not a number if that is unknown
   const known = {visit, note, isSilent: Boolean(note) || quiet > STOPPED, isForgotten: quiet > FORGOTTEN};
   for (let rank = 0; item.verdict && rank < NEEDS.length; rank++) {
     const why = NEEDS[rank](item, known);
-    if (why) return {rank, why};
+    if (why) return {rank, why, group: 0};
   }
-  return {rank: NEEDS.length, why: null};
+  return {rank: NEEDS.length, why: null, group: 1};
 }
 
 // When the last visit of this namespace ended; of the first one, now. Notes that this one goes on.

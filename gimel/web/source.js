@@ -2,6 +2,7 @@
 
 const TIMEOUT_MS = 40000;
 const PAGE = 100; // experiments in one answer
+const NO_META = {ignored: {}, namespaces: [], archived: [], turned_away: [], access: "write"}; // what an older server leaves out
 
 const inlined = document.getElementById("snapshot");
 export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
@@ -58,12 +59,12 @@ export async function request(path, params, options) {
   }
   const {status, statusText} = response;
   const kind = status === 403 || status === 401 ? "key" : status >= 500 ? "unreachable" : "refused";
-  throw problem(kind, details.error || `The server answered ${status} ${statusText}`, details.hint);
+  throw problem(kind, details.error || `The server answered ${status} ${statusText}`, details.hint, details);
 }
 
-// `kind`: "unreachable" (no usable answer), "key" (missing or wrong), "refused" (the message says why).
-export function problem(kind, message, hint) {
-  return Object.assign(new Error(message), {kind, hint});
+// `kind`: "unreachable" (no usable answer), "key" (missing or wrong), "refused" (the message says why). `details`: the answer.
+export function problem(kind, message, hint, details) {
+  return Object.assign(new Error(message), {kind, hint, details});
 }
 
 function headerIfSet(name, value) {
@@ -76,17 +77,19 @@ function complete(item) {
   return {...item, participants, control: item.control ?? participants[0]?.label ?? null};
 }
 
-// The experiments of a namespace, how many requests were ignored today, and the namespaces in use. A control that was chosen applies to one
-// experiment; the others keep theirs. `soFar` is called with the experiments read until then, if there are more.
+// The experiments of a namespace, and what the report says beside them: how many requests were ignored today, the namespaces
+// in use, the names of archived experiments, and whether the API key may change anything. An archived experiment is only read
+// if it is the one asked for. A control that was chosen applies to one experiment; the others keep theirs. `soFar` is called
+// with the experiments read until then, if there are more.
 export async function report({namespace, experiment, control}, soFar) {
-  if (snapshot) return {items: snapshot.report.map(complete), ignored: snapshot.ignored || {}, namespaces: []};
+  if (snapshot) return {...NO_META, access: "read", ignored: snapshot.ignored || {}, items: snapshot.report.map(complete)};
   const isChosen = experiment && control;
-  const [all, one] = await Promise.all([
-    pages({namespace}, soFar),
-    isChosen ? pages({namespace, scope: experiment, control}) : null,
-  ]);
-  const chosen = one?.items.find(item => item.experiment === experiment);
-  return {...all, items: all.items.map(item => chosen && item.experiment === experiment ? chosen : item)};
+  const readOne = () => pages({namespace, scope: experiment, ...(control ? {control} : {})});
+  const [all, early] = await Promise.all([pages({namespace}, soFar), isChosen ? readOne() : null]);
+  const one = early || (all.archived.includes(experiment) ? await readOne() : null);
+  const found = one?.items.find(item => item.experiment === experiment);
+  const items = all.items.filter(item => !found || item.experiment !== experiment);
+  return {...all, items: found ? [...items, found] : items};
 }
 
 // A server that knows no pages answers with all experiments at once, and names no next one.
@@ -96,8 +99,8 @@ async function pages(params, soFar) {
   for (;;) {
     const answer = JSON.parse(await request("experiments", {...params, ...page}));
     items.push(...answer.filter(item => item.experiment).map(complete));
-    const {next, ignored, namespaces} = answer.find(item => item.meta)?.meta || {};
-    if (!next || next === page.after) return {items, ignored: ignored || {}, namespaces: namespaces || []};
+    const {next, ...meta} = answer.find(item => item.meta)?.meta || {};
+    if (!next || next === page.after) return {...NO_META, ...meta, items};
     page.after = next;
     soFar?.([...items]);
   }

@@ -1,7 +1,7 @@
 """Gimel: an A/B testing backend on AWS Lambda, API Gateway and Redis.
 
 The functions here are the Lambda entry points: the handler strings are `gimel.track`, `gimel.experiment`, `gimel.all`,
-`gimel.history`, `gimel.plan`, `gimel.delete`, `gimel.health` and, for a schedule, `gimel.snapshot`.
+`gimel.history`, `gimel.plan`, `gimel.delete`, `gimel.health`, `gimel.dashboard` and, for a schedule, `gimel.snapshot`.
 """
 
 import os
@@ -13,10 +13,10 @@ if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # before anything imports redis
     lean_redis.load()
 
 if TYPE_CHECKING:
-    from .handlers import all, delete, experiment, health, history, plan, snapshot, track
+    from .handlers import all, dashboard, delete, experiment, health, history, plan, snapshot, track
 
 __version__ = "2.0.0.dev0"
-__all__ = ["all", "delete", "experiment", "health", "history", "plan", "snapshot", "track"]
+__all__ = ["all", "dashboard", "delete", "experiment", "health", "history", "plan", "snapshot", "track"]
 
 
 def __getattr__(name: str) -> object:

@@ -51,7 +51,7 @@ TRACK = "/track"
 
 TAKEN_PATHS = {
     *(TRACK, "/experiment", "/experiments", "/history", "/plan", "/delete", "/health", "/openapi.json", "/example"),
-    *("/alephbet.js", "/about", "/enter", "/export", "/dashboard"),
+    *("/alephbet.js", "/enter"),
     "/api",  # of reports, on a domain of your own
     *("/ping", "/sping"),  # API Gateway answers these itself
 }

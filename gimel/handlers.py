@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 
 from . import access, bots, connection, counters, reports
 from .access import READ, WRITE
-from .config import Config
+from .config import TRACK, Config
 from .errors import GimelError, StoreUnavailable, TooLarge
 from .events import (
     HINT,
@@ -124,6 +125,15 @@ def health(request: Request) -> Answer:
     """Say whether events can be counted now. Nothing is counted, and a stranger learns nothing else."""
     counters.check_writable(connection.client(), connection.settings().has_bitmaps)
     return Answer({"redis": "answers"})
+
+
+@endpoint(GET=None)
+def dashboard(request: Request) -> Answer:
+    """Serve the dashboard, a page without data; with `about`, say what it has to know about this API."""
+    from . import page  # not at the top: `track` needs none
+
+    track_url = os.environ.get("GIMEL_TRACK_URL") or f"https://{request.headers.get('host', '')}{TRACK}"
+    return page.answer(request, {"track_url": track_url, "needs_key": True, "example": None, "is_demo": False})
 
 
 @endpoint()

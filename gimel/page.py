@@ -1,4 +1,4 @@
-"""The dashboard's files: served under a strict Content-Security-Policy, or combined into one that needs no server."""
+"""The dashboard: one HTML file, served without any data under a strict policy, or saved with a report in it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from .gateway import to_json
+from .events import DEFAULT_NAMESPACE
+from .gateway import Answer, Request, to_json
+from .snippet import snippet
 
 FOLDER = Path(__file__).parent / "web"
 ENTRY = "dashboard.js"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-RESTRICTIONS = "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    f"img-src 'self' data:; frame-ancestors 'none'; {RESTRICTIONS}",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -28,18 +27,22 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-STYLE = re.compile(r'^<link rel="stylesheet" href="dashboard/([\w-]+\.css)">\n', re.MULTILINE)
+CONNECT = "connect-src 'self'; "
+"""What the policy of a saved page leaves out: it asks no server."""
+
+STYLE = re.compile(r'^<link rel="stylesheet" href="([\w-]+\.css)">\n', re.MULTILINE)
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 
 
-def file(path: str) -> tuple[dict[str, str], bytes] | None:
-    """Headers and body of the page at `/`, or of one of its files below `/dashboard/`; None for other paths."""
-    name = "index.html" if path == "/" else path.removeprefix("/dashboard/")
-    # Looked up among the files that exist, so that no path leads out of the folder.
-    match = next((each for each in FOLDER.iterdir() if each.name == name and each.suffix in TYPES), None)
-    if match is None:
-        return None
-    return {"Content-Type": f"{TYPES[match.suffix]}; charset=utf-8", **HEADERS}, match.read_bytes()
+def answer(request: Request, about: Mapping[str, object]) -> Answer:
+    """The page or, if asked with `about`, these facts about its server, and the snippet for their `track_url`."""
+    if "about" in request.params:
+        namespace = str(request.params.get("namespace") or DEFAULT_NAMESPACE)
+        return Answer({**about, "snippet": {"html": snippet(str(about["track_url"]), namespace)}})
+    page, headers = _served()
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Answer(status=304, headers=headers)
+    return Answer(headers=headers, text=page)
 
 
 def snapshot(
@@ -50,31 +53,45 @@ def snapshot(
     ignored: Mapping[str, int] | None = None,
     histories: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The dashboard as one HTML file that contains this report, and how many requests were `ignored` that day.
+    """The page with this report in it, and how many requests were `ignored` that day, as downloads.js makes it.
 
     `view` is the part of the address after the `#`, `histories` are answers of `GET /history`.
     """
     time = (read_at or datetime.now(timezone.utc)).isoformat(timespec="seconds")
     shown = view or urlencode({"namespace": namespace})
-    # Names come from the public internet: none may end the script element or begin a comment in it.
     data = {"namespace": namespace, "read_at": time, "view": shown, "ignored": dict(ignored or {})}
+    # Names come from the public internet: none may end the script element or begin a comment in it.
     text = to_json({**data, "report": report, "histories": histories}).replace("<", "\\u003c")
+    page, end, rest = _served()[0].replace(CONNECT, "", 1).rpartition("</body>")
+    return f'{page}<script type="application/json" id="snapshot">{text}</script>\n{end}{rest}'
+
+
+@cache
+def _served() -> tuple[str, Mapping[str, str]]:
+    """The page with its styles and scripts in it, and the headers of an answer that has it."""
     page = (FOLDER / "index.html").read_text(encoding="utf-8")
     style = "".join((FOLDER / name).read_text(encoding="utf-8") for name in STYLE.findall(page))
     page = STYLE.sub("", page)
     script = _one_script()
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; {RESTRICTIONS}"
-    meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; {CONNECT}"
+        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=False)}">'  # for a saved page
     for old, new in (
         ('<meta charset="utf-8">', f'<meta charset="utf-8">\n{meta}'),
         ("</head>", f"<style>{style}</style>\n</head>"),
-        (f'<script type="module" src="dashboard/{ENTRY}"></script>', f'<script type="module">{script}</script>'),
-        ("</body>", f'<script type="application/json" id="snapshot">{text}</script>\n</body>'),
+        (f'<script type="module" src="{ENTRY}"></script>', f'<script type="module">{script}</script>'),
     ):
         if old not in page:
             raise ValueError(f"index.html does not contain {old}")
         page = page.replace(old, new, 1)
-    return page
+    return page, {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+        **HEADERS,
+        "ETag": f'W/"{hashlib.sha256(page.encode()).hexdigest()[:20]}"',  # weak: the same, packed or not
+    }
 
 
 def _one_script() -> str:

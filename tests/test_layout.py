@@ -58,7 +58,7 @@ OPS_LAYERS = [
         "server.demo",
         "server.wsgi",
     },
-    {"aws.deployment", "server.exports", "server.hourly", "server.spool"},
+    {"aws.deployment", "server.hourly", "server.spool"},
     {"aws.plan.deploy", "aws.plan.undo", "server.app", "server.redis_process"},
     {"aws.plan.alarms", "aws.plan.api_key", "aws.plan.domain", "aws.plan.schedule"},
     {"aws.plan.gateway", "aws.plan.role", "aws.client", "aws.observe"},

@@ -10,6 +10,7 @@ from gimel.config import TRACK
 from gimel.gateway import Entry
 
 HEALTH = "/health"
+PAGE = "/"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ ENDPOINTS = (
     Endpoint("gimel-plan", "gimel.plan", "/plan"),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete"),
     Endpoint("gimel-health", "gimel.health", HEALTH),
+    Endpoint("gimel-dashboard", "gimel.dashboard", PAGE),
 )
 
 

@@ -16,7 +16,7 @@ from gimel.config import TRACK, Config
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
 from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
 
-from .endpoints import HEALTH, Endpoint, by_path
+from .endpoints import HEALTH, PAGE, Endpoint, by_path
 
 Json = dict[str, Any]
 
@@ -114,7 +114,8 @@ class Operation:
 
 def document(url: str, track_path: str = Config.track_path) -> Json:
     """The description of the API at this URL, whose pages send events to this path."""
-    paths = {path: _path(endpoint, path) for path, endpoint in by_path(track_path).items()}
+    # The dashboard is for browsers only.
+    paths = {path: _path(endpoint, path) for path, endpoint in by_path(track_path).items() if path != PAGE}
     if track_path != TRACK:
         paths[track_path]["description"] = SECOND_PATH
     return {

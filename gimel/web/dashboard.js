@@ -39,7 +39,7 @@ async function read() {
   let fresh = null;
   let error = null;
   try {
-    const answer = snapshot ? null : JSON.parse(await request("about", {namespace: view.namespace}));
+    const answer = snapshot ? null : JSON.parse(await request("", {about: 1, namespace: view.namespace}));
     if (thisRead !== lastRead) return;
     server = answer;
     if (server?.needs_key && !apiKey.get()) throw problem("key", "API key required");

@@ -22,6 +22,11 @@ function secret(storage, name) {
   }
 }
 
+// Requests are relative to this address: behind a gateway, that of a stage may lack its slash.
+if (!snapshot && !location.pathname.endsWith("/")) {
+  history.replaceState(null, "", `${location.pathname}/${location.search}${location.hash}`);
+}
+
 // Takes a token or ticket out of the page's address, and keeps the session token that the server gives for it.
 // Whether there was one.
 export async function enter() {
@@ -42,7 +47,7 @@ export async function request(path, params, options) {
   let response;
   let text;
   try {
-    response = await fetch(`${path}?${new URLSearchParams(params)}`, {
+    response = await fetch(`./${path}?${new URLSearchParams(params)}`, {
       cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options,
       headers: {...headerIfSet("x-api-key", apiKey.get()), ...headerIfSet("x-gimel-token", token.get()), ...options?.headers},
     });

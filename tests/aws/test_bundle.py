@@ -12,7 +12,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from gimel import page
 from gimel.errors import ConfigError
+from gimel.gateway import Request
 from gimel.ops.aws import bundle, desired, settings
 from gimel.ops.aws.errors import BundleError
 from gimel.ops.aws.names import Account
@@ -65,6 +67,7 @@ def test_it_is_small(built, monkeypatch):
 def test_it_contains_gimel_without_ops_and_redis_and_the_configuration(built):
     found = names(built.data)
     assert {"gimel/__init__.py", "gimel/handlers.py", "redis/__init__.py", "config.json"} <= set(found)
+    assert {f"gimel/web/{path.name}" for path in page.FOLDER.iterdir()} <= set(found)
     tops = {name.partition("/")[0] for name in found}
     tops = {top for top in tops if not top.endswith(".dist-info")}
     assert tops - {"async_timeout"} == {"gimel", "redis", "config.json"}
@@ -90,6 +93,13 @@ def test_unzipped_it_imports_with_no_other_package_installed(built, tmp_path):
     command = [sys.executable, "-S", "-B", "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
     assert done.stdout.split()[:2] == ["True", "0"], done.stderr
+
+
+def test_unzipped_it_serves_the_page(built, tmp_path):
+    event = {"httpMethod": "GET", "headers": {"Host": "api.example"}}
+    program = f"answer = gimel.dashboard({event!r}); print(answer['statusCode'], len(answer['body']))"
+    status, size = in_lambda(built, tmp_path, program).split()
+    assert (status, int(size)) == ("200", len(page.answer(Request(), {}).text))
 
 
 def test_unzipped_it_knows_the_bots_without_the_list(built, tmp_path):

@@ -15,8 +15,7 @@ from gimel.gateway import cors_origin
 from gimel.ops import resources
 from gimel.ops.addresses import is_loopback
 from gimel.ops.endpoints import ENDPOINTS
-from gimel.ops.server.app import App
-from gimel.ops.server.local import proxy_event
+from gimel.ops.server.app import App, proxy_event
 from gimel.ops.server.wsgi import MAX_BODY_BYTES, PortTaken
 from tests.calls import EVENT
 from tests.commands.test_main import fail
@@ -57,7 +56,8 @@ def test_the_second_path_of_events_is_answered_like_the_first(serve, redis_serve
     path = {"": "/e", '{"track_path": false}': "/track"}.get(written, "/counts")
     assert f'AlephbetAdapter("{server.url}{path}", "alephbet")' in server.output
     assert f'location.origin + "{path}"' in ask(f"{server.url}/example")[2]
-    assert f'AlephbetAdapter("{server.url}{path}", "alephbet")' in json.loads(ask(f"{server.url}/about")[2])["snippet"]
+    snippet = json.loads(ask(f"{server.url}/?about=1")[2])["snippet"]["html"]
+    assert f'AlephbetAdapter("{server.url}{path}", "alephbet")' in snippet
     assert path in json.loads(ask(f"{server.url}/openapi.json")[2])["paths"]
     for each in {"/track", path}:
         assert ask(f"{server.url}{each}?{urlencode({**EVENT, 'uuid': each})}")[::2] == (200, "null")
@@ -140,7 +140,7 @@ def test_a_body_that_comes_in_chunks_has_the_same_limit(server):
 
 def test_a_body_over_every_limit_is_refused_before_it_arrives(server):
     connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
-    connection.putrequest("POST", "/export/csv")
+    connection.putrequest("POST", "/track")
     connection.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
@@ -203,7 +203,7 @@ class TestWithoutKey:
         assert ask(f"{server.url}/experiments", Origin="http://localhost:3000")[0] == 200
         assert ask(f"{server.url}/experiments", Origin="http://localhost:3000", Sec_Fetch_Site="cross-site")[0] == 200
 
-    @pytest.mark.parametrize(("method", "path"), [("DELETE", "/delete"), ("POST", "/export/csv")])
+    @pytest.mark.parametrize(("method", "path"), [("DELETE", "/delete"), ("PUT", "/experiment")])
     def test_other_pages_are_refused_before_their_request_is_read(self, server, method, path):
         connection = HTTPConnection(server.url.removeprefix("http://"), timeout=10)
         connection.putrequest(method, path)

@@ -19,6 +19,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import gimel
+from gimel import page
 from gimel.ops import known_bots
 from gimel.ops.resources import shipped
 
@@ -36,7 +37,7 @@ IMPORTED = """
 import os, sys
 sys.path.insert(0, "")
 sys.dont_write_bytecode = True
-import gimel.handlers, gimel.analysis.report
+import gimel.handlers, gimel.analysis.report, gimel.page
 root = os.getcwd() + os.sep
 for module in list(sys.modules.values()):
     path = getattr(module, "__file__", None) or ""
@@ -190,7 +191,7 @@ def _download(requirement: Requirement, pattern: str, folder: Path) -> Path:
 
 def _own_files() -> Iterator[tuple[str, bytes]]:
     package = Path(gimel.__file__).parent
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted([*package.rglob("*.py"), *page.FOLDER.iterdir()]):
         inside = path.relative_to(package)
         if inside.parts[0] not in ("ops", "client.py"):
             yield f"gimel/{inside.as_posix()}", path.read_bytes()

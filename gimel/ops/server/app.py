@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from gimel import page
-from gimel.gateway import to_json
+from gimel.gateway import Entry, to_json
 from gimel.ops.addresses import is_loopback
 
 log = logging.getLogger("gimel")
@@ -63,8 +64,46 @@ class App:
 
 
 def json_answer(status: int, value: object) -> Answer:
-    """A JSON answer with the dashboard's security headers."""
-    return status, {"Content-Type": JSON, **page.HEADERS}, to_json(value).encode()
+    """A JSON answer with security headers."""
+    headers = {"Content-Type": JSON, "Content-Security-Policy": "default-src 'none'", **page.HEADERS}
+    return status, headers, to_json(value).encode()
+
+
+def page_answer(environ: Environ, about: Mapping[str, object]) -> Answer:
+    """The dashboard, or what it asks for: these facts about the server."""
+    return call(Entry(lambda request: page.answer(request, about), {"GET": None, "HEAD": None}), environ)
+
+
+def call(entry: Entry, environ: Environ) -> Answer:
+    """What this Lambda entry point answers to a request."""
+    answer = entry(proxy_event(environ))
+    body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    return answer["statusCode"], dict(answer["headers"]), body
+
+
+def proxy_event(environ: Environ) -> dict[str, object]:
+    """The REST API proxy event (payload 1.0) of a WSGI request."""
+    headers = {
+        name.removeprefix("HTTP_").replace("_", "-").title(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_") or (name in ("CONTENT_TYPE", "CONTENT_LENGTH") and value)
+    }
+    query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="surrogateescape")
+    body = environ["wsgi.input"].read()
+    try:
+        text, is_base64 = body.decode(), False
+    except UnicodeDecodeError:
+        text, is_base64 = base64.b64encode(body).decode(), True
+    return {
+        "resource": environ["PATH_INFO"],
+        "path": environ["PATH_INFO"],
+        "httpMethod": environ["REQUEST_METHOD"],
+        "headers": headers,
+        "queryStringParameters": dict(query) or None,
+        "requestContext": {"httpMethod": environ["REQUEST_METHOD"], "stage": "local"},
+        "body": text or None,
+        "isBase64Encoded": is_base64,
+    }
 
 
 def is_local(environ: Environ) -> bool:

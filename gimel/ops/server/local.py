@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
-from urllib.parse import parse_qsl
 
 import gimel
-from gimel import access, connection, gateway, page
+from gimel import access, connection, gateway
 from gimel.config import TRACK
 from gimel.errors import Forbidden, StoreUnavailable
 from gimel.ops import openapi
-from gimel.ops.endpoints import ENDPOINTS, HEALTH
+from gimel.ops.endpoints import ENDPOINTS, HEALTH, PAGE
 from gimel.snippet import alephbet_script
 
-from . import exports
-from .app import Answer, Environ, HttpError, is_local, is_same_origin, json_answer
+from .app import Answer, Environ, HttpError, call, is_local, json_answer, page_answer
 from .spool import Spool
 
-MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
-EXAMPLE = page.FOLDER / "example.html"
-PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/", "/example", "/openapi.json"])
+EXAMPLE = Path(__file__).with_name("example.html")
+PATHS = ", ".join([*(endpoint.path for endpoint in ENDPOINTS), "/example", "/openapi.json"])
 
 
 @dataclass(frozen=True)
@@ -41,24 +37,19 @@ class LocalApi:
     def admit(self, environ: Environ) -> None:
         """Raise HttpError for a request that is to be refused before it costs any work."""
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        kinds = [endpoint.entry.kinds.get(method) for endpoint in ENDPOINTS if endpoint.path == path]
-        for kind in [access.READ] if path in exports.PATHS else filter(None, kinds):
-            _require_access(kind, environ)
-        if path in exports.PATHS and not is_same_origin(environ):
-            raise HttpError(403, "only the dashboard may do this", "use `gimel report`")
-        if path not in exports.PATHS and int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-            raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time")
+        for kind in [endpoint.entry.kinds.get(method) for endpoint in ENDPOINTS if endpoint.path == path]:
+            if kind:
+                _require_access(kind, environ)
 
     def answer(self, environ: Environ) -> Answer:
         """Answer a request for an endpoint, the dashboard or the example page. Raises HttpError."""
         self.admit(environ)
         path = environ["PATH_INFO"]
+        if path == PAGE:
+            return page_answer(environ, self._about(environ))
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
-                return _call(health if path == HEALTH else endpoint.entry, environ)
-        answer = exports.answer(environ, self._about(environ))
-        if answer:
-            return answer
+                return call(health if path == HEALTH else endpoint.entry, environ)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise HttpError(405, "method not allowed", "use GET")
         if path == "/openapi.json":
@@ -109,34 +100,3 @@ def health(request: gateway.Request) -> gateway.Answer:
         why = error.message.removeprefix("Redis ")  # such as `does not answer` or `is out of memory`
         return gateway.Answer({"redis": why, "new_events": "kept" if are_kept else "refused", **kept}, 503)
     return replace(answer, value={"redis": "answers", **kept})
-
-
-def _call(entry: gateway.Entry, environ: Environ) -> Answer:
-    answer = entry(proxy_event(environ))
-    body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
-    return answer["statusCode"], dict(answer["headers"]), body
-
-
-def proxy_event(environ: Environ) -> dict[str, object]:
-    """The REST API proxy event (payload 1.0) of a WSGI request."""
-    headers = {
-        name.removeprefix("HTTP_").replace("_", "-").title(): value
-        for name, value in environ.items()
-        if name.startswith("HTTP_") or (name in ("CONTENT_TYPE", "CONTENT_LENGTH") and value)
-    }
-    query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True, errors="surrogateescape")
-    body = environ["wsgi.input"].read()
-    try:
-        text, is_base64 = body.decode(), False
-    except UnicodeDecodeError:
-        text, is_base64 = base64.b64encode(body).decode(), True
-    return {
-        "resource": environ["PATH_INFO"],
-        "path": environ["PATH_INFO"],
-        "httpMethod": environ["REQUEST_METHOD"],
-        "headers": headers,
-        "queryStringParameters": dict(query) or None,
-        "requestContext": {"httpMethod": environ["REQUEST_METHOD"], "stage": "local"},
-        "body": text or None,
-        "isBase64Encoded": is_base64,
-    }

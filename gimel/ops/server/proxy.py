@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from gimel import page
 from gimel.errors import GimelError
 from gimel.ops import api_client
-from gimel.ops.endpoints import ENDPOINTS, Endpoint
+from gimel.ops.endpoints import ENDPOINTS, PAGE, Endpoint
 
-from . import exports
-from .app import JSON, Answer, Environ, HttpError, is_local, is_same_origin, json_answer
+from .app import JSON, Answer, Environ, HttpError, is_local, is_same_origin, json_answer, page_answer
 from .tokens import SessionTokens
 
 ENTER = "/enter"
@@ -33,8 +31,9 @@ class Forwarder:
     def admit(self, environ: Environ) -> None:
         """Raise HttpError for a request without a valid token, unless it needs none."""
         path = environ["PATH_INFO"]
-        # The page's files hold no secrets, and the browser cannot send the token when it loads them.
-        if path != ENTER and page.file(path) is None:
+        # The page holds no secrets, and the browser cannot send the token when it loads it.
+        is_page = path == PAGE and "about" not in environ.get("QUERY_STRING", "")
+        if path != ENTER and not is_page:
             self._require_token(environ)
 
     def answer(self, environ: Environ) -> Answer:
@@ -43,13 +42,12 @@ class Forwarder:
         path = environ["PATH_INFO"]
         if path == ENTER:
             return self._enter(environ)
+        if path == PAGE:
+            return page_answer(environ, self._about())
         for endpoint in ENDPOINTS:
             if endpoint.path == path:
                 return self._forward(endpoint, environ)
-        answer = exports.answer(environ, self._about())
-        if answer is None:
-            raise HttpError(404, "not found", "the dashboard is at /")
-        return answer
+        raise HttpError(404, "not found", "the dashboard is at /")
 
     def _forward(self, endpoint: Endpoint, environ: Environ) -> Answer:
         method = environ["REQUEST_METHOD"]

@@ -25,7 +25,6 @@ from gimel.errors import ConfigError
 from gimel.ops.endpoints import ENDPOINTS
 
 from .app import Answer, App, Environ, HttpError
-from .exports import MAX_EXPORT_BYTES
 
 THREADS = 32  # of each kind of path: with a Redis 200 ms away, these answer 160 requests a second
 LANES = {endpoint.path for endpoint in ENDPOINTS}
@@ -42,8 +41,8 @@ FINISH_S = 10  # for requests in progress, when the server stops
 CLEANUP_S = 30  # this and Redis take 25 s at most
 
 MAX_HEADER_BYTES = 256 * 1024
-MAX_BODY_BYTES = 2 * MAX_EXPORT_BYTES
-MAX_WAITING_BYTES = 4 * MAX_BODY_BYTES
+MAX_BODY_BYTES = 6 * 1024 * 1024  # Lambda's limit
+MAX_WAITING_BYTES = 40 * MAX_BODY_BYTES
 """Of all bodies that have arrived, but are not yet answered."""
 
 Message = MutableMapping[str, Any]
@@ -264,7 +263,9 @@ class _Adapter:
                 environ["CONTENT_LENGTH"] = str(len(body))
                 self._app.admit(environ)
             if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
-                raise HttpError(413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send less at a time")
+                raise HttpError(
+                    413, f"request body is larger than {MAX_BODY_BYTES:,} bytes", "send fewer events at a time"
+                )
             if self._waiting_bytes > MAX_WAITING_BYTES:
                 raise HttpError(503, "too many large requests at once", "retry later")
             if not more_body:

@@ -144,7 +144,8 @@ def read_page(params: Mapping[str, object]) -> tuple[int | None, str]:
     return int(limit) if limit else None, after
 
 
-def _name_problems(text: str) -> list[str]:
+def name_problems(text: str) -> list[str]:
+    """What is wrong with the name of an experiment, goal or variant."""
     problems = []
     if len(text) > MAX_NAME_LENGTH:
         problems.append(f"has {len(text)} characters; at most {MAX_NAME_LENGTH} are allowed")
@@ -167,7 +168,7 @@ def _are_plain(names: list[Any]) -> bool:
 
 
 def _required(
-    item: Mapping[str, object], field: str, problems: list[str], check: Callable[[str], list[str]] = _name_problems
+    item: Mapping[str, object], field: str, problems: list[str], check: Callable[[str], list[str]] = name_problems
 ) -> str:
     value = item.get(field)
     if value is None:
@@ -192,7 +193,7 @@ def _namespace(item: Mapping[str, object], problems: list[str]) -> str:
     if text is None:
         problems.append(f"namespace must be text, not {_kind(value)}")
         return DEFAULT_NAMESPACE
-    problems.extend(f"namespace {problem}" for problem in _name_problems(text))
+    problems.extend(f"namespace {problem}" for problem in name_problems(text))
     if ":" in text:
         problems.append("namespace contains a colon")
     return text

@@ -81,6 +81,11 @@ def send(
     return _raise_first(replies[:needed]) + [None if isinstance(one, Exception) else one for one in replies[needed:]]
 
 
+def as_hash(reply: Any) -> dict[bytes, bytes]:
+    """The fields in a reply to HGETALL, which Redis gives as a list and fakeredis as a dictionary."""
+    return dict(reply if isinstance(reply, dict) else zip(reply[::2], reply[1::2]))
+
+
 def rehearse(client: Client, commands: Sequence[Command]) -> None:
     """Have these commands checked as if to execute them; on a cluster, one by each node that holds one of their keys.
 

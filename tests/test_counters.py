@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import gimel
-from gimel import config, connection, counters, keyspace
+from gimel import config, connection, counters, keyspace, lives
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.hyperloglog import EXACT, Count, hyperloglog_error
@@ -127,6 +127,16 @@ def test_a_report_is_four_round_trips_whatever_the_number_of_experiments(real, r
     assert round_trips() == (4 if count else 1)
     gimel.experiment({"experiment": "e0"})
     assert round_trips() <= 2
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_settings_of_an_experiment_of_any_name_are_read_back(real, name):
+    """Here, as the other tests of settings need no cluster."""
+    versions = [lives.change(connection.client(), "alephbet", name, {"note": note}).version for note in "123456"]
+    assert versions == [1, 2, 3, 4, 5, 6]
+    found = lives.read(connection.client(), "alephbet", [name, "other"])
+    assert (found[name].note, found["other"].version) == ("6", 0)
+    assert sorted(real.hkeys(f"alephbet:settings:{name}:versions")) == ["2", "3", "4", "5", "6"]
 
 
 def test_counters_are_read_in_batches_of_bounded_size(real, monkeypatch):

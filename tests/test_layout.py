@@ -21,6 +21,7 @@ LAYERS = [
     {"analysis.past", "analysis.plan", "analysis.strata", "analysis.variants", "analysis.sequential"},
     {"analysis.wording", "analysis.proportions"},
     {"analysis.distributions"},
+    {"lives"},
     {"stopping"},
     {"frozen"},
     {"histories"},

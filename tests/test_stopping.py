@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
+from itertools import accumulate
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from gimel.events import Event
 from gimel.frozen import Frozen
 from gimel.histories import DAY, HOUR, Change, History
 from gimel.hyperloglog import Count
+from gimel.plans import Ended
 from gimel.settings import ExperimentSettings
 
 START = 20_000 * DAY
@@ -97,7 +101,7 @@ def test_a_stopped_experiment_is_reported_as_of_the_moment_when_it_was_stopped(r
     clock.now += 5 * DAY
     new_process()
     assert {reason for _, reason in visit(4, 200)} == {"stopped"}  # by the answer; they are counted, but not reported
-    snapshots.take(clock.now)
+    assert snapshots.take(clock.now) == (0, 0)
     assert (report(), series()) == (before, course)
 
 
@@ -113,11 +117,13 @@ def test_stopping_keeps_since_when_it_ran_though_no_snapshot_saw_it(real, clock)
 def test_stopping_again_keeps_the_first_moment(real, clock):
     visit(4)
     change("running", "stopped")
-    before = frozen(real)
+    before, until_then = frozen(real), past()
     clock.now += DAY
+    visit(4, 4)
     for status in "stopped", "decided", "archived":
         change("stopped", status)
         assert replace(frozen(real), is_final=False) == before
+        assert past() == until_then
     assert before.at == START
 
 
@@ -228,30 +234,49 @@ def test_a_snapshot_that_began_before_it_was_archived_does_not_delete_its_histor
 
 
 def test_a_year_of_an_archived_experiment_takes_less_than_5_kb(single, clock):
-    """With 12 counters, a hypothesis of 600 characters, and a plan that has ended."""
+    """With 12 counters, settings of 1,000 characters, and a plan that has ended."""
     connection.use(replace(connection.settings(), experiments={"e": ExperimentSettings(planned_visitors=100)}))
     goals, variants = ("participate", "clicked", "added to cart", "bought"), ("blue", "green", "red")
-    names = [(goal, variant) for goal in goals for variant in variants]
-    events = [Event("n", "e", *name, f"{one}") for name in names for one in range(300)]
-    counters.record(connection.client(), events, lambda _: 64)
-    moments = tuple(START - DAY * day for day in range(365, 0, -1))
-    counts = {
-        goal: {variant: tuple(one * (7 + one % 13) // (1 + len(goal)) for one in range(365)) for variant in variants}
-        for goal in goals
+    moments = tuple(START - DAY * day for day in range(364, -1, -1))
+    chance = random.Random(1)
+    values = {
+        goal: {
+            variant: tuple(accumulate(round(chance.gauss(3_000 * rate, sqrt(3_000 * rate))) for _ in moments))
+            for variant in variants
+        }
+        for goal, rate in zip(goals, (1, 0.4, 0.2, 0.05), strict=True)
     }
     changes = tuple(Change(moment, "bought", ("leaning", "collecting")[moment // DAY % 2]) for moment in moments)
-    connection.client().set("n:history:e:counts", History(moments, counts, changes).encode())
+    history = History(moments, values, changes)
+    assert len(history.encode()) > 8_000
+    counts = {
+        goal: {variant: Count(each[-1], 0.008125 / chance.uniform(7, 9)) for variant, each in found.items()}
+        for goal, found in values.items()
+    }
+    ended = Ended(300, histories.as_text(START - DAY), counts, dict.fromkeys(variants, 1 / 3))
+    records = {"history": history.encode(), "frozen": Frozen(START, counts).encode(), "ended": ended.as_json()}
+    counters.ask_each(connection.client(), [("SET", f"n:{kind}:e:counts", value) for kind, value in records.items()])
     single.hset("n:settings:e:versions", "9", "x" * 1_000)
     single.hset("n:statuses", "e", "archived")
-    report()
-    assert single.exists("n:ended:e:counts")
-    change("running", "stopped")
+    before = report()
+    assert before["plan"]["ended"]["at"] == ended.at
     change("stopped", "archived")
     sizes = {key: single.memory_usage(key) for key in single.scan_iter() if not key.startswith("gimel-")}
-    assert "n:history:e:counts" in sizes
     assert sum(sizes.values()) < 5_000
+    assert len(sizes) == 6
     assert len(past().moments) > 20
-    assert visitors() == sum(one.value for one in frozen(single).counts["participate"].values())
+    after = report()
+    assert {key for key in before if after[key] != before[key]} == set()
+
+
+@pytest.mark.parametrize("status", ["stopped", "archived"])
+def test_a_plan_that_ended_with_the_last_visitors_has_ended(real, clock, status):
+    connection.use(replace(connection.settings(), experiments={"e": ExperimentSettings(planned_visitors=2)}))
+    visit(4)
+    change("running", status)
+    clock.now += DAY
+    assert report()["plan"]["ended"]["at"] == histories.as_text(START)
+    assert not real.exists("n:ended:e:counts")
 
 
 def test_a_history_keeps_its_first_moments_and_its_end_however_little_room_it_has():

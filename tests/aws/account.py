@@ -11,6 +11,7 @@ import boto3
 import botocore.loaders
 import botocore.session
 
+from gimel import access
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.plan import steps
 from gimel.ops.aws.plan.steps import Plan
@@ -137,7 +138,7 @@ class Account:
         except client.exceptions.ResourceNotFoundException:
             policy = []
         return {
-            "configuration": {key: _without_role_id(found["Configuration"].get(key)) for key in kept},
+            "configuration": {key: _comparable(found["Configuration"].get(key)) for key in kept},
             "tags": found.get("Tags", {}),
             "reserved": found.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
             "aliases": {
@@ -200,6 +201,12 @@ class Account:
         (found,) = self.state()[kind].values()
         return found
 
+    def key(self, kind: str = access.WRITE) -> str:
+        """The id of the key of this kind, of the deployment `gimel`."""
+        name = {access.WRITE: "gimel", access.READ: "gimel-read"}[kind]
+        (found,) = (id for id, key in self.state()["keys"].items() if key["name"] == name)
+        return str(found)
+
     def make_function(self, name: str, **options: Any) -> None:
         """Create a function that belongs to somebody else."""
         role = options.pop("Role", None) or self.make_role("somebody")
@@ -220,9 +227,13 @@ def _by_key(tags: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-def _without_role_id(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
+    """Without the id of the role and the hashes of keys, which differ between two equal deployments."""
     if isinstance(value, dict) and "Variables" in value:
-        return {"Variables": {key: text for key, text in value["Variables"].items() if key != "GIMEL_ROLE_ID"}}
+        variables = {key: text for key, text in value["Variables"].items() if key != "GIMEL_ROLE_ID"}
+        if access.VARIABLE in variables:
+            variables[access.VARIABLE] = [one["kind"] for one in json.loads(variables[access.VARIABLE])]
+        return {"Variables": variables}
     return value
 
 

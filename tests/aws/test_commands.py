@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import sys
 
 import pytest
 
+from gimel.access import READ, WRITE
 from gimel.ops.aws import client as aws_module
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import WrongAccount
@@ -41,8 +43,8 @@ def test_deploy_shows_the_plan_asks_and_prints_the_url(run, account):
 
 def test_a_dry_run_prints_only_json_to_stdout(run, account):
     plan = json.loads(run("deploy", "--dry-run", "--format", "json").stdout)
-    assert plan["steps"][0] == {
-        "step": 1,
+    assert plan["steps"][2] == {
+        "step": 3,
         "description": "create log group /aws/lambda/gimel-track",
         "service": "logs",
         "call": "create_log_group",
@@ -72,8 +74,9 @@ def test_destroy_asks_for_the_name_of_the_deployment(run, account):
 
 def test_key_snippet_and_permissions_are_all_that_goes_to_stdout(run, account):
     run("deploy", "--yes")
-    value = account.client("apigateway").get_api_key(apiKey=account.only("keys")["id"], includeValue=True)["value"]
-    assert run("api-key").stdout == f"{value}\n"
+    for kind, option in ((WRITE, []), (READ, ["--read"])):
+        value = account.client("apigateway").get_api_key(apiKey=account.key(kind), includeValue=True)["value"]
+        assert run("api-key", *option).stdout == f"{value}\n"
     assert run("snippet", "--namespace", "shop").stdout.startswith("<script src=")
     assert json.loads(run("permissions").stdout)["Version"] == "2012-10-17"
 
@@ -96,7 +99,7 @@ def test_a_failed_step_is_described_and_a_second_run_completes(run, account, mon
     monkeypatch.setattr(aws_module.Aws, "perform", failing)
     broken = run("deploy", "--yes")
     assert broken.exit_code == 1
-    assert " failed: add the API key to the usage plan: " in broken.stderr
+    assert " failed: add API key gimel to the usage plan: " in broken.stderr
     assert "fix the cause and rerun; it resumes where it stopped" in broken.stderr
     assert broken.stderr.count("CreateUsagePlanKey operation") == 1
     assert "Traceback" not in broken.stderr
@@ -187,13 +190,16 @@ def test_deploy_py_is_gimel_deploy(tmp_path):
 
 
 def test_only_the_command_for_the_key_shows_it_and_nothing_shows_the_password(run):
-    assert "open sesame" not in run("deploy", "--yes").output
-    key = run("api-key").stdout.strip()
+    deployed = run("deploy", "--yes").output
+    secrets = {"open sesame", *(run("api-key", *option).stdout.strip() for option in ([], ["--read"]))}
+    secrets |= {hashlib.sha256(one.encode()).hexdigest() for one in secrets}
+    assert not [one for one in secrets if one in deployed]
     commands = ["deploy --dry-run", "deploy --dry-run --format json", "preflight", "permissions", "snippet"]
     commands += ["openapi", "queue", "rollback --dry-run", "destroy --dry-run", "destroy --dry-run --format json"]
+    commands += ["api-key --rotate --dry-run"]
     outputs = {command: run(*command.split()).output for command in commands}
     assert all(outputs.values())
-    assert not [command for command, output in outputs.items() if "open sesame" in output or key in output]
+    assert not [command for command, output in outputs.items() if any(one in output for one in secrets)]
 
 
 def test_the_openapi_document_has_the_address_of_the_deployed_api(run, account):
@@ -278,8 +284,8 @@ def test_a_list_that_lags_does_not_turn_a_finished_deploy_into_none(run, account
         account.session.events.register(f"after-call.apigateway.{call}", lag)
     done = run("deploy", "--yes")
     assert done.exit_code == 0
-    key, api, http = (next(iter(account.state()[kind])) for kind in ("keys", "apis", "http_apis"))
-    assert f"get-api-key --api-key {key} " in done.stdout
+    api, http = (next(iter(account.state()[kind])) for kind in ("apis", "http_apis"))
+    assert f"get-api-key --api-key {account.key()} " in done.stdout
     assert f"Track URL:  https://{http}.execute-api" in done.stdout
     assert f"Report URL: https://{api}.execute-api" in done.stdout
     assert "new AlephBet.AlephbetAdapter" in done.stdout

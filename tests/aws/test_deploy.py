@@ -123,11 +123,14 @@ def test_if_api_gateway_cannot_write_logs_a_note_says_that_there_is_no_access_lo
     assert any("no access log" in note for note in plan.notes)
 
 
-def test_the_key_is_in_a_usage_plan_of_the_stage(deployed):
-    (plan,), (key,) = (list(deployed[kind].values()) for kind in ("plans", "keys"))
+def test_both_keys_are_in_a_usage_plan_of_the_stage(deployed):
+    (plan,) = deployed["plans"].values()
     assert plan["apiStages"] == [{"apiId": next(iter(deployed["apis"])), "stage": "prod"}]
-    assert plan["keys"] == [key["id"]]
-    assert key["enabled"]
+    assert plan["keys"] == list(deployed["keys"])
+    assert [(key["name"], key["enabled"]) for key in deployed["keys"].values()] == [
+        ("gimel", True),
+        ("gimel-read", True),
+    ]
     assert plan["throttle"] == {"rateLimit": 20, "burstLimit": 40}
 
 
@@ -171,7 +174,7 @@ def test_the_password_is_in_the_environment_and_not_in_the_zip_or_the_plan(accou
     plan = gimel_at().plan()
     assert "open sesame" not in steps.as_json(plan)
     apply(gimel_at(), plan)
-    environment = account.state()["functions"]["gimel-experiment"]["configuration"]["Environment"]
+    environment = account.state()["functions"]["gimel-health"]["configuration"]["Environment"]
     address = "redis://redis.example.com:6379/0"
     assert environment == {"Variables": {"GIMEL_REDIS_ADDRESS": address, "GIMEL_REDIS_PASSWORD": "open sesame"}}
     assert b"open sesame" not in gimel_at().desired.bundle.data

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gimel.access import READ
+
 from .account import ID, Account, apply, descriptions
 
 pytestmark = pytest.mark.slow
@@ -151,12 +153,12 @@ def no_gateway_response(account: Account) -> None:
 
 
 def removed_key(account: Account) -> None:
-    account.client("apigateway").delete_api_key(apiKey=account.only("keys")["id"])
+    account.client("apigateway").delete_api_key(apiKey=account.key())
 
 
 def disabled_key(account: Account) -> None:
     patch = [{"op": "replace", "path": "/enabled", "value": "false"}]
-    account.client("apigateway").update_api_key(apiKey=account.only("keys")["id"], patchOperations=patch)
+    account.client("apigateway").update_api_key(apiKey=account.key(), patchOperations=patch)
 
 
 def removed_usage_plan(account: Account) -> None:
@@ -165,8 +167,8 @@ def removed_usage_plan(account: Account) -> None:
 
 
 def key_out_of_its_plan(account: Account) -> None:
-    plan, key = account.only("plans"), account.only("keys")
-    account.client("apigateway").delete_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"])
+    plan = account.only("plans")
+    account.client("apigateway").delete_usage_plan_key(usagePlanId=plan["id"], keyId=account.key(READ))
 
 
 def plan_without_stage(account: Account) -> None:
@@ -297,12 +299,12 @@ def test_drift_is_found_and_fixed(account, gimel_at, drift):
 
 
 def comparable(state: dict[str, Any]) -> dict[str, Any]:
-    """The state without the ids of the key and the usage plan, which may have been recreated."""
-    keys = [[key["name"], key["enabled"]] for key in state["keys"].values()]
+    """The state without the ids of the keys and the usage plan, which may have been recreated."""
+    keys = sorted([key["name"], key["enabled"]] for key in state["keys"].values())
     plans = []
     for plan in state["plans"].values():
         names = [state["keys"].get(key, {}).get("name") for key in plan["keys"]]
-        plans.append({**plan, "id": None, "keys": [name for name in names if name]})
+        plans.append({**plan, "id": None, "keys": sorted(name for name in names if name)})
     return {**state, "keys": keys, "plans": plans}
 
 
@@ -345,6 +347,9 @@ def test_a_usage_plan_created_by_hand_that_has_the_key_is_kept(account, gimel_at
     client = account.client("apigateway")
     stages = [{"apiId": api_of(account), "stage": "prod"}]
     plan = client.create_usage_plan(name="partners", apiStages=stages)["id"]
-    client.create_usage_plan_key(usagePlanId=plan, keyId=account.only("keys")["id"], keyType="API_KEY")
+    client.create_usage_plan_key(usagePlanId=plan, keyId=account.key(), keyType="API_KEY")
+    own = descriptions(gimel_at().plan())
+    assert own == ["create usage plan gimel", "add API key gimel-read to the usage plan"]
+    client.create_usage_plan_key(usagePlanId=plan, keyId=account.key(READ), keyType="API_KEY")
     assert descriptions(gimel_at().plan()) == []
     assert any("partners" in note for note in gimel_at().plan().notes)

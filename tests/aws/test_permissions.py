@@ -65,7 +65,7 @@ def calls(account, gimel_at) -> list[tuple[str, str, dict[str, Any]]]:
         drift(account)
     test_domain.mapped_elsewhere(account)
     apply(gimel_at(**{**options, "tags": {"team": "web"}, "certificate_arn": f"{test_domain.CERTIFICATE}2"}))
-    gimel_at().key_value(gimel_at().require_live().key)
+    gimel_at().key_value(gimel_at().require_live())
     status.describe(gimel_at(), gimel_at().observe(), gimel_at().require_live())
     logs.read(gimel_at(), ["gimel-track"], 60)
     url = test_drift.queue_url(account, "gimel-dead-letters")

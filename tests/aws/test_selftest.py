@@ -13,6 +13,7 @@ import redis
 from click.testing import CliRunner, Result
 
 from gimel import config
+from gimel.access import WRITE
 from gimel.events import Event
 from gimel.ops.aws import selftest
 from gimel.ops.aws.deployment import Live
@@ -31,8 +32,8 @@ class Owner:
     def __init__(self, **settings: object) -> None:
         self.config = config.Config(**settings)
 
-    def key_value(self, key: str) -> str:
-        return key
+    def key_value(self, live: Live) -> str:
+        return live.keys[WRITE]
 
 
 def check(
@@ -43,7 +44,7 @@ def check(
     direct: Live | None = None,
     **settings: object,
 ) -> list[Finding]:
-    live = Live(f"{url}/track", url, key)
+    live = Live(f"{url}/track", url, {WRITE: key})
     owner: Any = Owner(**settings)
     return list(selftest.check(owner, live, direct or live, patience_s, sleep))
 
@@ -110,7 +111,7 @@ def test_an_api_that_cannot_be_reached_is_an_error():
 
 def test_while_a_domain_has_no_dns_record_the_api_s_own_address_is_asked(serve, redis_server):
     url = serve("--api-key", "open sesame", GIMEL_REDIS_URL=redis_server.url).url
-    finding, *others = check("https://nowhere.invalid", direct=Live(f"{url}/track", url, "open sesame"))
+    finding, *others = check("https://nowhere.invalid", direct=Live(f"{url}/track", url, {WRITE: "open sesame"}))
     assert [one.level for one in others] == [Level.GOOD] * 4
     assert (finding.level, "nowhere.invalid does not resolve" in finding.message) == (Level.WARNING, True)
 

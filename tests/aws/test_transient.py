@@ -114,7 +114,7 @@ def test_reading_is_tried_again_too(account, gimel_at):
     injected.active = True
     apply(gimel_at())
     injected.calls.clear()
-    assert gimel_at().key_value(gimel_at().require_live().key)
+    assert gimel_at().key_value(gimel_at().require_live())
     assert gimel_at().plan().steps == ()
     assert gimel_at().require_queues()
     assert set(injected.calls) == {*reads} - {"GetCallerIdentity"}  # asked once and remembered

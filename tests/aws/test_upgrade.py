@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gimel.access import READ
 from gimel.ops.aws.errors import NothingToRollBack
 from gimel.ops.aws.names import release_of
 from gimel.ops.aws.plan import steps
@@ -29,7 +30,8 @@ def test_id_url_and_key_stay_the_same(account, gimel_at, old):
     values = apply(gimel_at())
     state = account.state()
     assert (values[API.name], list(state["apis"])) == (old.api, [old.api])
-    assert list(state["keys"]) == [old.key]
+    assert account.key() == old.key
+    assert len(state["keys"]) == 2
     assert account.client("apigateway").get_api_key(apiKey=old.key, includeValue=True)["value"] == old.key_value
     assert gimel_at().aws.api_url(old.api) == f"https://{old.api}.execute-api.eu-west-1.amazonaws.com/prod"
 
@@ -47,18 +49,20 @@ def test_the_result_equals_a_fresh_deployment(account, gimel_at, old):
 def named(state: dict[str, Any]) -> dict[str, Any]:
     """The state with ids replaced by names."""
     (api,) = state["apis"]
-    (key,) = state["keys"]
     (plan,) = state["plans"]
     text = json.dumps({**state, "keys": len(state["keys"])}, sort_keys=True, default=str)
     for found in state["http_apis"]:
         text = text.replace(found, "HTTP API")
-    return json.loads(text.replace(api, "API").replace(key, "KEY").replace(plan, "PLAN"))
+    for id, key in state["keys"].items():
+        text = text.replace(id, f"KEY {key['name']}")
+    return json.loads(text.replace(api, "API").replace(plan, "PLAN"))
 
 
 def test_the_key_is_added_to_a_usage_plan(account, gimel_at, old):
     apply(gimel_at())
     plan = account.only("plans")
-    assert (plan["keys"], plan["apiStages"]) == ([old.key], [{"apiId": old.api, "stage": "prod"}])
+    assert plan["keys"] == [old.key, account.key(READ)]
+    assert plan["apiStages"] == [{"apiId": old.api, "stage": "prod"}]
 
 
 def test_the_role_loses_its_wildcards_after_the_stage_has_moved(account, gimel_at, old):

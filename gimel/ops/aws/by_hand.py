@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gimel import passwords
+from gimel import access, passwords
 from gimel.config import Config
 
 from . import desired, redis_address, settings
@@ -18,6 +18,7 @@ from .wiring import SCHEDULE
 OPTIONAL_VARIABLES = {
     "GIMEL_QUEUE_URL": "optional: URL of an SQS queue, for durable tracking",
     "GIMEL_DEAD_LETTERS_URL": "optional: URL of the SQS queue of its dead letters",
+    access.VARIABLE: "optional: SHA-256 of a read and a write key, see docs/deploying.md; without, any key can delete",
 }
 
 
@@ -63,7 +64,7 @@ def _function(function: DesiredFunction, secret: str) -> dict[str, Any]:
     to_enter = {name: hint for name, hint in OPTIONAL_VARIABLES.items() if name in variables}
     to_enter |= {
         name: secret
-        for name in sorted(variables.keys() & SECRET_VARIABLES)
+        for name in sorted(variables.keys() & SECRET_VARIABLES - to_enter.keys())
         if not passwords.is_reference(variables[name])
     }
     return {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from gimel.access import WRITE
 from gimel.config import TRACK, Config
 from gimel.errors import ConfigError
 
@@ -19,7 +20,7 @@ from .bundle import Bundle
 from .client import Aws, aws_errors
 from .desired import Desired, build
 from .errors import AwsError, NotDeployed, WrongAccount
-from .existing import Existing, Queue
+from .existing import Existing, Queue, current_keys
 from .names import Account, Names
 from .observe import locate, observe, queues
 from .plan import api_key, deploy, domain, gateway, http_api, undo
@@ -33,11 +34,12 @@ DOWNLOAD_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Live:
-    """Where a deployment is reached: the URL that pages send events to, the base URL of reports, the id of the key."""
+    """Where a deployment is reached: the URL that pages send events to, the base URL of reports, the ids of the API
+    keys by their kind."""
 
     track_url: str
     reports_url: str
-    key: str
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,17 @@ class Deployment:
 
         Raises NotDeployed.
         """
-        if gateway.API.name not in values or api_key.KEY.name not in values:
+        keys = {kind: values[ref.name] for kind, ref in api_key.KEYS.items() if ref.name in values}
+        if gateway.API.name not in values or WRITE not in keys:
             raise NotDeployed(f"{self.names.base} is not deployed in {self.account.region}", "run `gimel deploy`")
-        key, path = values[api_key.KEY.name], self.config.track_path
+        path = self.config.track_path
         if domain.DOMAIN.name in values and not direct:
             base = f"https://{values[domain.DOMAIN.name]}"
-            return Live(f"{base}{path}", f"{base}/{domain.REPORTS}", key)
+            return Live(f"{base}{path}", f"{base}/{domain.REPORTS}", keys)
         rest = self.aws.api_url(values[gateway.API.name])
         http = None if self.settings.track_api == "rest" else values.get(http_api.HTTP_API.name)
         base = self.aws.http_api_url(http) if http else rest
-        return Live(f"{base}{path}", rest, key)
+        return Live(f"{base}{path}", rest, keys)
 
     def live_at(self, existing: Existing, direct: bool = False) -> Live:
         """Where it is reached, given its state; `direct` as for `live`. Raises NotDeployed."""
@@ -161,11 +164,11 @@ class Deployment:
     def require_live(self) -> Live:
         """Where it is reached, in a few calls. Raises NotDeployed."""
         names, settings = self.names, self.settings
-        with aws_errors("could not find the API and its key"):
+        with aws_errors("could not find the API and its keys"):
             found = self.aws.with_retries(lambda: locate(self.aws.client, names, settings))
         ids = {
             gateway.API.name: found.api,
-            api_key.KEY.name: found.key and found.key.id,
+            **{api_key.KEYS[kind].name: key.id for kind, key in current_keys(found.keys).items()},
             domain.DOMAIN.name: found.domain,
             http_api.HTTP_API.name: found.http_api,
         }
@@ -209,9 +212,11 @@ class Deployment:
         with aws_errors("could not send all dead letters back"):
             yield from dead_letters.redrive(self.aws.client("sqs"), source, target, limit)
 
-    def key_value(self, key: str) -> str:
-        """The API key with this id, as sent in x-api-key. Raises GimelError."""
+    def key_value(self, live: Live, kind: str = WRITE) -> str:
+        """The API key of this kind, as sent in x-api-key. Raises GimelError."""
+        if kind not in live.keys:
+            raise NotDeployed(f"{self.names.base} has no {kind} key yet", "run `gimel deploy`")
         with aws_errors("could not read the API key"):
             read = self.aws.client("apigateway").get_api_key
-            response = self.aws.with_retries(lambda: read(apiKey=key, includeValue=True))
+            response = self.aws.with_retries(lambda: read(apiKey=live.keys[kind], includeValue=True))
         return str(response["value"])

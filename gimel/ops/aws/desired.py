@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from gimel import passwords
+from gimel import access, passwords
 from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
 
@@ -31,7 +31,13 @@ ADDRESS = "GIMEL_REDIS_ADDRESS"
 """Which Redis a function uses. Nothing reads it there."""
 
 PASSWORD = "GIMEL_REDIS_PASSWORD"
-SECRET_VARIABLES = {PASSWORD}
+SECRET_VARIABLES = {PASSWORD, access.VARIABLE}
+"""What plans do not show. The keys' hashes are no secrets, but those of new keys differ at every dry run."""
+
+
+class Secret(str):
+    """A value that no plan shows."""
+
 
 LOGGED = ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
 ACCESS_LOG_FORMAT = policies.as_text(
@@ -113,7 +119,12 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     if unknown := sorted(set(settings.functions) - set(known)):
         raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
     names = Names(settings.name, account)
-    functions = [_function(function, settings, names, environment) for function in wired.functions]
+    open_to_all = {route.function for route in wired.routes if not route.needs_key and route.method != "OPTIONS"}
+    keyed = {route.function for route in wired.routes if route.needs_key} - open_to_all
+    functions = [
+        _function(function, settings, names, environment | ({access.VARIABLE: ""} if function.name in keyed else {}))
+        for function in wired.functions
+    ]
     for function in functions:
         if len(function.name) > MAX_NAME_LENGTH:
             hint = "shorten aws.name, or FunctionName in extra_wiring"

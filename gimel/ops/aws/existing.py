@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from gimel import access
 
 from .history import History
 from .names import LIVE, is_of, release_of
@@ -126,11 +128,13 @@ class Domain:
 
 @dataclass(frozen=True)
 class Key:
-    """The API key."""
+    """An API key, and what functions know of it. `is_expired`: it was replaced, and its time is over."""
 
     id: str
     description: str
     enabled: bool
+    known: access.Key
+    is_expired: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,9 +208,9 @@ class Existing:
     api: Api | None = None
     http_api: HttpApi | None = None
     domains: Mapping[str, Domain] = field(default_factory=dict)
-    key: Key | None = None
+    keys: tuple[Key, ...] = ()
     usage_plan: UsagePlan | None = None
-    foreign_plan: UsagePlan | None = None
+    foreign_plans: tuple[UsagePlan, ...] = ()
     log_groups: Mapping[str, int | None] = field(default_factory=dict)
     log_group_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     queues: Mapping[str, Queue] = field(default_factory=dict)
@@ -216,3 +220,12 @@ class Existing:
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
     can_log_access: bool = False
     notes: tuple[str, ...] = ()
+
+    def key(self, kind: str) -> Key | None:
+        """The key of this kind that no other has replaced."""
+        return current_keys(self.keys).get(kind)
+
+
+def current_keys(keys: Iterable[Key]) -> dict[str, Key]:
+    """The keys that no other has replaced, by their kind."""
+    return {key.known.kind: key for key in keys if key.known.until is None}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gimel
+from gimel.access import READ, WRITE
 
 STAGE = "prod"
 HTTP_STAGE = "$default"  # served without a name in the URL
@@ -42,8 +43,13 @@ class Names:
 
     @property
     def base(self) -> str:
-        """Name of the API, key, usage plan and role: `gimel`, or `gimel-shop` for a deployment named shop."""
+        """Name of the API, usage plan and role: `gimel`, or `gimel-shop` for a deployment named shop."""
         return "gimel" if self.deployment == "gimel" else f"gimel-{self.deployment}"
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Names of the API keys by their kind."""
+        return {WRITE: self.base, READ: f"{self.base}-read"}
 
     @property
     def policy(self) -> str:

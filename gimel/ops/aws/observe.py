@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+from gimel import access
+from gimel.access import WRITE
 
 from . import policies
 from .errors import AmbiguousApi, NameTaken
@@ -46,8 +52,8 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
     role_users = [item["FunctionName"] for item in listed if item.get("Role") == names.role_arn and item not in own]
     found = [_function(client("lambda"), item["FunctionName"]) for item in own]
     api = _api(gateway, names)
-    key = _key(gateway, names, api.id if api else None, notes)
-    plan, foreign = _usage_plans(gateway, names, api, key)
+    keys = _keys(gateway, names, api.id if api else None, notes)
+    plan, foreign = _usage_plans(gateway, names, api, {key.id for key in keys})
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
     found_queues = queues(client("sqs"), names, settings.durable)
     retentions = _log_groups(logs, groups | {names.access_log_group})
@@ -58,9 +64,9 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         api=api,
         http_api=_http_api(client("apigatewayv2"), names),
         domains={found.name: found for found in _domains(client("apigatewayv2"), names, settings.domain)},
-        key=key,
+        keys=keys,
         usage_plan=plan,
-        foreign_plan=foreign,
+        foreign_plans=foreign,
         log_groups=retentions,
         log_group_tags={group: _log_group_tags(logs, names.log_group_arn(group)) for group in retentions},
         queues=found_queues,
@@ -75,34 +81,34 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
 
 @dataclass(frozen=True)
 class Located:
-    """The id of the REST API and the key, and what pages send events to instead, as far as they exist.
+    """The id of the REST API and the keys, and what pages send events to instead, as far as they exist.
 
     `is_old`: it is still that of Gimel 1.x.
     """
 
     api: str | None
-    key: Key | None
+    keys: tuple[Key, ...]
     is_old: bool = False
     domain: str | None = None
     http_api: str | None = None
 
 
 def locate(client: Client, names: Names, settings: AwsSettings) -> Located:
-    """Only what a URL and a key need: one call for each, and one more for a deployment of Gimel 1.x.
+    """Only what a URL and the keys need: one call for each, and one more for a deployment of Gimel 1.x.
 
     Raises AmbiguousApi.
     """
     item = _own_api(client("apigateway"), names)
     api = str(item["id"]) if item else None
-    key = _key(client("apigateway"), names, api, [])
+    keys = _keys(client("apigateway"), names, api, [])
     if item and _is_marked(item, names):
         second = client("apigatewayv2")
         if settings.domain and _or_none(second.get_domain_name, DomainName=settings.domain):
-            return Located(api, key, domain=settings.domain)
+            return Located(api, keys, domain=settings.domain)
         if settings.track_api != "rest" and (own := _own_http_api(second, names)):
-            return Located(api, key, http_api=own["ApiId"])
-        return Located(api, key)
-    return Located(api, key, is_old=True)
+            return Located(api, keys, http_api=own["ApiId"])
+        return Located(api, keys)
+    return Located(api, keys, is_old=True)
 
 
 def _pages(client: Any, call: str, key: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -303,41 +309,52 @@ def _stage(client: Any, api: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _key(client: Any, names: Names, api: str | None, notes: list[str]) -> Key | None:
+def _keys(client: Any, names: Names, api: str | None, notes: list[str]) -> tuple[Key, ...]:
     # AWS takes nameQuery as a prefix, and some emulators ignore it.
-    listed = _pages(client, "get_api_keys", "items", nameQuery=names.base, **LONG_PAGES)
-    named = [item for item in listed if item.get("name") == names.base]
-    marked = [item for item in named if _is_marked(item, names)]
-    staged = [item for item in named if api and f"{api}/{STAGE}" in (item.get("stageKeys") or [])]
-    unmarked = [item for item in named if not (item.get("description") or "").startswith(MARK)]
-    # Without an API of ours, an unmarked key of that name belongs to somebody else.
-    candidates = marked or staged or (unmarked if api else [])
-    if not candidates:
-        return None
-    if len(candidates) > 1:
-        others = ", ".join(item["id"] for item in candidates[1:])
-        notes.append(f"other API keys are named {names.base} and are left unchanged: {others}")
-    item = candidates[0]
-    return Key(item["id"], item.get("description") or "", bool(item.get("enabled")))
+    listed = list(_pages(client, "get_api_keys", "items", nameQuery=names.base, includeValues=True, **LONG_PAGES))
+    found: list[Key] = []
+    for kind, name in names.keys.items():
+        named = [item for item in listed if item.get("name") == name]
+        own = [item for item in named if _is_marked(item, names)]
+        if not own and kind == WRITE:
+            # That of Gimel 1.x. Without an API of ours, an unmarked key of that name belongs to somebody else.
+            unmarked = [item for item in named if not (item.get("description") or "").startswith(MARK)]
+            staged = [item for item in named if api and f"{api}/{STAGE}" in (item.get("stageKeys") or [])]
+            own = staged or (unmarked if api else [])
+        keys = [_key(item, kind) for item in own]
+        current = [key for key in keys if key.known.until is None]
+        if len(current) > 1:
+            others = ", ".join(key.id for key in current[1:])
+            notes.append(f"other API keys are named {name} and are left unchanged: {others}")
+        found += [key for key in keys if key not in current[1:]]
+    return tuple(found)
+
+
+def _key(item: Mapping[str, Any], kind: str) -> Key:
+    text = item.get("description") or ""
+    replaced = re.search(r", until (\S+)$", text)
+    until = int(datetime.fromisoformat(replaced[1]).timestamp()) if replaced else None
+    known = access.Key.of(kind, item.get("value") or "", until)
+    return Key(item["id"], text, bool(item.get("enabled")), known, until is not None and until <= time.time())
 
 
 def _usage_plans(
-    client: Any, names: Names, api: Api | None, key: Key | None
-) -> tuple[UsagePlan | None, UsagePlan | None]:
-    """Our own usage plan, and one that somebody else created but that already has our key and stage."""
-    own = foreign = None
+    client: Any, names: Names, api: Api | None, keys: set[str]
+) -> tuple[UsagePlan | None, tuple[UsagePlan, ...]]:
+    """Our own usage plan, and those that somebody else created but that already have one of our keys and our stage."""
+    own, foreign = None, []
     for item in _pages(client, "get_usage_plans", "items"):
         stages = tuple(f"{stage['apiId']}:{stage['stage']}" for stage in item.get("apiStages") or [])
         ours = item.get("name") == names.base and _is_marked(item, names)
         if not ours and not (api and f"{api.id}:{STAGE}" in stages):
             continue
-        keys = tuple(found["id"] for found in _pages(client, "get_usage_plan_keys", "items", usagePlanId=item["id"]))
-        plan = UsagePlan(item["id"], item.get("name") or "", stages, item.get("throttle") or {}, keys)
+        held = tuple(found["id"] for found in _pages(client, "get_usage_plan_keys", "items", usagePlanId=item["id"]))
+        plan = UsagePlan(item["id"], item.get("name") or "", stages, item.get("throttle") or {}, held)
         if ours:
             own = plan
-        elif key and key.id in keys:
-            foreign = plan
-    return own, foreign
+        elif keys.intersection(held):
+            foreign.append(plan)
+    return own, tuple(foreign)
 
 
 def queues(client: Any, names: Names, needed: bool) -> dict[str, Queue]:

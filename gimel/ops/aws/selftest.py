@@ -53,20 +53,20 @@ def check(
     origin = next((one for one in deployment.config.cors_origins if one != "*"), "https://example.com")
     try:
         retries = int(patience_s / RETRY_S)
-        api = _Api(live, _read_key(deployment, live.key, retries, sleep), origin, retries, sleep)
+        api = _Api(live, _read_key(deployment, live, retries, sleep), origin, retries, sleep)
         for step in (_preflight, _health, _report, _events):
             yield Finding(Level.GOOD, step(api))
     except GimelError as error:
         yield Finding(Level.ERROR, error.message, error.hint)
 
 
-def _read_key(deployment: Deployment, key: str, retries: int, sleep: Callable[[float], None]) -> str:
+def _read_key(deployment: Deployment, live: Live, retries: int, sleep: Callable[[float], None]) -> str:
     """The value of the API key, which may have been made just now. Raises GimelError."""
     for _ in range(retries):
         with suppress(AwsError):
-            return deployment.key_value(key)
+            return deployment.key_value(live)
         sleep(RETRY_S)
-    return deployment.key_value(key)
+    return deployment.key_value(live)
 
 
 def _resolves(host: str) -> bool:

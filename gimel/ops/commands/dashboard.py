@@ -70,4 +70,4 @@ def find_deployment(config_file: Path | None) -> tuple[str, str, str]:
     """
     deployment = Deployment.load(config_file)
     live = deployment.require_live()
-    return live.reports_url, live.track_url, deployment.key_value(live.key)
+    return live.reports_url, live.track_url, deployment.key_value(live)

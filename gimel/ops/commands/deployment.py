@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
 
+from gimel.access import READ, WRITE
 from gimel.errors import GimelError
 from gimel.ops.aws import logs, preflight, selftest
 from gimel.ops.aws.deployment import Deployment, Live
 from gimel.ops.aws.errors import Interrupted, NotConfirmed, PreflightFailed, SelfTestFailed
 from gimel.ops.aws.findings import Level
+from gimel.ops.aws.plan import api_key as api_keys
 from gimel.ops.aws.plan import steps, undo
 from gimel.ops.aws.plan.steps import Plan, Step
 from gimel.ops.aws.plan.undo import Rollback
@@ -28,6 +30,7 @@ from gimel.snippet import snippet
 
 from .console import config_option, err, out, plain, show_finding
 
+DAY_S = 86_400
 DRIFT = 2  # as of `terraform plan -detailed-exitcode`
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -87,7 +90,7 @@ def _show_addresses(deployment: Deployment, live: Live, config_file: Path | None
         ("Track URL:", live.track_url),
         ("Report URL:", f"{live.reports_url}/experiments"),
         ("API key:", print_key),
-        ("or:", f"aws apigateway get-api-key --api-key {live.key} --include-value --query value --output text"),
+        ("or:", f"aws apigateway get-api-key --api-key {live.keys[WRITE]} --include-value --query value --output text"),
         ("Report:", f"gimel report --url {live.reports_url} --api-key $({print_key})"),
     ):
         out.print(f"{label:<12}{escape(value)}", soft_wrap=True)
@@ -208,10 +211,38 @@ def preflight_command(config_file: Path | None) -> None:
 
 @click.command("api-key")
 @config_option
-def api_key(config_file: Path | None) -> None:
-    """Print the API key for reports and deletions."""
-    deployment = Deployment.load(config_file)
-    click.echo(deployment.key_value(deployment.require_live().key))
+@click.option("--read", is_flag=True, help="The key that can only read reports.")
+@click.option("--rotate", is_flag=True, help="Replace the key, with a deploy.")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0, 365),
+    default=7,
+    show_default=True,
+    help="With --rotate: how many days the old key stays valid.",
+)
+@dry_option
+@yes_option
+def api_key(config_file: Path | None, read: bool, rotate: bool, overlap: int, dry_run: bool, yes: bool) -> None:
+    """Print the API key that can read, change and delete, or with --read the one that can only read."""
+    deployment, kind = Deployment.load(config_file), READ if read else WRITE
+    if rotate:
+        _rotate(deployment, kind, int(time.time()) + overlap * DAY_S, dry_run, yes)
+    else:
+        click.echo(deployment.key_value(deployment.require_live(), kind))
+
+
+def _rotate(deployment: Deployment, kind: str, until: int, dry_run: bool, yes: bool) -> None:
+    """Replace the key of this kind. The old one is valid until that second since 1970."""
+    plan = deployment.plan(api_keys.replaced(deployment.observe(), kind, until))
+    title = f"replace the {kind} key of {deployment.names.base} in {deployment.account.region}"
+    values = _confirm_and_apply(deployment, plan, title, dry_run, "text", lambda: _confirm(yes))
+    if values is None:
+        return
+    if not _passes(deployment, deployment.live(values), deployment.live(values, direct=True), selftest.PATIENCE_S):
+        raise SelfTestFailed("the key is replaced, but events are not counted", "fix the cause above and deploy again")
+    out.print(
+        f"The old key is valid until {api_keys.at(until)}. The new one: gimel api-key{' --read' * (kind == READ)}"
+    )
 
 
 @click.command("permissions")

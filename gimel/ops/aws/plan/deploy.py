@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from gimel.access import WRITE
 from gimel.ops.aws.desired import ADDRESS, Desired
 from gimel.ops.aws.existing import Existing
 
@@ -20,8 +21,11 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
 
     Raises NameTaken.
     """
+    new_keys = api_key.new_values(existing)
+    desired = api_key.with_keys(desired, existing, new_keys)
     api = list(gateway.api(desired, existing))
     steps = [
+        *api_key.keys(desired, existing, new_keys),
         *functions.log_groups(desired, existing),
         *queues.queues(desired, existing),
         *role.prepare(desired, existing),
@@ -33,7 +37,7 @@ def deploy(desired: Desired, existing: Existing) -> Plan:
         *http_api.routes(desired, existing),
         *http_api.stage(desired, existing),
         *gateway.release(desired, existing, bool(api)),
-        *api_key.key(desired, existing),
+        *api_key.admit(desired, existing, new_keys),
         *schedule.schedule(desired, existing),
         *alarms.alarms(desired, existing),
         *domain.domain(desired, existing),
@@ -82,12 +86,17 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
             f"{', '.join(names)} will leave the VPC and can then no longer reach a private Redis in it; to stay, "
             f'add this to the aws section: "vpc": {vpc}'
         )
-    if plan := existing.foreign_plan:
-        notes.append(
-            f"the API key is in usage plan {plan.name or plan.id}, which Gimel did not create and leaves as is"
-        )
-    if existing.api and not existing.key:
+    notes += [
+        f"an API key is in usage plan {plan.name or plan.id}, which Gimel did not create and leaves as is"
+        for plan in existing.foreign_plans
+    ]
+    if existing.api and not any(key.known.kind == WRITE for key in existing.keys):
         notes.append(f"API key {base} no longer exists; the new one has a different value, so update your dashboards")
+    notes += [
+        f"a {key.known.kind} key that was replaced is valid until {api_key.at(key.known.until)}"
+        for key in existing.keys
+        if key.known.until is not None and not key.is_expired
+    ]
     if left := sorted({found.history.rolled_back_from or "" for found in existing.functions.values()} - {""}):
         notes.append(f"a rollback is in effect and ends with this deploy: it was made from release {', '.join(left)}")
     return notes

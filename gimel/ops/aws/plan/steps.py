@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gimel.errors import GimelError
-from gimel.ops.aws.desired import SECRET_VARIABLES
+from gimel.ops.aws.desired import SECRET_VARIABLES, Secret
 
 MISSING = (
     *("ResourceNotFoundException", "NotFoundException", "NoSuchEntity", "NoSuchEntityException"),
@@ -128,7 +128,7 @@ def dry_run(plan: Plan) -> list[dict[str, Any]]:
 def _masked(value: Any, key: str = "") -> Any:
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
-    if key in SECRET_VARIABLES:
+    if key in SECRET_VARIABLES or isinstance(value, Secret):
         return "***"
     if isinstance(value, Mapping):
         return {name: _masked(item, name) for name, item in value.items()}

@@ -10,7 +10,8 @@ from io import BytesIO
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from gimel import config
+from gimel import access, config
+from gimel.access import READ
 from gimel.config import RedisSettings
 from gimel.errors import ConfigError
 from gimel.ops.aws import redis_address
@@ -20,7 +21,7 @@ from gimel.ops.aws.existing import Existing, Function, Role
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
 
-from . import alarms, domain, functions, http_api, queues, role, schedule
+from . import alarms, api_key, domain, functions, http_api, queues, role, schedule
 from .steps import Plan, Ref, Step, Target, patch
 
 
@@ -59,9 +60,9 @@ def rollback(
 ) -> Rollback:
     """Point `live` of every function to the release that was live before, or to the named one.
 
-    A function that has no version of that release stays as it is. If the password of the same Redis has changed since,
-    or the role was recreated, each function first gets a new version of that release. Raises NothingToRollBack and
-    RollbackRefused.
+    A function that has no version of that release stays as it is. If the password of the same Redis or an API key has
+    changed since, or the role was recreated, the functions that use it first get a new version of that release. Raises
+    NothingToRollBack and RollbackRefused.
     """
     live = [function for _, function in sorted(existing.functions.items()) if function.live is not None]
     if not live:
@@ -80,10 +81,12 @@ def rollback(
     target = replace(source, password=_password(source, now, configured))
     updates: list[Step] = []
     publications, moves, notes = [], [], [_about_redis(wanted, source, now)]
+    keys = api_key.as_text(key.known for key in existing.keys)
     for function, newest in affected:
-        version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password)
+        version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password, keys)
         if version is None:
-            renewed = functions.for_role(_renewed(function.name, function.versions[newest], target), existing)
+            renewed = api_key.with_text(_renewed(function.name, function.versions[newest], target), keys)
+            renewed = functions.for_role(renewed, existing)
             sha256, read = function.versions[newest]["CodeSha256"], partial(read_code, function.name, newest)
             code, version = functions.Code(sha256, True, read), functions.new_version(function.name)
             updates += functions.update(renewed, function, code)
@@ -92,8 +95,15 @@ def rollback(
             moves.append(_move(function, version, wanted))
     if publications:
         _check_password(wanted, source, target, existing.role, names)
-        cause = "role has been recreated" if source == target else f"password of {source.address} has changed"
-        notes.append(f"the {cause} since then, so each function gets a new version of release {wanted}")
+        cause = "role has been recreated"
+        if source != target:
+            cause = f"password of {source.address} has changed"
+        elif any(not _has_keys(function.versions[newest], keys) for function, newest in affected):
+            cause = "API keys have changed"
+        notes.append(f"the {cause} since then, so functions get a new version of release {wanted}")
+    checking = [access.VARIABLE in functions.variables_of(function.versions[newest]) for function, newest in affected]
+    if existing.key(READ) and not any(checking):
+        notes.append(f"release {wanted} does not tell keys apart: until the next deploy, the read key can delete, too")
     kept = [function.name for function in live if not _newest_version(function, wanted)]
     notes += [f"{name} has no version of release {wanted} and stays as it is" for name in kept]
     steps = (*updates, *publications, *moves)
@@ -140,12 +150,20 @@ def _check_password(release: str, source: Source, target: Source, role: Role, na
         raise RollbackRefused(message, f"set redis.password to what was deployed last, or {hint}")
 
 
-def _usable_version(function: Function, release: str, role: Role, source: Source, password: str) -> str | None:
-    """The newest version of a release that was published with this password and for this role."""
+def _has_keys(version: Mapping[str, Any], keys: str) -> bool:
+    """Whether a version knows these keys, or checks none."""
+    return bool(functions.variables_of(version).get(access.VARIABLE, keys) == keys)
+
+
+def _usable_version(
+    function: Function, release: str, role: Role, source: Source, password: str, keys: str
+) -> str | None:
+    """The newest version of a release that was published with this password and these keys, and for this role."""
     for number, version in sorted(function.versions.items(), reverse=True):
         own = password_of(version) or (source.password if source.in_zip else "")
         same_role = functions.variables_of(version).get(functions.ROLE_ID, role.id) == role.id
-        if function.releases[number] == release and own == password and same_role:
+        is_current = own == password and same_role and _has_keys(version, keys)
+        if function.releases[number] == release and is_current:
             return str(number)
     return None
 
@@ -214,7 +232,7 @@ def destroy(existing: Existing, names: Names) -> Plan:
     """Delete everything that is marked as created by this deployment, from the outside in. Redis is not touched."""
     notes = list(existing.notes)
     # No API can be deleted before it is unmapped.
-    steps = [*alarms.delete(names, existing), *domain.delete(existing, notes), *_key(existing, names, notes)]
+    steps = [*alarms.delete(names, existing), *domain.delete(existing, notes), *_keys(existing, names, notes)]
     api = existing.api
     if api and is_of(names.deployment, api.description):
         target = Target("apigateway", {"restApiId": api.id})
@@ -235,8 +253,8 @@ def destroy(existing: Existing, names: Names) -> Plan:
     return Plan(tuple(steps), notes=tuple(notes))
 
 
-def _key(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:
-    plan, key, base = existing.usage_plan, existing.key, names.base
+def _keys(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:
+    plan, base = existing.usage_plan, names.base
     if plan:
         target = Target("apigateway", {"usagePlanId": plan.id})
         own_stage = f"{existing.api.id}:{STAGE}" if existing.api else ""
@@ -244,12 +262,11 @@ def _key(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:
             patches = {"patchOperations": [patch("remove", "/apiStages", own_stage)]}
             description = f"remove the stage from usage plan {base}"
             yield target.remove("update_usage_plan", description, patches)
-        if set(plan.stages) <= {own_stage} and set(plan.keys) <= {key.id if key else ""}:
+        if set(plan.stages) <= {own_stage} and set(plan.keys) <= {key.id for key in existing.keys}:
             yield target.remove("delete_usage_plan", f"delete usage plan {base}")
         else:
             notes.append(f"usage plan {base} has other keys or stages and is kept")
-    if key and is_of(names.deployment, key.description):
-        yield Target("apigateway", {"apiKey": key.id}).remove("delete_api_key", f"delete API key {base}")
+    yield from api_key.delete([key for key in existing.keys if is_of(names.deployment, key.description)], names)
 
 
 def _role(existing: Existing, names: Names, notes: list[str]) -> Iterator[Step]:

@@ -1,0 +1,128 @@
+"""The two API keys: what functions know of them, and how one is replaced."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from gimel import access
+from gimel.access import READ, WRITE
+from gimel.ops.aws import observe
+from gimel.ops.aws.plan import api_key, steps
+from gimel.ops.aws.plan.steps import Plan
+
+from .account import Account, apply, descriptions
+
+pytestmark = pytest.mark.slow
+
+WEEK_S = 7 * 86_400
+
+
+def value(account: Account, key: str) -> str:
+    return str(account.client("apigateway").get_api_key(apiKey=key, includeValue=True)["value"])
+
+
+def known(account: Account, function: str = "gimel-delete-experiment") -> list[dict[str, Any]]:
+    """What the live version of a function knows of the keys."""
+    found = account.client("lambda").get_function_configuration(FunctionName=function, Qualifier="live")
+    return json.loads(found["Environment"]["Variables"][access.VARIABLE])
+
+
+def rotate(account: Account, gimel_at: Any, kind: str = WRITE, overlap_s: int = WEEK_S) -> tuple[str, str]:
+    """The ids of the key that is replaced, and of the one that replaces it."""
+    before = account.key(kind)
+    deployment = gimel_at()
+    until = int(time.time()) + overlap_s
+    apply(deployment, deployment.plan(api_key.replaced(deployment.observe(), kind, until)))
+    (after,) = (key.id for key in deployment.observe().keys if key.known.kind == kind and key.known.until is None)
+    return before, after
+
+
+def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkeypatch):
+    plan = gimel_at().plan()
+    apply(gimel_at(), plan)
+    values = {kind: value(account, account.key(kind)) for kind in (READ, WRITE)}
+    assert not any(one in steps.as_json(plan) for one in values.values())
+    functions = account.state()["functions"]
+    checking = {name for name, one in functions.items() if access.VARIABLE in str(one["configuration"])}
+    assert functions.keys() - checking == {"gimel-track", "gimel-health", "gimel-snapshot"}
+    monkeypatch.setenv(access.VARIABLE, json.dumps(known(account)))
+    assert {kind: access.kind_of(one) for kind, one in values.items()} == {READ: READ, WRITE: WRITE}
+    assert [len(one) for one in values.values()] == [40, 40]
+
+
+def test_a_function_with_a_route_that_is_open_to_all_checks_no_keys(gimel_at):
+    from .test_settings import entry
+
+    desired = gimel_at({"extra_wiring": [entry(name="open", handler="gimel.all")]}).desired
+    variables = {one.name: one.configuration["Environment"]["Variables"] for one in desired.functions}
+    assert access.VARIABLE not in variables["open"]
+    assert access.VARIABLE in variables["gimel-all-experiments"]
+
+
+def test_a_replaced_key_is_valid_for_the_overlap_and_then_deleted(account, gimel_at, monkeypatch):
+    apply(gimel_at())
+    reader = account.key(READ)
+    old, new = rotate(account, gimel_at)
+    assert value(account, old) != value(account, new)
+    monkeypatch.setenv(access.VARIABLE, json.dumps(known(account)))
+    assert [access.kind_of(value(account, id)) for id in (old, new, reader)] == [WRITE, WRITE, READ]
+    assert set(account.only("plans")["keys"]) == {old, new, reader}
+    assert descriptions(gimel_at().plan()) == []
+    assert any("a write key that was replaced is valid until 20" in note for note in gimel_at().plan().notes)
+
+    later = time.time() + WEEK_S + 1
+    for module in (observe, access):
+        monkeypatch.setattr(module.time, "time", lambda: later)
+    assert access.kind_of(value(account, old)) is None
+    apply(gimel_at())
+    assert set(account.state()["keys"]) == {new, reader}
+    assert [sorted(one) for one in known(account)] == [["kind", "sha256"]] * 2
+    assert gimel_at().plan().steps == gimel_at().plan().notes == ()
+
+
+def test_an_interrupted_rotation_is_resumed_and_one_without_overlap_deletes_the_old_key(account, gimel_at):
+    apply(gimel_at())
+    old = account.key(WRITE)
+    deployment = gimel_at()
+    plan = deployment.plan(api_key.replaced(deployment.observe(), WRITE, int(time.time()) + WEEK_S))
+    assert descriptions(plan)[0].startswith(f"let API key {old} expire at 20")
+    for done in range(3):
+        apply(deployment, Plan(plan.steps[:1], plan.values))
+        plan, before = gimel_at().plan(), plan
+        assert descriptions(plan) == descriptions(before)[1:], f"after step {done + 1}"
+    apply(gimel_at())
+    assert len(account.state()["keys"]) == len(known(account)) == 3
+    reader, new = rotate(account, gimel_at, READ, overlap_s=0)
+    assert reader not in account.state()["keys"]
+    assert access.Key.of(READ, value(account, new)).as_dict() in known(account)
+    assert len(known(account)) == 3
+
+
+def test_a_rollback_brings_back_no_replaced_key(account, gimel_at):
+    apply(gimel_at())
+    first = account.client("lambda").get_alias(FunctionName="gimel-track", Name="live")["FunctionVersion"]
+    apply(gimel_at(memory_mb=300))
+    old = account.key(WRITE)
+    deployment = gimel_at(memory_mb=300)
+    apply(deployment, deployment.plan(api_key.replaced(deployment.observe(), WRITE, 0)))
+    plan = gimel_at(memory_mb=300).plan_rollback()
+    assert "the API keys have changed since then, so functions get a new version of release" in str(plan.notes)
+    apply(gimel_at(memory_mb=300), plan)
+    assert account.key(WRITE) != old
+    assert access.Key.of(WRITE, value(account, account.key(WRITE))).as_dict() in known(account)
+    assert len(known(account)) == 2
+    alias = account.client("lambda").get_alias(FunctionName="gimel-track", Name="live")
+    assert alias["FunctionVersion"] == first
+
+
+def test_a_rollback_to_a_release_that_tells_no_keys_apart_says_so(account, gimel_at, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("gimel.ops.aws.desired.access.VARIABLE", "OTHER")
+        apply(gimel_at())
+    apply(gimel_at(memory_mb=300))
+    plan = gimel_at(memory_mb=300).plan_rollback()
+    assert any("until the next deploy, the read key can delete, too" in note for note in plan.notes)

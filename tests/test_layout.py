@@ -47,7 +47,7 @@ OPS_LAYERS = [
         "commands.serve",
         "commands.snapshot",
     }
-    | {"commands.openapi", "commands.snippet"},
+    | {"commands.openapi", "commands.plan", "commands.snippet"},
     {"commands.console", "commands.store"},
     {
         "aws.logs",
@@ -70,7 +70,7 @@ OPS_LAYERS = [
     {"aws.bundle", "aws.wiring", "aws.cost"},
     {"aws.settings", "aws.policies", "aws.existing", "aws.dead_letters", "aws.redis_address"},
     {"aws.names", "aws.errors", "aws.findings", "aws.history"},
-    {"backup", "history_formats", "openapi"},
+    {"backup", "history_formats", "openapi", "plan_formats"},
     {"backup_file", "endpoints", "nodes", "formats", "api_client", "known_bots", "resources", "addresses"},
     {"text_plot"},
 ]

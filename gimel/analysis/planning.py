@@ -41,7 +41,7 @@ CLOSE = 1e-4
 POINTS = 40
 """Of the curve."""
 
-HINT = "send rate=0.05, change=0.1, per_day=400, and optionally variants=2 or weights=9,1 with the control's first"
+HINT = "such as rate 5%, change 10%, per_day 400, and optionally variants 2, or weights 9,1 with the control's first"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""How far a variant was from the control over time, as a few lines of characters that any terminal has."""
+"""Plots as a few lines of characters that any terminal has: how far a variant was from the control over time, and how
+long changes of different sizes take."""
 
 from __future__ import annotations
 
@@ -15,6 +16,10 @@ DAY_WIDTH = 8
 PARTS = (0.25, 0.5, 0.75, 1.0)
 """Of the time since the first visitor: a line for each."""
 
+PLAN_ROWS = 12
+PLAN_MARKS = {"always_valid": "a", "single_look": "s", "planned": "p"}
+PLAN_LEGEND = "p planned size, a always-valid, s single look"
+
 LEGEND = "o observed; 95 %: = single look, - decides"
 
 
@@ -29,6 +34,27 @@ def over_time(series: Mapping[str, Any], goal: str, width: int) -> list[str]:
         return []
     lines = [line for label, one in found["differences"].items() for line in _variant(label, one, series, room)]
     return [*lines, *([LEGEND] if len(LEGEND) <= width else [])] if lines else []
+
+
+def of_plan(found: Mapping[str, Any], width: int) -> list[str]:
+    """Lines of at most `width` characters about an answer of `GET /plan`; none where there is nothing to show.
+
+    A line for each of some changes, on which the marks stand at the days that it takes.
+    """
+    room, curve = min(LONGEST, width - DAY_WIDTH), found["curve"]
+    if room < SHORTEST or not curve:
+        return []
+    longest = max(56, *(way["days"] or 0 for way in found["ways"].values()))
+    lines = [f"{'':{DAY_WIDTH}}0{f'{longest:,} days':>{room - 1}}"]
+    for one in curve[:: -max(1, len(curve) // PLAN_ROWS)]:
+        line = [" "] * room
+        for way, mark in PLAN_MARKS.items():
+            days = None if one[way] is None else one[way] / found["per_day"]
+            if days is not None and days <= longest:
+                line[round((room - 1) * days / longest)] = mark
+        size = float(f"{100 * one['change']:.2g}")
+        lines.append(f"{f'{size:g} %':<{DAY_WIDTH}}{''.join(line)}".rstrip())
+    return [*lines, *([PLAN_LEGEND] if len(PLAN_LEGEND) <= width else [])]
 
 
 def _variant(label: str, one: Mapping[str, Any], series: Mapping[str, Any], room: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard
 from .openapi import openapi
+from .plan import plan
 from .queue import queue
 from .report import history, report
 from .serve import demo, serve
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, history, snapshot, dashboard, export, import_, snippet, openapi, configure),
+    *(serve, demo, report, history, snapshot, dashboard, export, import_, plan, snippet, openapi, configure),
     *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):
     main.add_command(command)

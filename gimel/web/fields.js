@@ -63,7 +63,7 @@ export function goalsPart(item, isFixed) {
     const select = h("select", {"aria-label": "Role", disabled: locked, onchange: () => chose(select)},
       Object.entries(ROLES_OF_GOALS).map(([value, title]) =>
         h("option", {value, selected: value === role, disabled: !locked && isLocked(value)}, title)));
-    const amount = h("input", {type: "text", inputmode: "decimal", "aria-label": "Accepted change in percent", readonly: locked,
+    const amount = h("input", {type: "text", inputmode: "decimal", "aria-label": "Accepted change in %", readonly: locked,
       value: typeof change === "string" ? change.replace("-", "") : toPercent(Math.abs(change ?? ACCEPTED))});
     const row = h("li", null, label, select,
       h("label", {class: "unit amount"}, "by more than", amount, "%"),
@@ -129,7 +129,8 @@ export function variantsPart(item, isFixed) {
   const list = h("ul", {class: "rows"});
   const areNamesFixed = isFixed("variants") || isFixed("weights");
   const only = h("input", {type: "checkbox", id: "set-variants", onchange: () => { isClosed = only.checked; }});
-  const byWeights = h("input", {type: "checkbox", id: "set-weights", disabled: isFixed("weights"), onchange: () => toggleWeights()});
+  const byWeights = h("input", {type: "checkbox", id: "set-weights", disabled: isFixed("weights"),
+    onchange: () => toggleWeights()});
   const control = h("select", {id: "set-baseline", disabled: isFixed("baseline"), "aria-describedby": "help-baseline"});
   let isClosed = false; // whether other variants are ignored, also without weights
 
@@ -183,7 +184,8 @@ export function variantsPart(item, isFixed) {
     read() {
       const found = rows();
       const weights = byWeights.checked ? Object.fromEntries(found.map(each => [each.name, toNumber(each.weight)])) : null;
-      return {weights, variants: !weights && only.checked ? sortedOrNull(found) ?? [] : null, baseline: control.value || null};
+      const isOnly = !weights && only.checked;
+      return {weights, variants: isOnly ? sortedOrNull(found) ?? [] : null, baseline: control.value || null};
     },
   };
 }

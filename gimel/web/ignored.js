@@ -11,6 +11,7 @@ const REASONS = {
   experiment: "for experiments that are not in config.json",
   variant: "for variants that are not in config.json",
   goal: "for goals that are not in config.json",
+  stopped: "for experiments that are stopped",
 };
 const RAISE_IT = "delete experiments that are no longer needed, or raise limits in config.json";
 

@@ -47,7 +47,8 @@ export function lifeSection(item, actions) {
   const {status, dates, hypothesis, owner, link, decision, note} = settings;
   return h("section", {class: `card life ${status}`, "aria-label": "Status"},
     h("div", {class: "life-head"},
-      h("p", {class: "life-status"}, statusTag(status), dates[status] ? h("span", null, sinceOrOn(status, dates[status])) : null),
+      h("p", {class: "life-status"}, statusTag(status),
+        dates[status] ? h("span", null, sinceOrOn(status, dates[status])) : null),
       actions?.change ? h("div", {class: "life-acts"}, lifeActions(item, actions)) : null),
     decision != null ? h("p", {class: "decision"}, h("strong", null, "Decision: ", inShort(decision))) : null,
     note ? h("p", {class: "said"}, isolated(note)) : null,
@@ -135,8 +136,8 @@ const DIALOGS = {
     askForStatus(item, change, {
       title: "Archive this experiment?", confirm: "Archive", isDanger: true, changes: () => ({status: "archived"}),
       content: [
-        h("p", null, "Its report is kept as it is now, under “Archived” at the end of the list. Its counters are deleted, so "
-          + "it makes room for new experiments."),
+        h("p", null, "Its report is kept as it is now, under “Archived” at the end of the list. Its counters are deleted, "
+          + "so it makes room for new experiments."),
         h("p", null, "It can never run again. “Restore” brings back the report, not the counters.")],
     });
   },
@@ -162,23 +163,25 @@ const DIALOGS = {
       labels.map((label, index) => radio(index, label === winner,
         isolated(label), " ", label === item.control ? h("span", {class: "tag"}, "control") : null)),
       radio("none", winner === NO_VARIANT, "None of the variants"),
-      h("div", {class: "row other"}, radio("other", isOther, "Something else:"), other));
+      h("div", {class: "row other"}, radio("other", isOther, "Something else:"), other),
+      status === "decided" ? radio("open", false, "It is not decided after all") : null);
     const comment = h("textarea", {id: "note", rows: 3, dir: "auto"}, note);
-    const chosenNow = () => {
+    const changes = () => {
       const {value} = choices.querySelector(":checked") || {};
-      return value === "other" ? other.value.trim() : value === "none" ? NO_VARIANT : labels[value];
+      const chosen = value === "other" ? other.value.trim() : value === "none" ? NO_VARIANT : labels[value];
+      const made = value === "open" ? {status: "running"} : {status: "decided", decision: chosen};
+      return {...made, note: comment.value.trim() || null};
     };
     askForStatus(item, change, {
       title: decision == null ? "What was decided?" : "Change the decision", confirm: "Save the decision", kind: "decide",
-      isReady: () => Boolean(chosenNow()),
-      // What is stopped stays so: decided would count again.
+      isReady: () => changes().status === "running" || Boolean(changes().decision),
       isChanged: () => comment.value.trim() !== note.trim(),
-      changes: () => ({decision: chosenNow(), note: comment.value.trim() || null, ...(status === "stopped" ? {} : {status: "decided"})}),
+      changes,
       content: [
         choices,
         h("label", {for: "note"}, "Note: why, and what comes next"), comment,
-        status === "running" ? h("p", {class: "quiet"}, "The headline stays as it is now. Counting goes on until you stop it.")
-          : null],
+        status === "running" ? h("p", {class: "quiet"},
+          "The headline stays as it is now. Counting goes on until you stop it.") : null],
     });
   },
 };

@@ -86,7 +86,10 @@ export function editSettings(item, change) {
       const made = changes();
       if (Object.keys(made).length) await change(made, settings.version);
     },
-    content: [h("p", {class: "name"}, isolated(item.experiment, {class: "strong"})), conflict, parts.map(part => part.element)],
+    content: [
+      h("p", {class: "name"}, isolated(item.experiment, {class: "strong"})),
+      conflict, parts.map(part => part.element),
+    ],
   });
 }
 
@@ -96,7 +99,8 @@ export function changedMeanwhile(error) {
   return [icon("warning"), h("div", null,
     h("p", null, "Somebody else changed this experiment meanwhile:"),
     h("ul", null, Object.entries(error.details.changed).map(([key, {was, is}]) => h("li", null,
-      h("strong", null, SETTINGS[key] || key), " was ", inWordsOf(key, was), ", is now ", inWordsOf(key, is), "."))),
+      h("strong", null, SETTINGS[key] || key), was == null ? null : [" was ", inWordsOf(key, was), ","],
+      " is now ", inWordsOf(key, is), "."))),
     h("p", null, "Confirm again to go on."))];
 }
 

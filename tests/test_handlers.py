@@ -271,7 +271,7 @@ def test_the_history_leads_to_the_report_of_now(real, monkeypatch):
         gimel.track({**EVENT, "variant": ("blue", "red")[number % 2], "uuid": number})
     gimel.track({**EVENT, "uuid": 1, "event": "bought"})
     moment = 29_000_000
-    monkeypatch.setattr("gimel.histories.now", lambda: moment)
+    monkeypatch.setattr("gimel.reports.now", lambda: moment)
     past = History((moment - 90, moment - 30), {"participate": {"blue": (0, 5), "red": (0, 7)}})
     connection.client().set(history_key("alephbet", EVENT["experiment"]), past.encode())
     answer = gimel.history({"experiment": EVENT["experiment"], "control": "red"})

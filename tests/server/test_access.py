@@ -15,12 +15,12 @@ import pytest
 import gimel
 from gimel.access import WRITE
 from gimel.errors import ConfigError
-from gimel.ops.api_client import InvalidUrl
+from gimel.ops.api_client import ApiKeyRefused, InvalidUrl
 from gimel.ops.endpoints import ENDPOINTS
 from gimel.ops.server.app import App
 from gimel.ops.server.proxy import Forwarder
 from tests.calls import EVENT
-from tests.commands.test_main import fail
+from tests.commands.test_main import fail, run
 from tests.parts import GimelServer
 from tests.server.test_app import ask
 
@@ -113,6 +113,20 @@ def forward(url: str, key: str, method: str, path: str, content: object = None) 
         }
     )
     return status, json.loads(body)
+
+
+def test_an_invitation_is_a_link_whose_fragment_has_the_read_key(server, monkeypatch):
+    link = run("invite", "--url", server.url, "--read-key", "the read key").stdout
+    assert link == f"{server.url}/#key=the+read+key\n"
+    monkeypatch.setenv("GIMEL_READ_KEY", "the read key")
+    link = run("invite", "--url", f"{server.url}/", "--namespace", "shop", "--experiment", "a & b").stdout
+    assert link == f"{server.url}/#namespace=shop&experiment=a+%26+b&key=the+read+key\n"
+
+
+def test_nobody_is_invited_with_a_key_that_can_do_more_or_nothing(server):
+    assert "can also change" in fail(ConfigError, "invite", "--url", server.url, "--read-key", "the write key")
+    assert "refused the API key" in fail(ApiKeyRefused, "invite", "--url", server.url, "--read-key", "another")
+    assert "--read-key-file" in run("invite", "--url", server.url, code=2).stderr
 
 
 def test_the_write_key_deletes(serve):

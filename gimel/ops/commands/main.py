@@ -15,7 +15,7 @@ from .backup import export, import_
 from .bundle import bundle
 from .configure import configure
 from .console import err, plain, write_any_text
-from .dashboard import dashboard
+from .dashboard import dashboard, invite
 from .openapi import openapi
 from .plan import plan
 from .queue import queue
@@ -45,7 +45,8 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, history, snapshot, dashboard, export, import_, plan, snippet, openapi, configure),
+    *(serve, demo, report, history, snapshot, dashboard, invite, export, import_),
+    *(plan, snippet, openapi, configure),
     *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):
     main.add_command(command)

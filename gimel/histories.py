@@ -38,8 +38,9 @@ HOURLY_FOR = 2 * DAY
 MAX_POINTS, MAX_RECORD_BYTES, MAX_CHANGES = 5_000, 256 * 1024, 500
 """Of one history. The bytes are those of its record, compressed."""
 
-FINAL_CHANGES = 50
-"""As MAX_CHANGES, of a history that has ended."""
+FINAL_CHANGES, DAILY_FOR = 50, 42 * DAY
+"""MAX_CHANGES of a history that has ended, and for how long before its end it has a point a day, if there is room: the
+days that a report shows and compares."""
 
 SPLIT = ""
 """The goal of a Change that is about the split of the visitors. No goal has this name."""
@@ -179,7 +180,7 @@ def append(history: History | None, counts: Counts, now: int, last_run: int | No
     found = replace(_points(found, places), moments=(*found.moments[:-1], *unchanged, now))
     found = _points(found, _kept(found.moments, now))
     while len(found.moments) > MAX_POINTS:
-        found = _halved(found)
+        found = _halved(found, HOURLY_FOR)
     return found
 
 
@@ -201,20 +202,20 @@ def changed(history: History, found: Iterable[Change], most: int = MAX_CHANGES) 
 
 def record(history: History) -> bytes | None:
     """The record of this history, with fewer points if it is too large; None if that is not enough."""
-    found = _of_size(history, MAX_RECORD_BYTES)
+    found = _of_size(history, MAX_RECORD_BYTES, HOURLY_FOR)
     return found if len(found) <= MAX_RECORD_BYTES else None
 
 
 def final_record(history: History, most_bytes: int) -> bytes:
     """The record of a history that has ended: with one point a day, and fewer while it has more bytes than these."""
     history = _points(history, _kept(history.moments, history.moments[-1] + HOURLY_FOR + DAY))
-    return _of_size(changed(history, (), FINAL_CHANGES), most_bytes)
+    return _of_size(changed(history, (), FINAL_CHANGES), most_bytes, DAILY_FOR)
 
 
-def _of_size(history: History, most_bytes: int) -> bytes:
-    """The record, with fewer points if it is too large, though never less than three."""
+def _of_size(history: History, most_bytes: int, whole_for: int) -> bytes:
+    """The record; with fewer points if it is too large, first of those older than these minutes, and at least three."""
     while len(found := history.encode()) > most_bytes and len(history.moments) > 3:
-        history = _halved(history)
+        history = _halved(history, whole_for)
     return found
 
 
@@ -255,10 +256,10 @@ def _kept(moments: Sequence[int], now: int) -> list[int]:
     ]
 
 
-def _halved(history: History) -> History:
-    """Without every second point of those that have but one a day or, if there are none, of all."""
+def _halved(history: History, whole_for: int) -> History:
+    """Without every second point of those older than so many minutes or, if there are none, of all."""
     every = len(history.moments)
-    old = sum(moment < history.moments[-1] - HOURLY_FOR for moment in history.moments)
+    old = sum(moment < history.moments[-1] - whole_for for moment in history.moments)
     old = old if old > 3 else every - 1
     return _points(history, [0, 1, *range(3, old, 2), *range(max(2, old), every)])
 

@@ -69,15 +69,15 @@ def of(
     for name, record, stopped in zip(names, records, records[len(names) :]):
         frozen = Frozen.decode(stopped)
         found, as_of = (frozen.counts, frozen.at) if frozen else (counts[name], at)
-        end = end_of(namespace, name, found, ended[name], as_of) if name in ended else None
+        end = end_of(namespace, name, found, ended[name], as_of, frozen is None) if name in ended else None
         yield name, _report(namespace, name, found, control, end, record, as_of, frozen)
 
 
 def end_of(
-    namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None, moment: int
+    namespace: str, name: str, counts: counters.Counts, found: plans.Ended | None, moment: int, is_counted: bool = True
 ) -> plans.Ended | None:
     """What the verdict is made of once the planned visitors have come. The first report of then records it, with its
-    moment."""
+    moment, unless the experiment was stopped then, from when on nothing changes."""
     from .analysis.variants import planned_in_all, variants_of  # not at the top: `track` starts without the statistics
 
     own = connection.settings().experiment(name)
@@ -85,6 +85,8 @@ def end_of(
     planned = planned_in_all(own, variants)
     have_come = planned is not None and variants.visitors >= planned
     end = planned if have_come else None
+    if not is_counted:
+        return found or (plans.Ended(end, as_text(moment), counts, variants.shares) if end else None)
     return plans.settle(connection.client(), namespace, name, found, counts, end, variants.shares, as_text(moment))
 
 

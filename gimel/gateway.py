@@ -35,7 +35,8 @@ class Request:
     (the JSON object sent) for changes.
 
     `headers` have lowercase names, and are empty if the request did not come over HTTP. `from_queue`: these events
-    have waited in a queue, which delivers them again unless they are counted.
+    have waited in a queue, which delivers them again unless they are counted. `stage` are the variables of API
+    Gateway's stage, for GET.
     """
 
     params: Mapping[str, object] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Request:
     from_queue: bool = False
     method: str = "GET"
     content: Mapping[str, Any] = field(default_factory=dict)
+    stage: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class _Call:
     params: Callable[[], Mapping[str, object]]
     headers: Mapping[str, str]
     body: Callable[[], bytes]
+    stage: Mapping[str, str] = field(default_factory=dict)
 
 
 def _has_http_context(event: Mapping[str, Any]) -> bool:
@@ -160,6 +163,7 @@ def _read_envelope(event: Mapping[str, Any]) -> _Call:
         method = take(take(context, "http", Mapping, "an object", {}), "method", str, "text", "GET")
         # Payload 2.0 also has decoded parameters, but joins repeated ones with commas; the raw text is unambiguous.
         query = take(event, "rawQueryString", str, "text", "")
+    stage = take(event, "stageVariables", Mapping, "an object", {})
     if not method.isascii():
         problems.append("the method must be ASCII")
     if problems:
@@ -169,6 +173,7 @@ def _read_envelope(event: Mapping[str, Any]) -> _Call:
         lambda: _form(query) if isinstance(query, str) else query,
         {str(name).lower(): value for name, value in headers.items()},
         lambda: _body(body, is_base64),
+        stage,
     )
 
 
@@ -199,7 +204,7 @@ def _read(call: _Call) -> Request:
     body = call.body() if call.method == "POST" else b""
     # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():
-        return Request(params, [params], headers=call.headers, method=call.method)
+        return Request(params, [params], headers=call.headers, method=call.method, stage=call.stage)
     try:
         text = body.decode()
     except UnicodeDecodeError:

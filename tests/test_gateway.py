@@ -10,7 +10,7 @@ import gimel
 from gimel import config, connection, keyspace
 from gimel.errors import BadRequest
 from gimel.events import HINT
-from gimel.gateway import FORM, to_json
+from gimel.gateway import FORM, Answer, Entry, to_json
 from gimel.settings import ExperimentSettings
 
 from .calls import EVENT, make_http_event, make_queue_event, make_rest_event, participants, plain, post, read
@@ -52,6 +52,14 @@ class TestRestApi:
     def test_json_is_taken_whatever_it_is_called(self, real, content_type):
         assert gimel.track(post(EVENT, content_type), None) == ACCEPTED
         assert gimel.track(post([EVENT], content_type), None) == ACCEPTED
+
+    def test_a_handler_sees_the_variables_of_the_stage(self):
+        told = Entry(lambda request: Answer(request.stage.get("track_url")), {"GET": None})
+        event = make_rest_event()
+        assert (
+            told({**event, "stageVariables": {"track_url": "https://e.example/e"}})["body"] == '"https://e.example/e"'
+        )
+        assert told({**event, "stageVariables": None})["body"] == "null"
 
     def test_white_space_before_json_does_not_make_it_a_form(self, real):
         body = f"\n {json.dumps(EVENT)}"

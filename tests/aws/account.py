@@ -173,6 +173,7 @@ class Account:
                 },
                 "access log": stage.get("accessLogSettings"),
                 "tags": stage.get("tags", {}),
+                "variables": stage.get("variables", {}),
             }
         return {
             "name": item["name"],

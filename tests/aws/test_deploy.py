@@ -100,7 +100,7 @@ def test_compressed_answers_reach_every_browser(deployed):
 def test_the_stage_is_throttled_and_has_an_access_log(deployed):
     (api,) = deployed["apis"].values()
     stage = api["stages"]["prod"]
-    assert stage["methods"] == {"*/*": [500, 1000], "~1health/GET": [20, 40]}
+    assert stage["methods"] == {"*/*": [500, 1000], "~1/GET": [20, 40], "~1health/GET": [20, 40]}
     assert stage["access log"]["destinationArn"] == f"arn:aws:logs:eu-west-1:{ID}:log-group:/aws/apigateway/gimel"
     assert json.loads(stage["access log"]["format"])["status"] == "$context.status"
     assert "identity" not in stage["access log"]["format"]
@@ -112,6 +112,18 @@ def test_the_limits_of_health_are_known_however_the_stage_names_its_method(accou
     (stage,) = next(iter(apigateway_backends[ID]["eu-west-1"].apis.values())).stages.values()
     stage.method_settings[name] = stage.method_settings.pop("~1health/GET")
     assert gimel_at().plan().steps == ()
+
+
+def test_the_stage_tells_the_dashboard_where_pages_send_events(account, gimel_at):
+    def told(**aws: Any) -> str:
+        apply(gimel_at({"track_path": "/counts"}, **aws))
+        return str(account.only("apis")["stages"]["prod"]["variables"]["track_url"])
+
+    assert told() == f"https://{next(iter(account.state()['http_apis']))}.execute-api.eu-west-1.amazonaws.com/counts"
+    rest = next(iter(account.state()["apis"]))
+    assert told(track_api="rest") == f"https://{rest}.execute-api.eu-west-1.amazonaws.com/prod/counts"
+    own = {"domain": "events.example.com", "certificate_arn": f"arn:aws:acm:eu-west-1:{ID}:certificate/1"}
+    assert told(**own) == "https://events.example.com/counts"
 
 
 def test_if_api_gateway_cannot_write_logs_a_note_says_that_there_is_no_access_log(account, gimel_at):
@@ -196,7 +208,11 @@ def test_all_settings_are_applied(account, gimel_at):
     state = account.state()
     assert state["functions"]["gimel-track"]["reserved"] == 7
     assert state["functions"]["gimel-track"]["tags"] == {"team": "web", "gimel:deployment": "gimel"}
-    assert account.only("apis")["stages"]["prod"]["methods"] == {"*/*": [12.5, 25], "~1health/GET": [3, 4]}
+    assert account.only("apis")["stages"]["prod"]["methods"] == {
+        "*/*": [12.5, 25],
+        "~1/GET": [3, 4],
+        "~1health/GET": [3, 4],
+    }
     assert set(state["groups"].values()) == {7}
     policies = account.only("roles")["policies"]["gimel-eu-west-1"]["Statement"]
     assert [one["Effect"] for one in policies] == ["Allow", "Allow", "Deny"]

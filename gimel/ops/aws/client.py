@@ -107,8 +107,17 @@ class Aws:
         client = self.client("apigateway")
         with aws_errors("could not verify AWS credentials"):
             identity = self.with_retries(self.client("sts").get_caller_identity)
-        sqs_url = self.client("sqs").meta.endpoint_url
-        return Account(identity["Account"], client.meta.region_name, client.meta.partition, sqs_url)
+        sqs_url, endpoint, region = (
+            self.client("sqs").meta.endpoint_url,
+            client.meta.endpoint_url,
+            client.meta.region_name,
+        )
+        # An emulator; or AWS, with the partition's domain: apigateway.cn-north-1.amazonaws.com.cn
+        rest_url, http_url = f"{endpoint}/restapis/{{}}/{STAGE}/_user_request_", f"{endpoint}/_aws/execute-api/{{}}"
+        if found := re.fullmatch(rf"apigateway(?:-fips)?\.{region}\.(.+)", urlsplit(endpoint).hostname or ""):
+            http_url = f"https://{{}}.execute-api.{region}.{found[1]}"
+            rest_url = f"{http_url}/{STAGE}"
+        return Account(identity["Account"], region, client.meta.partition, sqs_url, rest_url, http_url)
 
     @property
     def is_local(self) -> bool:
@@ -117,17 +126,11 @@ class Aws:
 
     def api_url(self, api: str) -> str:
         """The URL of the API's stage, on AWS or on an emulator that the session uses."""
-        return self._execute_api(api, f"/{STAGE}", f"/restapis/{api}/{STAGE}/_user_request_")
+        return self.account.rest_url.replace("{}", api)
 
     def http_api_url(self, api: str) -> str:
         """The URL of the HTTP API, on AWS or on an emulator that the session uses."""
-        return self._execute_api(api, "", f"/_aws/execute-api/{api}")
-
-    def _execute_api(self, api: str, path: str, emulated: str) -> str:
-        region, endpoint = self.account.region, self.client("apigateway").meta.endpoint_url
-        # The partition's domain, from the endpoint in use: apigateway.cn-north-1.amazonaws.com.cn
-        found = re.fullmatch(rf"apigateway(?:-fips)?\.{region}\.(.+)", urlsplit(endpoint).hostname or "")
-        return f"https://{api}.execute-api.{region}.{found[1]}{path}" if found else f"{endpoint}{emulated}"
+        return self.account.http_url.replace("{}", api)
 
     def perform(self, number: int, step: Step, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Perform a step and wait until its result is ready. Raises StepFailed."""

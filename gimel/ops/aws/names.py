@@ -21,12 +21,17 @@ UPLOADED = re.compile(r", ((?:compiled|sources) \S+)$")
 
 @dataclass(frozen=True)
 class Account:
-    """The account, region and partition of a session's credentials, and the address of SQS there."""
+    """The account, region and partition of a session's credentials, and the address of SQS there.
+
+    `rest_url` and `http_url` are those of an API, with `{}` for its id.
+    """
 
     id: str
     region: str
     partition: str
     sqs_url: str
+    rest_url: str = ""
+    http_url: str = ""
 
     def arn(self, service: str, resource: str, regional: bool = True, owned: bool = True) -> str:
         """An ARN in this partition; by default with this region and account."""

@@ -40,11 +40,12 @@ class Function:
 
 @dataclass(frozen=True)
 class Wiring:
-    """All functions and routes of one deployment."""
+    """All functions and routes of one deployment, and the path where pages send events."""
 
     functions: tuple[Function, ...]
     routes: tuple[Route, ...]
     notes: tuple[str, ...] = ()
+    track_path: str = TRACK
 
 
 def wire(extra: Sequence[dict[str, Any]] = (), track_path: str = TRACK) -> Wiring:
@@ -70,7 +71,7 @@ def wire(extra: Sequence[dict[str, Any]] = (), track_path: str = TRACK) -> Wirin
     for route in list(routes.values()):
         routes[route.path, "OPTIONS"] = Route(route.path, "OPTIONS", route.function, needs_key=False)
     ordered = sorted(routes.values(), key=lambda route: (route.path, route.method))
-    return Wiring(tuple(functions.values()), tuple(ordered), tuple(notes))
+    return Wiring(tuple(functions.values()), tuple(ordered), tuple(notes), track_path)
 
 
 def _add(routes: dict[tuple[str, str], Route], route: Route, where: str) -> None:

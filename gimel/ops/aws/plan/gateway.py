@@ -31,8 +31,11 @@ STATEMENT = "gimel-"
 """How the ids of policy statements begin."""
 
 ALL_METHODS = "*/*"
-HEALTH_METHOD = f"{HEALTH.replace('/', '~1')}/GET"
-"""In no usage plan, because it needs no key; so the stage limits it as the plan limits reports."""
+LIMITED = ("~1/GET", f"{HEALTH.replace('/', '~1')}/GET")
+"""In no usage plan, because they need no key; so the stage limits them as the plan limits reports."""
+
+TRACK_URL = "track_url"
+"""The variable of the stage that tells the dashboard where pages send events. Functions are made before the APIs."""
 
 
 def values(existing: Existing) -> dict[str, str]:
@@ -56,7 +59,7 @@ def api(desired: Desired, existing: Existing) -> Iterator[Step]:
         patches += [patch("add", f"/binaryMediaTypes/{kind.replace('/', '~1')}") for kind in lacking]
         yield from ON_API.patch("update_rest_api", f"update API {base}", patches)
     yield from _delete_stale(desired, existing)
-    for path in dict.fromkeys(route.path for route in desired.wiring.routes):
+    for path in dict.fromkeys(route.path for route in desired.wiring.routes if route.path != "/"):
         if not found or path not in found.resources:
             params = {"parentId": _resource("/"), "pathPart": path.lstrip("/")}
             outputs = {_resource(path).name: "id"}
@@ -191,7 +194,7 @@ def release(desired: Desired, existing: Existing, api_changes: bool) -> Iterator
 
 def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     methods = stage.get("methodSettings") or {}
-    limits = {ALL_METHODS: desired.settings.throttle, HEALTH_METHOD: desired.settings.key_throttle}
+    limits = {ALL_METHODS: desired.settings.throttle, **dict.fromkeys(LIMITED, desired.settings.key_throttle)}
     for method, throttle in limits.items():
         named = [settings for name, settings in methods.items() if _unescaped(name) == _unescaped(method)]
         found = named[0] if named else {}
@@ -202,6 +205,10 @@ def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any
     # Settings of other single methods override those of all. Their names are escaped already, as patch paths are.
     wanted = {_unescaped(method) for method in limits}
     yield from (patch("remove", f"/{name}") for name in sorted(methods) if _unescaped(name) not in wanted)
+    variables, known = stage.get("variables") or {}, {**values(existing), **http_api.values(existing)}
+    url = _track_url(desired, existing)
+    wanted_url = url if isinstance(url, str) or url.name not in known else url.fill(known[url.name])
+    yield from replace((f"/variables/{TRACK_URL}", variables.get(TRACK_URL), wanted_url))
     log = stage.get("accessLogSettings") or {}
     if functions.logs_access(desired, existing):
         arn = desired.names.log_group_arn(desired.names.access_log_group)
@@ -210,6 +217,15 @@ def _stage_patches(desired: Desired, existing: Existing, stage: Mapping[str, Any
         yield from replace(("/accessLogSettings/format", log.get("format"), ACCESS_LOG_FORMAT))
     elif log.get("destinationArn") and not desired.settings.access_log:
         yield patch("remove", "/accessLogSettings")
+
+
+def _track_url(desired: Desired, existing: Existing) -> str | Ref:
+    path, account = desired.wiring.track_path, desired.names.account
+    if desired.settings.domain:
+        return f"https://{desired.settings.domain}{path}"
+    if http_api.takes_events(desired, existing):
+        return Ref(http_api.HTTP_API.name, account.http_url + path)
+    return Ref(API.name, account.rest_url + path)
 
 
 def _unescaped(method: str) -> str:

@@ -23,7 +23,7 @@ DRAFT, RUNNING, STOPPED, DECIDED, ARCHIVED = STATUSES = ("draft", "running", "st
 FOLLOWING = {
     DRAFT: (RUNNING, STOPPED),
     RUNNING: (STOPPED, DECIDED),
-    STOPPED: (RUNNING, DECIDED, ARCHIVED),
+    STOPPED: (RUNNING, ARCHIVED),
     DECIDED: (RUNNING, STOPPED, ARCHIVED),
     ARCHIVED: (STOPPED,),
 }
@@ -222,10 +222,7 @@ def _changed(
         problems += [f"experiment {problem}" for problem in name_problems(experiment)]
     texts = {name: section.take(name, *_text(name), "") for name in TEXTS if name in changes}
     after = replace(after, **{**texts, **({"decision": texts["decision"] or None} if "decision" in texts else {})})
-    if DECIDED in after.dates and not after.decision:
-        problems.append('decision: name the variant that you choose, or say "none"')
-    if DECIDED not in after.dates and after.decision:
-        problems.append('decision: needs the status "decided"')
+    after = _with_decision(after, wanted, headline, problems)
     own, _ = before.own(configured)
     if edited := {key: _normal(changes[key]) for key in EDITABLE & changes.keys()}:
         set_there = sorted(edited.keys() & _in_config(after.configured(configured)))
@@ -248,16 +245,13 @@ def _changed(
 
 
 def _with_status(before: Life, wanted: str | None, headline: str | None, problems: list[str]) -> Life:
-    """The record with this status, or as it is. Adds to the problems why it cannot have it.
-
-    What is stopped and then decided stays stopped.
-    """
+    """The record with this status, or as it is. Adds to the problems why it cannot have it."""
     now, dates = histories.as_text(histories.now()), dict(before.dates)
     if _is_new(before) and wanted not in (None, DRAFT, RUNNING):
         problems.append("experiment: there is none of this name")
     elif _is_new(before):
         return replace(before, status=wanted or DRAFT, dates={wanted or DRAFT: now})
-    elif wanted is None or wanted == before.status:
+    elif wanted is None or wanted == before.status or (wanted == DECIDED and before.status == STOPPED):
         pass
     elif wanted not in FOLLOWING[before.status]:
         problems.append(f"status: {before.status} can become {' or '.join(FOLLOWING[before.status])}, but not {wanted}")
@@ -266,15 +260,27 @@ def _with_status(before: Life, wanted: str | None, headline: str | None, problem
     elif wanted == RUNNING:
         dates = {status: at for status, at in dates.items() if status not in (STOPPED, DECIDED)}
         return replace(before, status=wanted, dates={RUNNING: now, **dates}, decision=None, headline=None)
-    elif wanted == DECIDED and before.status == STOPPED:
-        return replace(before, dates={**dates, DECIDED: now}, headline=headline)
-    elif wanted == DECIDED:
-        return replace(before, status=wanted, dates={**dates, DECIDED: now}, headline=headline)
     elif before.status == ARCHIVED:
         return replace(before, status=wanted)
     else:
-        return replace(before, status=wanted, dates={**dates, wanted: now})
+        return replace(before, status=wanted, dates={**dates, wanted: now}, headline=before.headline or headline)
     return before
+
+
+def _with_decision(life: Life, wanted: str | None, headline: str | None, problems: list[str]) -> Life:
+    """The record, decided or not: what is stopped stays so, as it would count again. Adds to the problems."""
+    if life.decision and life.status not in (STOPPED, DECIDED, ARCHIVED):
+        problems.append(f"decision: needs the status {DECIDED}, or an experiment that is stopped")
+    if not life.decision and DECIDED in (life.status, wanted):
+        problems.append('decision: name the variant that you choose, or say "none"')
+    if life.decision and life.status == STOPPED and DECIDED not in life.dates:
+        dates = {**life.dates, DECIDED: histories.as_text(histories.now())}
+        return replace(life, dates=dates, headline=headline)
+    if not life.decision and life.status != DECIDED and DECIDED in life.dates:
+        return replace(
+            life, dates={status: at for status, at in life.dates.items() if status != DECIDED}, headline=None
+        )
+    return life
 
 
 def _is_new(life: Life) -> bool:

@@ -89,7 +89,7 @@ def test_all_that_is_wrong_is_said_at_once(fake):
         'owner: must be text of at most 200 characters, not "Ann\\u0007"',
         'link: must be a web address such as "https://example.com/ticket/1" of at most 500 characters, '
         'not "javascript:alert(1)"',
-        'decision: needs the status "decided"',
+        "decision: needs the status decided, or an experiment that is stopped",
         "baseline: is set in config.json; change it there",
         "goal: must be the name of the goal that decides, not 7",
         "weights: must include the baseline, blue",

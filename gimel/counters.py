@@ -37,7 +37,7 @@ from .keyspace import (
 )
 from .limits import Bounded, Created, Sizes, beyond, warn
 from .outages import ask
-from .round_trip import Client, Command, rehearse, send
+from .round_trip import Client, Command, as_hash, rehearse, send
 from .stopped import Stopped, questions
 
 Counts = dict[str, dict[str, Count]]
@@ -446,12 +446,13 @@ def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
 
 
 class Overview(NamedTuple):
-    """The names of all experiments of a namespace, sorted; how many requests were ignored today, by reason; and the
-    namespaces that have experiments, sorted, or else the default one."""
+    """The names of all experiments of a namespace that have counters, sorted; how many requests were ignored today, by
+    reason; the namespaces that have experiments, sorted, or else the default one; and the recorded statuses by name."""
 
     names: list[str]
     ignored: dict[str, int]
     namespaces: list[str]
+    statuses: dict[str, str]
 
 
 def overview(client: Client, namespace: str) -> Overview:
@@ -465,8 +466,9 @@ def overview(client: Client, namespace: str) -> Overview:
         ("SMEMBERS", experiments_key(namespace)),
         ("HMGET", ignored_key(), *(" ".join(one) for one in fields)),
         ("SMEMBERS", NAMESPACES_KEY),
+        ("HGETALL", statuses_key(namespace)),
     ]
-    members, counted, listed = ask_each(client, asked, may_be_old=True)
+    members, counted, listed, recorded = ask_each(client, asked, may_be_old=True)
     ignored: defaultdict[str, int] = defaultdict(int)
     for (reason, _), value in zip(fields, counted):
         if value:
@@ -474,7 +476,8 @@ def overview(client: Client, namespace: str) -> Overview:
     names = sorted(name.decode("utf-8", "replace") for name in members)
     # One of Gimel 1.x is not listed before the first snapshot.
     namespaces = {*(name.decode("utf-8", "replace") for name in listed), *([namespace] if names else [])}
-    return Overview(names, dict(ignored), sorted(namespaces or {DEFAULT_NAMESPACE}))
+    statuses = {name.decode("utf-8", "replace"): status.decode() for name, status in as_hash(recorded).items()}
+    return Overview(names, dict(ignored), sorted(namespaces or {DEFAULT_NAMESPACE}), statuses)
 
 
 def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:

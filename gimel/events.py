@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from .errors import BadRequest
 
@@ -28,6 +29,11 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 HINT = f"send {', '.join(REQUIRED)} as text of 1 to {MAX_NAME_LENGTH} characters, and optionally namespace"
+
+
+CHANGE_HINT = (
+    'send {"experiment": NAME, "version": the one that you have seen, "changes": {KEY: VALUE, or null to reset it}}'
+)
 
 
 class Event(NamedTuple):
@@ -112,6 +118,26 @@ def read_experiment(params: Mapping[str, object]) -> tuple[str, str]:
     if problems:
         raise BadRequest(problems, "send experiment=NAME, and optionally namespace=NAME")
     return namespace, experiment
+
+
+def read_change(content: Mapping[str, object]) -> tuple[str, str, int | None, dict[str, Any]]:
+    """The (namespace, experiment, version that the changes are based on, changes) of a change. Raises BadRequest."""
+    problems: list[str] = []
+    if SURROGATE.search(json.dumps(content, ensure_ascii=False)):
+        raise BadRequest(["a text is not valid UTF-8"], CHANGE_HINT)
+    experiment = _required(content, "experiment", problems, _encoding_problems)
+    namespace = _namespace(content, problems)
+    version, changes = content.get("version"), content.get("changes")
+    if version is not None and (type(version) is not int or version < 0):
+        problems.append("version must be a whole number from 0")
+    if not isinstance(changes, dict) or not changes:
+        problems.append("changes must be an object that is not empty")
+    problems += [
+        f"{key} is unknown" for key in sorted(content.keys() - {"experiment", "namespace", "version", "changes"})
+    ]
+    if problems:
+        raise BadRequest(problems, CHANGE_HINT)
+    return namespace, experiment, cast("int | None", version), cast("dict[str, Any]", changes)
 
 
 def read_scope(params: Mapping[str, object]) -> str | None:

@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
-from . import access, bots, connection, counters, reports
+from . import access, bots, connection, counters, lives, reports
 from .access import READ, WRITE
 from .config import TRACK, Config
 from .errors import GimelError, StoreUnavailable, TooLarge
@@ -16,6 +17,7 @@ from .events import (
     Batch,
     Event,
     read_batch,
+    read_change,
     read_control,
     read_experiment,
     read_namespace,
@@ -46,9 +48,14 @@ def track(request: Request) -> Answer:
     return _tracked(batch, request.is_list)
 
 
-@endpoint(GET=READ)
+@endpoint(GET=READ, PUT=WRITE)
 def experiment(request: Request) -> Answer:
-    """Report one experiment: a list with an item for each goal. `control` names a variant to compare with."""
+    """Report one experiment: a list with an item for each goal. `control` names a variant to compare with.
+
+    PUT changes its settings and its status.
+    """
+    if request.method == "PUT":
+        return _changed(request.content)
     namespace, name = read_experiment(request.params)
     control = read_control(request.params)
     ((_, report),) = reports.of(namespace, [name], control)
@@ -58,7 +65,7 @@ def experiment(request: Request) -> Answer:
 
 @endpoint(GET=READ)
 def all(request: Request) -> Answer:
-    """Report all experiments of a namespace, or those in `scope`, a comma-separated list.
+    """Report all experiments of a namespace but the archived ones, or those in `scope`, a comma-separated list.
 
     `control` names the variant that the others are compared with; a note says where it is unknown. With `limit`, at
     most that many, the first by name that follow `after`; `next` is the last of them if there are more.
@@ -67,11 +74,12 @@ def all(request: Request) -> Answer:
     scope = read_scope(request.params)
     control = read_control(request.params)
     limit, after = read_page(request.params)
-    names, ignored, namespaces = counters.overview(connection.client(), namespace)
-    if scope:
-        # A name may itself contain a comma.
-        names = sorted({*scope.split(","), *({scope} & set(names))} - {""})
-    names = [name for name in names if name > after]
+    counted, ignored, namespaces, statuses = counters.overview(connection.client(), namespace)
+    archived = sorted(name for name, status in statuses.items() if status == lives.ARCHIVED)
+    every = {*counted, *statuses}
+    # A name may itself contain a comma.
+    wanted = {*scope.split(","), *({scope} & every)} - {""} if scope else every.difference(archived)
+    names = sorted(name for name in wanted if name > after)
     found, size, began = [], 0, time.monotonic()
     for name, report in reports.in_batches(namespace, names[:limit], control):
         found.append({"experiment": name, **report.content})
@@ -82,7 +90,7 @@ def all(request: Request) -> Answer:
         elif size > reports.MAX_REPORT_BYTES:
             raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(found) - 1] if 0 < len(found) < len(names) else None
-    meta = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following}
+    meta = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following, "archived": archived}
     meta["access"] = access.kind_from(request.headers) or WRITE  # a flat event has no key, and needs none
     return Answer([{"meta": meta}, *found])
 
@@ -142,6 +150,23 @@ def snapshot(request: Request) -> Answer:
     from . import snapshots  # not at the top: `track` needs none
 
     return Answer(snapshots.take()._asdict())
+
+
+def _changed(content: Mapping[str, Any]) -> Answer:
+    """Change the settings and the status of an experiment, unless somebody else has changed the same since."""
+    namespace, name, version, changes = read_change(content)
+    settings, headline = connection.settings(), None
+    if changes.get("decision") or changes.get("status") == lives.DECIDED:
+        ((_, report),) = reports.of(namespace, [name])
+        headline = report.content["headline"]
+    answer: dict[str, object] = {"experiment": name, "namespace": namespace}
+    status = 200
+    try:
+        lives.change(connection.client(), namespace, name, changes, version, settings.experiment(name), headline)
+    except lives.Conflict as error:
+        answer, status = {"error": error.message, "hint": error.hint, "changed": error.changed}, 409
+    ((_, report),) = reports.of(namespace, [name])
+    return Answer({**answer, "settings": report.content["settings"]}, status)
 
 
 def _record(request: Request) -> Batch:

@@ -11,7 +11,7 @@ from typing import Any
 from . import histories, stopping
 from .counters import ask_each
 from .errors import BadRequest, GimelError, StoreUnavailable
-from .events import CONTROL, name_problems
+from .events import CHANGE_HINT, CONTROL, name_problems
 from .keyspace import NAMESPACES_KEY, experiments_key, settings_key, statuses_key
 from .outages import ask
 from .round_trip import Client, Command, as_hash, send
@@ -40,8 +40,6 @@ MAX_BYTES = 8_000
 
 ATTEMPTS = 10
 """How often to try again when others change the same record at the same moment."""
-
-HINT = 'send {"experiment": NAME, "version": the one that you have seen, "changes": {KEY: VALUE, or null to reset it}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,8 @@ class Life:
     def own(self, configured: ExperimentSettings) -> tuple[ExperimentSettings, list[str]]:
         """The settings that count, given those of config.json; and the problems because of which the latter count
         alone, if there are some. An experiment that was archived keeps those of then."""
-        return merged(self.settings, self.configured(configured))
+        applied = self.configured(configured)
+        return merged(self.settings, applied) if self.settings else (applied, [])
 
     def configured(self, configured: ExperimentSettings) -> ExperimentSettings:
         """Which settings of config.json apply."""
@@ -216,7 +215,7 @@ def _changed(
     """The record with these changes. Raises BadRequest, which lists all that is wrong."""
     section = Section(changes, CHANGEABLE)
     problems = section.problems
-    wanted = section.take("status", f"one of {', '.join(STATUSES)}", {one: one for one in STATUSES}.get)
+    wanted = section.take("status", f"one of {', '.join(STATUSES)}", lambda one: one if one in STATUSES else None)
     after = _with_status(before, wanted, headline, problems)
     if _is_new(before):
         problems += [f"experiment {problem}" for problem in name_problems(experiment)]
@@ -234,13 +233,10 @@ def _changed(
     if after.status == ARCHIVED and before.status != ARCHIVED:
         frozen = {key: _as_json(getattr(own, key)) for key in sorted(EDITABLE & own.given.keys())}
         after = replace(after, settings=frozen)
-    try:
-        size = len(after.encode().encode())
-        problems += [f"the settings have {size:,} bytes; at most {MAX_BYTES:,} are allowed"] if size > MAX_BYTES else []
-    except UnicodeEncodeError:
-        problems.append("the settings are not valid UTF-8")
+    size = len(after.encode().encode())
+    problems += [f"the settings have {size:,} bytes; at most {MAX_BYTES:,} are allowed"] if size > MAX_BYTES else []
     if problems:
-        raise BadRequest(problems, HINT)
+        raise BadRequest(problems, CHANGE_HINT)
     return after
 
 

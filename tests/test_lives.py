@@ -103,8 +103,7 @@ def test_a_name_that_no_event_can_have_gets_no_record(fake, name):
     assert problems(name=name, owner="Ann")[0].startswith("experiment ")
 
 
-def test_text_that_is_not_utf_8_or_too_long_in_all_is_refused(fake):
-    assert problems(baseline="\ud800") == ["the settings are not valid UTF-8"]
+def test_what_is_too_long_in_all_is_refused(fake):
     assert problems(goals=["x" * 190 + str(number) for number in range(50)])[0].endswith("at most 8,000 are allowed")
 
 

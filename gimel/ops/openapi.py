@@ -15,6 +15,7 @@ from gimel.analysis.verdicts import STATES
 from gimel.config import TRACK, Config
 from gimel.events import DEFAULT_NAMESPACE, HINT, MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE, REQUIRED
 from gimel.gateway import FORM, PREFLIGHT_MAX_AGE_S, RETRY_AFTER_S
+from gimel.lives import STATUSES
 
 from .endpoints import HEALTH, PAGE, Endpoint, by_path
 
@@ -167,6 +168,8 @@ def _operation(endpoint: Endpoint, path: str, method: str) -> Json:
     }
     if about.body:
         operation["requestBody"] = about.body
+    if method == "PUT":
+        errors["409"] = "Conflict"
     if about.body or (method == "GET" and endpoint.needs_key(method)):
         errors["413"] = "TooLarge"
     responses = {status: _ref("responses", name) for status, name in sorted(errors.items())}
@@ -196,6 +199,10 @@ def _list_of(schema: Json, **more: Any) -> Json:
 def _by(description: str, schema: Json) -> Json:
     """An object of such values, by name."""
     return {"type": "object", "additionalProperties": schema, **({"description": description} if description else {})}
+
+
+def _or_null(schema: Json, description: str) -> Json:
+    return {**schema, "type": [schema["type"], "null"], "description": description}
 
 
 def _described(schema: Json, description: str) -> Json:
@@ -268,6 +275,7 @@ def _responses() -> Json:
             "PartialRefusal",
         ),
         "Forbidden": error("The API key is missing or invalid, or can only read.", "Error", "GatewayError"),
+        "Conflict": error("Somebody else has changed the same since. Nothing was changed.", "Conflict"),
         "OtherMethod": error("Another method than those described here.", "Error"),
         "TooLarge": error("The request or the answer is too large; the hint says what to do.", "Error", "GatewayError"),
         "TooManyRequests": error(
@@ -317,6 +325,42 @@ def _schemas() -> Json:
                 )
             ),
             hint=TEXT,
+        ),
+        "Change": {
+            **_object(
+                "A change of an experiment's settings and status.",
+                experiment=_described({**TEXT, "minLength": 1}, FIELDS["experiment"]),
+                namespace=_described(namespace, FIELDS["namespace"]),
+                version=_described(
+                    {"type": ["integer", "null"], "minimum": 0},
+                    "The version that the changes are based on; if missing, whatever is there is changed.",
+                ),
+                changes={
+                    **_object("New values by key; null resets one.", status=STATUS, **CHANGES),
+                    "required": [],
+                    "minProperties": 1,
+                    "additionalProperties": False,
+                },
+            ),
+            "required": ["experiment", "changes"],
+            "additionalProperties": False,
+        },
+        "Changed": _object("What was changed.", experiment=TEXT, namespace=TEXT, settings=_schema("Settings")),
+        "Conflict": _object(
+            "What somebody else has changed, and what it is now.",
+            error=TEXT,
+            hint=TEXT,
+            changed=_by("By key.", _object("Null: nothing, or unknown.", was={}, **{"is": {}})),
+            settings=_schema("Settings"),
+        ),
+        "Settings": _object(
+            "The settings that count, by config.json or else by PUT /experiment, and its status; null where not set.",
+            version=_described(COUNT, "Of the settings that are not in config.json; 0: there are none."),
+            status=STATUS,
+            dates=_by("When it took each status, as far as that is known.", MOMENT),
+            **SETTINGS,
+            in_config=_described(TEXTS, "The keys that config.json sets: they can be changed there only."),
+            can_start=_described({"type": "boolean"}, "Whether it can become `running`: archived ones cannot."),
         ),
         "Verdict": _object(
             "`state` is for programs; `text` and `reason` are sentences for people.",
@@ -436,6 +480,7 @@ def _schemas() -> Json:
             ),
             notes=_described(TEXTS, "Sentences about what does not fit together."),
             goals=_list_of(_schema("Goal")),
+            settings=_schema("Settings"),
             headline=_described(TEXT, "A sentence or two for people: the verdict, its interval, and what to do."),
         ),
         "Plan": _object(
@@ -552,6 +597,7 @@ def _schemas() -> Json:
                     "additionalProperties": COUNT,
                 },
                 namespaces=_described(TEXTS, "Those that have experiments, sorted; `alephbet` if there are none."),
+                archived=_described(TEXTS, "The archived experiments, which are reported only if `scope` names them."),
                 next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),
                 access={
                     "type": "string",
@@ -562,6 +608,36 @@ def _schemas() -> Json:
         ),
     }
 
+
+STATUS: Json = {
+    "type": "string",
+    "enum": list(STATUSES),
+    "description": "A draft has no visitors yet; events of stopped and archived experiments are ignored.",
+}
+CHANGES: Json = {
+    "hypothesis": _or_null(TEXT, "What is expected, and why."),
+    "owner": _or_null(TEXT, "Whom to ask."),
+    "link": _or_null(TEXT, "The address of a ticket or a document."),
+    "decision": _or_null(TEXT, "The variant that was chosen, or other text such as `none`."),
+    "note": _or_null(TEXT, "Why it was decided so."),
+    "baseline": _or_null(TEXT, "The control."),
+    "goal": _or_null(TEXT, "The goal that decides."),
+    "goals": _or_null(TEXTS, "All goals."),
+    "guardrails": _or_null(
+        _by("", {"type": "number"}), "Goals that must not get worse, each with the largest change that is allowed."
+    ),
+    "per_visitor": _or_null(TEXTS, "The goals that a visitor can reach more than once."),
+    "planned_visitors": _or_null(
+        {"type": "integer", "minimum": 1}, "When it ends: visitors of each variant, or with weights in all."
+    ),
+    "smallest_change": _or_null({"type": "number"}, "The relative change of a rate that matters; 0.1 if not set."),
+    "variants": _or_null(TEXTS, "All variants; those of the weights if not set."),
+    "weights": _or_null(_by("", {"type": "number"}), "The shares of visitors, by variant."),
+}
+SETTINGS: Json = {
+    **CHANGES,
+    **{name: _described(TEXT, CHANGES[name]["description"]) for name in ("hypothesis", "owner", "link", "note")},
+}
 
 BY_DAY: Json = _object(
     "Both rates as if variant and control had had the same visitors from each period.",
@@ -637,6 +713,16 @@ OPERATIONS = {
         "A list of its goals, sorted by name; empty if no goal was reached yet.",
         ("experiment", "namespace", "control"),
         _list_of(_schema("GoalOfExperiment")),
+    ),
+    ("PUT", "/experiment"): Operation(
+        "Change the settings and the status of one experiment",
+        "Or make a draft of a new one. Changes of different keys by different people are merged; if somebody else has "
+        "changed the same key since the `version` that this is based on, nothing is changed. What config.json sets can "
+        "be changed there only. It needs the key that may write.",
+        (),
+        _schema("Changed"),
+        "It is changed.",
+        {"required": True, "content": _json(_schema("Change"))},
     ),
     ("GET", "/history"): Operation(
         "Tell how the figures of one experiment came about",

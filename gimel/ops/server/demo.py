@@ -229,7 +229,7 @@ def _history(experiment: Experiment, counts: counters.Counts, hours: Hours, now:
         if any(then.values()):
             history = histories.append(history, then, moment, last)
             if moment % DAY == 0 or moment < now - 2 * DAY:  # not for each hour of the last days: reports take longest
-                ended = reports.end_of(experiment.namespace, experiment.name, then, ended, moment)
+                ended = reports.end_of(experiment.namespace, experiment.name, own, then, ended, moment)
                 found = experiment_report(then, own, None, ended, history, moment)
                 history = histories.changed(history, snapshots.states(found, moment))
         last = moment

@@ -19,6 +19,7 @@ from gimel.ops.aws import client as aws_module
 from gimel.ops.aws.deployment import Deployment
 from gimel.ops.aws.errors import WrongAccount
 from gimel.ops.aws.findings import Finding, Level
+from gimel.ops.aws.names import STAGE
 from tests.parts import ROOT
 
 from . import gimel15
@@ -77,6 +78,9 @@ def test_key_snippet_and_permissions_are_all_that_goes_to_stdout(run, account):
     for kind, option in ((WRITE, []), (READ, ["--read"])):
         value = account.client("apigateway").get_api_key(apiKey=account.key(kind), includeValue=True)["value"]
         assert run("api-key", *option).stdout == f"{value}\n"
+    link = run("invite", "--experiment", "a b").stdout
+    assert link.startswith("https://")
+    assert link.endswith(f"/{STAGE}/#experiment=a+b&key={value}\n")  # the read key, the last of both
     assert run("snippet", "--namespace", "shop").stdout.startswith("<script src=")
     assert json.loads(run("permissions").stdout)["Version"] == "2012-10-17"
 

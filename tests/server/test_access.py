@@ -139,7 +139,7 @@ def test_the_write_key_deletes(serve):
 def test_the_address_of_a_proxy_is_where_pages_send_events(server):
     assert f"Dashboard:       {URL}/" in server.lines
     assert f"Track URL:       {URL}/e" in server.lines
-    assert json.loads(ask(f"{server.url}/about")[2])["track_url"] == f"{URL}/e"
+    assert json.loads(ask(f"{server.url}/?about=1")[2])["track_url"] == f"{URL}/e"
     assert json.loads(ask(f"{server.url}/openapi.json")[2])["servers"] == [{"url": URL}]
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from .events import DEFAULT_NAMESPACE
 from .gateway import Answer, Request, to_json
-from .snippet import snippet
+from .snippet import Names, module, snippet
 
 FOLDER = Path(__file__).parent / "web"
 ENTRY = "dashboard.js"
@@ -35,10 +35,14 @@ IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE
 
 
 def answer(request: Request, about: Mapping[str, object]) -> Answer:
-    """The page or, if asked with `about`, these facts about its server, and the snippet for their `track_url`."""
-    if "about" in request.params:
-        namespace = str(request.params.get("namespace") or DEFAULT_NAMESPACE)
-        return Answer({**about, "snippet": {"html": snippet(str(about["track_url"]), namespace)}})
+    """The page or, if asked with `about`, these facts about its server, and the snippet for their `track_url`: that of
+    an `experiment`, if one is named, or an example. Raises InvalidSnippet."""
+    params = request.params
+    if "about" in params:
+        is_named = "experiment" in params
+        names = Names.read(params) if is_named else Names(str(params.get("namespace") or DEFAULT_NAMESPACE))
+        url = str(about["track_url"])
+        return Answer({**about, "snippet": {"html": snippet(url, names), "module": module(url, names)}})
     page, headers = _served()
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Answer(status=304, headers=headers)

@@ -419,8 +419,18 @@ def test_a_snippet_that_no_page_could_use_is_an_error_that_names_every_problem()
         "namespace contains a colon",
         "goal contains a control character",
         "variants must be at least two different names, separated by commas",
-        "goals must be different names",
+        "goals must be at least one name, and all different",
         "participate cannot be a goal: it is the event of entering the experiment",
+    ]
+
+
+def test_weights_and_goals_that_no_page_could_use_are_errors():
+    error = fail(InvalidSnippet, "snippet", "--weights", "0.5,0.5,1", "--goals", "", "--per-visitor", "view")
+    assert error.removeprefix("Error: ").rstrip().split("; ") == [
+        "goals must be at least one name, and all different",
+        "per_visitor must name goals, and view is none",
+        "weights must be as many as variants: 2, not 3",
+        "weights must be whole numbers from 1 to 1,000,000, such as 9,1",
     ]
 
 

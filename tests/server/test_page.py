@@ -107,6 +107,22 @@ def test_the_snippet_has_the_address_the_browser_uses():
     assert about["needs_key"] is False
 
 
+def test_the_snippet_has_the_names_of_the_experiment():
+    names = "experiment=x,y&variants=a%0Ab,c%0A&weights=9,1&goals=buy%0Aview&per_visitor=view"
+    snippet = json.loads(call(query=f"about=1&{names}")[2])["snippet"]
+    for text in snippet.values():
+        assert 'name: "x,y"' in text
+        assert '"a": {weight: 9, ' in text
+        assert '"b,c": {weight: 1, ' in text
+        assert 'Goal("buy");' in text
+        assert 'Goal("view", {unique: false});' in text
+    status, _, body = call(query="about=1&experiment=e&variants=a")
+    assert (status, json.loads(body)["problems"]) == (
+        400,
+        ["variants must be at least two different names, separated by commas"],
+    )
+
+
 def test_the_page_learns_that_a_key_is_needed_but_not_the_key():
     access.use([access.Key.of(access.READ, "s3cret")])
     _, _, body = call(query="about=1")

@@ -25,19 +25,19 @@ BLOCKED = (
 @click.option("--experiment", default=html.EXPERIMENT, show_default=True, help="Name of the experiment.")
 @click.option("--variants", default=",".join(html.VARIANTS), show_default=True, help="Names, separated by commas.")
 @click.option("--goals", default=",".join(html.GOALS), show_default=True, help="Names, separated by commas.")
+@click.option("--weights", default="", help="Whole numbers, in the order of the variants, such as 9,1; default: equal.")
+@click.option("--per-visitor", default="", help="Those of the goals that count every time, such as page views.")
+@click.option("--module", "is_module", is_flag=True, help="As an ES module, for a site with a build step.")
 @namespace_option
 @config_option
-def snippet(
-    url: str | None, experiment: str, variants: str, goals: str, namespace: str, config_file: Path | None
-) -> None:
+def snippet(url: str | None, is_module: bool, config_file: Path | None, **names: str) -> None:
     """Print the HTML that adds an experiment to your page."""
-    lists = [[name.strip() for name in names.split(",")] for names in (variants, goals)]
     problems = []
     try:
         api_client.base_url(url or "https://example.com")
     except api_client.InvalidUrl as error:
         problems.append(error.message)
-    html.check(namespace, experiment, *lists, known=problems)
+    own_names = html.Names.read(names, problems)
     if url:
         own = config.load(config_file).track_path
         track_url = api_client.track_url(url, own)
@@ -45,4 +45,4 @@ def snippet(
             err.print(f"[yellow]Note:[/] {plain(BLOCKED)}", soft_wrap=True)
     else:
         track_url = Deployment.load(config_file).require_live().track_url
-    click.echo(html.snippet(track_url, namespace, experiment, *lists))
+    click.echo(html.module(track_url, own_names) if is_module else html.snippet(track_url, own_names))

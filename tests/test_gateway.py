@@ -24,7 +24,9 @@ HEADERS = {
 }
 ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
 
-META = {"meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None, "access": "write"}}
+META = {
+    "meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None, "archived": [], "access": "write"}
+}
 """The first item of a report without ignored requests."""
 
 

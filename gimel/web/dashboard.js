@@ -7,9 +7,10 @@ import { everyHistory, readHistory } from "./histories.js";
 import { ignoredToday } from "./ignored.js";
 import { archivedGroup, filterAndSort, isArchived, listTable, namesMatching } from "./list.js";
 import { lastVisit } from "./needs.js";
+import { asMarkdown } from "./markdown.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
-import { apiKey, enter, problem, report, request, snapshot } from "./source.js";
+import { apiKey, enter, isAlone, problem, report, request, snapshot } from "./source.js";
 import { copy, experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
 import { address, readView, replaceView, show } from "./view.js";
 
@@ -118,6 +119,7 @@ function drawResults() {
       control: (!failure && view.experiment && view.control) || item.control,
       choose: control => show({experiment: item.experiment, control}),
       link: linkTo(item.experiment),
+      markdown: () => asMarkdown([item], linkTo, view.namespace, readAt),
       change: access === "write" ? (changes, version) => changeNow(item.experiment, changes, version) : null,
       remove: () => deleteNow(item.experiment),
     }));
@@ -222,6 +224,8 @@ function start() {
     if (location.hash.length < 2 && snapshot.view) history.replaceState(null, "", `#${snapshot.view}`);
     part("namespace").readOnly = true;
     hide("refresh", true);
+    if (isAlone) replaceView({experiment: snapshot.report[0].experiment});
+    document.body.classList.toggle("alone", isAlone);
   }
   addEventListener("hashchange", async () => {
     const hadToken = await enter();
@@ -255,11 +259,12 @@ async function exportAs(button) {
   if (!button) return;
   const {form} = button.dataset;
   const one = part("export").querySelector("[value=one]").checked ? shown : "";
+  const report = one ? items.filter(each => each.experiment === one) : items;
   if (form === "link") return copy(button, one ? linkTo(one) : new URL(address({experiment: "", control: ""}), location).href);
+  if (form === "markdown") return copy(button, asMarkdown(report, linkTo, view.namespace, readAt));
   closeMenus();
   try {
     const read_at = readAt.toISOString();
-    const report = one ? items.filter(each => each.experiment === one) : items;
     const hash = one ? address({experiment: one, search: ""}) : location.hash;
     const histories = form === "html" ? await everyHistory(report) : [];
     await download(form, {namespace: view.namespace, read_at, view: hash.slice(1), ignored, report, histories}, one);

@@ -3,9 +3,11 @@
 import { h, isolated, s, sentence, withNames } from "./elements.js";
 import { goalSection, inReadingOrder } from "./goal.js";
 import { count, dateAndTime, dayOf, percent, plural } from "./numbers.js";
+import { howToRead } from "./reading.js";
+import { isAlone } from "./source.js";
 import { splitSection, warningsSection } from "./split.js";
 import { lifeActions, lifeSection } from "./life.js";
-import { copyButton } from "./states.js";
+import { copy, copyButton } from "./states.js";
 import { chip, decides, participants, toneOf, variants } from "./verdicts.js";
 import { address } from "./view.js";
 
@@ -23,9 +25,12 @@ export function experimentPane(item, actions) {
       h("div", {class: "acts"},
         variants(item).length > 1 ? controlChoice(item, actions) : null,
         actions ? copyButton("Copy link", actions.link) : null,
+        actions ? h("button", {type: "button", class: "copy", onclick: ({target}) => copy(target, actions.markdown())},
+          "Copy as Markdown") : null,
         actions?.change && !item.settings ? lifeActions(item, actions) : null)),
     lifeSection(item, actions),
     warningsSection(item),
+    isAlone ? howToRead(item) : null,
     item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,
     item.goals.length || isDraft ? null : h("p", {class: "card quiet"}, "No goal has been reached yet."),
     item.goals.some(goal => goal.results.some(row => row.difference_interval)) ? legend(item) : null,
@@ -42,7 +47,7 @@ function headline({headline: text, verdict, participants: labels, goals}) {
 }
 
 // Since when, how fast, and until when; nothing of what no history tells.
-function facts({first_seen: first, last_seen: last, days, visitors_per_day: perDay}) {
+export function facts({first_seen: first, last_seen: last, days, visitors_per_day: perDay}) {
   const speed = Object.values(perDay || {}).reduce((sum, each) => sum + each, 0);
   const known = [
     first ? `Since ${dateAndTime(new Date(first))}` : null,
@@ -63,7 +68,7 @@ function controlChoice(item, actions) {
 }
 
 // How far a planned experiment is.
-function planned({plan, ...item}) {
+export function planned({plan, ...item}) {
   if (!plan) return null;
   const {ended, in_all: size, reached} = plan;
   return h("span", {class: "plan"}, ended

@@ -7,6 +7,9 @@ const NO_META = {ignored: {}, namespaces: [], archived: [], turned_away: [], acc
 const inlined = document.getElementById("snapshot");
 export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
 
+// Whether the page is about one experiment, for readers who know neither Gimel nor the others.
+export const isAlone = snapshot?.report.length === 1;
+
 // The API key is kept for this tab, the session token of `gimel dashboard` for all tabs of this server. Both are only ever
 // sent as headers.
 export const apiKey = secret("sessionStorage", "gimel api key");

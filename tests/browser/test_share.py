@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from urllib.parse import parse_qs
+from urllib.request import Request, urlopen
 
 from markdown_it import MarkdownIt
 from playwright.sync_api import expect
 
 from .reading import address, report, visitors
+from .test_dashboard import serious
 from .test_dashboard_files import exported, opened_file
 
 ARMS = {"a": (300, {"buy": 30}), "b": (310, {"buy": 62})}
@@ -70,3 +73,27 @@ def test_names_in_markdown_stay_text(server, visit):
     for called in ("@team", "#7", "https://evil", "www.evil"):
         assert called not in plain
     assert plain.replace("\u2060", "").count(HOSTILE) >= 3
+
+
+def test_a_saved_experiment_needs_no_explanation(server, visit, tmp_path):
+    visitors(server, "kept", ARMS)
+    words = {"hypothesis": "A blue button is seen sooner.", "owner": "Dana", "note": "Ships on Monday."}
+    changes = {**words, "planned_visitors": 1000, "status": "decided", "decision": "b"}
+    body = json.dumps({"experiment": "kept", "changes": changes}).encode()
+    urlopen(Request(f"{server.url}/experiment", body, {"Content-Type": "application/json"}, method="PUT")).close()
+    page = visit(address(server, experiment="kept"))
+    page.get_by_text("Export", exact=True).click()
+    page.get_by_label("This experiment").check()
+    page.get_by_text("Export", exact=True).click()
+    file = exported(page, "HTML", tmp_path)
+    says = [report(server)["kept"]["headline"], *words.values(), "Decision: b", "610 of 2,000 planned visitors"]
+    says += ["decided", "How to read this page", "a is the control", "until 2,000 visitors have come"]
+    for width, scheme in ((1440, "light"), (1024, "dark"), (390, "dark")):
+        kept = opened_file(visit, file, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        pane = kept.locator("#experiment")
+        for each in says:
+            expect(pane).to_contain_text(each.replace(" %", "\u202f%"))
+        assert pane.locator(".compared .inner").count() == 1
+        assert not kept.locator("#overview, .back, #namespace, button").locator("visible=true").all()
+        assert kept.evaluate("document.documentElement.scrollWidth") <= width
+        assert serious(kept) == []

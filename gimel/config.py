@@ -35,7 +35,7 @@ HOST_WANTED = "a host name or address, such as redis.example.com; put a URL into
 IN_URL = {"host", "port", "unix_socket", "db", "username", "password", "tls"}
 KEYS = {
     *("redis", "cors_origins", "require_origin", "count_bots", "allowed_namespaces", "allowed_experiments", "limits"),
-    *("precision", "experiments", "track_path", "extra_wiring", "aws"),
+    *("precision", "experiments", "track_path", "notify", "extra_wiring", "aws"),
 }
 
 IAM_WANTED = 'an object such as {"user": "gimel", "cache": "counts"}'
@@ -45,6 +45,12 @@ IAM_HOSTS = {".serverless.": SERVERLESS, ".memorydb.": MEMORYDB, ".cache.amazona
 """What is in the names of AWS' endpoints, the first that fits. A certificate is for such a name, and for no other."""
 
 CLUSTERS = (SERVERLESS, MEMORYDB)
+
+NOTICES = ("winner", "loser", "split", "no_events", "planned")
+"""What a webhook can be told: a verdict, a wrong split, that no events come, that the planned visitors have come."""
+
+NOTIFY_KEYS = {"url", "on", "secret", "allow_private"}
+NOTIFY_WANTED = 'an object such as {"url": "https://example.com/hook", "on": ["winner", "split"]}'
 
 TRACK = "/track"
 """The path where every Gimel takes events."""
@@ -101,6 +107,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """The webhook that snapshots tell what has become of experiments, and which kinds of that. `secret` signs."""
+
+    url: str = field(repr=False)
+    on: frozenset[str] = frozenset(NOTICES)
+    secret: str | None = field(default=None, repr=False)
+    allow_private: bool = False
+
+
+@dataclass(frozen=True)
 class RedisSettings:
     """Where Redis is, and timeouts in seconds. A `url` replaces everything but the TLS files and the timeouts."""
 
@@ -139,6 +155,7 @@ class Config:
     precision: Precision = 1
     experiments: Mapping[str, ExperimentSettings] = field(default_factory=dict)
     track_path: str = "/e"
+    notify: Notify | None = None
     path: Path | None = None
 
     @property
@@ -248,6 +265,7 @@ def check(file: ConfigFile, environ: Mapping[str, str] = os.environ, problems: S
         precision=section.take("precision", *PRECISION, 1),
         experiments=_experiments(section),
         track_path=section.take("track_path", TRACK_PATH_WANTED, _track_path, Config.track_path),
+        notify=_notify(section, environ),
         path=file.path,
     )
     config = _closed(config, section.problems)
@@ -351,6 +369,33 @@ def _experiments(parent: Section) -> dict[str, ExperimentSettings]:
             continue
         found[name] = read_settings(raw[name], f"{prefix}.", parent.problems)
     return found
+
+
+def _notify(parent: Section, environ: Mapping[str, str]) -> Notify | None:
+    """The webhook. In a deployment, only the function that takes snapshots has its URL and secret, as variables."""
+    raw = parent.take("notify", NOTIFY_WANTED, json_object, secret=True)
+    url = environ.get("GIMEL_NOTIFY_URL")
+    if raw is None and not url:
+        return None
+    section = Section({**(raw or {}), **({"url": url} if url else {})}, NOTIFY_KEYS, "notify.", parent.problems)
+    kinds = f"a list of some of {', '.join(NOTICES)}"
+    on = section.take("on", kinds, list_of(str), [*NOTICES])
+    if not on or set(on) - set(NOTICES):
+        section.problems.append(f"notify.on: must be {kinds}")
+    allow_private = section.take("allow_private", *_SWITCH, False)
+    schemes = "https?" if allow_private else "https"
+    url = section.take(
+        "url",
+        "an https:// address",
+        matching(rf"{schemes}://([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?([/?][!-~]*)?"),
+        secret=True,
+    )
+    if not section.raw.get("url"):
+        if "AWS_LAMBDA_FUNCTION_NAME" in environ:
+            return None
+        section.problems.append("notify: needs url, where to send notices")
+    secret = environ.get("GIMEL_NOTIFY_SECRET") or section.take("secret", "text", text, secret=True)
+    return Notify(url or "", frozenset(on or ()), secret, allow_private)
 
 
 def _limits(parent: Section) -> Limits:

@@ -46,6 +46,7 @@ What belongs to no namespace has no colon in its key, so that no names can produ
     gimel-namespaces                                              set of the namespaces
     gimel-last-snapshot                                           string: when the last snapshot of all experiments was
                                                                   taken, in minutes since 1970 (UTC)
+    gimel-notices                                                 hash: what a webhook was told, or is still to be told
     gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
                                                                   and namespace; expires after two days
 
@@ -80,6 +81,7 @@ MAX_ESCAPED = 2_000
 
 NAMESPACES_KEY = "gimel-namespaces"
 LAST_SNAPSHOT_KEY = "gimel-last-snapshot"
+NOTICES_KEY = "gimel-notices"
 
 Experiment = tuple[str, str]
 """A namespace and the name of an experiment."""

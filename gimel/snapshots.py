@@ -7,12 +7,20 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from . import connection, counters, histories, reports
+from . import connection, counters, histories, notices, reports
 from .counters import ask_each
 from .errors import StoreUnavailable
 from .events import DEFAULT_NAMESPACE
 from .histories import HOUR, SPLIT, Change, History, as_moment
-from .keyspace import LAST_SNAPSHOT_KEY, NAMESPACES_KEY, experiments_key, history_key, statuses_key, stopped_key
+from .keyspace import (
+    LAST_SNAPSHOT_KEY,
+    NAMESPACES_KEY,
+    Experiment,
+    experiments_key,
+    history_key,
+    statuses_key,
+    stopped_key,
+)
 from .namespaces import find_namespaces
 from .round_trip import Client, Command
 
@@ -33,7 +41,7 @@ def take(now: int | None = None) -> Taken:
     """Append to the history of each experiment what has changed, as of the moment `now`.
 
     A snapshot that is cut off has written a part of the histories, and the next one goes on from there. Two at once do
-    no harm. Raises StoreUnavailable.
+    no harm. What there is to tell is told at the end. Raises StoreUnavailable.
     """
     client, moment = connection.client(), histories.now() if now is None else now
     last_run = last(client)
@@ -44,15 +52,20 @@ def take(now: int | None = None) -> Taken:
         _list_namespaces(client)
     (listed,) = ask_each(client, [("SMEMBERS", NAMESPACES_KEY)])
     experiments = changed = 0
+    found: list[notices.Notice] = []
+    known: set[Experiment] = set()
     for namespace in sorted({DEFAULT_NAMESPACE, *(name.decode("utf-8", "replace") for name in listed)}):
         (stopped,) = ask_each(client, [("SMEMBERS", stopped_key(namespace))])
-        names = [name for name in counters.overview(client, namespace).names if name.encode() not in stopped]
+        every = counters.overview(client, namespace).names
+        names = [name for name in every if name.encode() not in stopped]
+        known |= {(namespace, name) for name in [*every, *(name.decode("utf-8", "replace") for name in stopped)]}
         experiments += len(names)
-        writes = _writes(namespace, names, moment, last_run)
+        writes = _writes(namespace, names, moment, last_run, found)
         while some := list(islice(writes, AT_ONCE)):
             changed += _write(client, namespace, some)
     # An import deletes this key, as what it brings has not begun since the last snapshot.
     ask_each(client, [("SET", LAST_SNAPSHOT_KEY, moment, *([] if last_run is None else ["XX"]))])
+    notices.tell(client, found, known, moment)
     return Taken(experiments, changed)
 
 
@@ -72,9 +85,13 @@ def _list_namespaces(client: Client) -> None:
         ask_each(client, [("SADD", NAMESPACES_KEY, *(name.encode("utf-8", "surrogateescape") for name in found))])
 
 
-def _writes(namespace: str, names: Sequence[str], now: int, last_run: int | None) -> Iterator[tuple[str, Command]]:
-    """What to write for those of these experiments whose history changes. Raises StoreUnavailable."""
+def _writes(
+    namespace: str, names: Sequence[str], now: int, last_run: int | None, found: list[notices.Notice]
+) -> Iterator[tuple[str, Command]]:
+    """What to write for those of these experiments whose history changes. Adds what is to tell. Raises
+    StoreUnavailable."""
     for name, report in reports.in_batches(namespace, names, moment=now):
+        found += notices.of(namespace, name, report.content)
         before = History.decode(report.record)
         if not report.counts or (report.record and not before):
             continue  # there is nothing to tell yet, or another version of Gimel tells it

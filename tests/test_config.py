@@ -611,7 +611,7 @@ def test_the_template_is_right_and_names_every_key(tmp_path):
     )
     assert (found.redis.host, found.redis.port, found.precision) == ("r", 6379, resources.PRECISION)
     keys = config.KEYS | set(config.RedisSettings.__dataclass_fields__)
-    keys |= settings.KEYS
+    keys |= settings.KEYS | config.NOTIFY_KEYS
     text = text.replace("\\", "")  # a default may itself be JSON
     keys |= set(config.Limits.__dataclass_fields__)
     assert [key for key in sorted(keys) if f'"{key}"' not in text and f'"// {key}"' not in text] == []

@@ -13,6 +13,7 @@ import pytest
 LAYERS = [
     {"handlers"},
     {"snapshots"},
+    {"notices"},
     {"reports", "analysis.series", "page"},
     {"analysis.report"},
     {"analysis.headline"},

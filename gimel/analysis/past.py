@@ -28,6 +28,9 @@ SHOWN_DAYS = 28
 WEEK = 7
 """In days."""
 
+SILENT = "no events for"
+"""So begins the note that tells it."""
+
 MISSED = 10
 """No events for a day are worth a note if at least so many were to be expected in that time."""
 
@@ -239,7 +242,7 @@ class Past:
         if ended:
             return  # no more visitors are needed, so that an end of them is none to look into
         if self.silent_for:
-            yield f"no events for {self.silent_for} day{'s' * (self.silent_for > 1)}"
+            yield f"{SILENT} {self.silent_for} day{'s' * (self.silent_for > 1)}"
         elif fall := self.fall():
             day, left = fall
             yield f"visitors per day fell by {round(100 * (1 - left))} % on {on_date(day, self.now)}"

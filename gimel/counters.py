@@ -15,6 +15,7 @@ from .events import DEFAULT_NAMESPACE, REASONS, Event
 from .hyperloglog import BITMAPS, EXACT, Count, Precision, total
 from .keyspace import (
     NAMESPACES_KEY,
+    TURNED_AWAY_KEY,
     CounterName,
     Experiment,
     all_counters_key,
@@ -423,8 +424,10 @@ def check_writable(client: Client, with_bitmaps: bool = False) -> None:
     ask(client, lambda: rehearse(client, writes))
 
 
-def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
+def ignore(client: Client, ignored: Collection[tuple[str, str]], also: Sequence[Command] = ()) -> None:
     """Count a request ignored today, once for each of these namespaces and reasons, in one round trip.
+
+    In the same one, `also` do these commands, which may fail.
 
     A namespace without experiments, which a stranger may have invented, is counted under the name of none, in two
     further round trips. Raises StoreUnavailable.
@@ -433,7 +436,7 @@ def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
 
     def write() -> None:
         counted = [("HINCRBY", key, f"{reason} {namespace}", 1) for namespace, reason in ignored]
-        replies = send(client, [*counted, ("EXPIRE", key, IGNORED_KEPT_S)])
+        replies = send(client, [*counted, ("EXPIRE", key, IGNORED_KEPT_S)], spare=also)
         new = [one for one, times in zip(ignored, replies) if times == 1]
         known = send(client, [("EXISTS", experiments_key(namespace)) for namespace, _ in new])
         commands: list[Command] = []
@@ -447,12 +450,14 @@ def ignore(client: Client, ignored: Collection[tuple[str, str]]) -> None:
 
 class Overview(NamedTuple):
     """The names of all experiments of a namespace that have counters, sorted; how many requests were ignored today, by
-    reason; the namespaces that have experiments, sorted, or else the default one; and the recorded statuses by name."""
+    reason; the namespaces that have experiments, sorted, or else the default one; the recorded statuses by name; and
+    what `turned_away.read` reads."""
 
     names: list[str]
     ignored: dict[str, int]
     namespaces: list[str]
     statuses: dict[str, str]
+    turned_away: Sequence[bytes]
 
 
 def overview(client: Client, namespace: str) -> Overview:
@@ -468,7 +473,8 @@ def overview(client: Client, namespace: str) -> Overview:
         ("SMEMBERS", NAMESPACES_KEY),
         ("HGETALL", statuses_key(namespace)),
     ]
-    members, counted, listed, recorded = ask_each(client, asked, may_be_old=True)
+    newest_first = [("ZREVRANGE", TURNED_AWAY_KEY, 0, -1, "WITHSCORES")]  # a report can do without
+    members, counted, listed, recorded, told = ask_each(client, asked, may_be_old=True, spare=newest_first)
     ignored: defaultdict[str, int] = defaultdict(int)
     for (reason, _), value in zip(fields, counted):
         if value:
@@ -477,7 +483,7 @@ def overview(client: Client, namespace: str) -> Overview:
     # One of Gimel 1.x is not listed before the first snapshot.
     namespaces = {*(name.decode("utf-8", "replace") for name in listed), *([namespace] if names else [])}
     statuses = {name.decode("utf-8", "replace"): status.decode() for name, status in as_hash(recorded).items()}
-    return Overview(names, dict(ignored), sorted(namespaces or {DEFAULT_NAMESPACE}), statuses)
+    return Overview(names, dict(ignored), sorted(namespaces or {DEFAULT_NAMESPACE}), statuses, told or ())
 
 
 def count(client: Client, namespace: str, names: Sequence[str]) -> dict[str, Counts]:
@@ -578,9 +584,11 @@ def forget(client: Client, namespace: str, experiment: str, keeps_report: bool =
     ask(client, run, REPORT_TIMEOUT_S)
 
 
-def ask_each(client: Client, commands: Sequence[Command], may_be_old: bool = False) -> list[Any]:
+def ask_each(
+    client: Client, commands: Sequence[Command], may_be_old: bool = False, spare: Sequence[Command] = ()
+) -> list[Any]:
     """The replies to these commands, in one round trip; if they may be a moment old, from replicas.
 
-    Raises StoreUnavailable.
+    Then those to the `spare` ones, which may fail: None. Raises StoreUnavailable.
     """
-    return ask(client, lambda: send(client, commands, from_replicas=may_be_old), REPORT_TIMEOUT_S)
+    return ask(client, lambda: send(client, commands, from_replicas=may_be_old, spare=spare), REPORT_TIMEOUT_S)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from . import access, bots, connection, counters, lives, reports
+from . import access, bots, connection, counters, lives, reports, turned_away
 from .access import READ, WRITE
 from .config import TRACK, Config
 from .errors import GimelError, StoreUnavailable, TooLarge
@@ -74,7 +74,7 @@ def all(request: Request) -> Answer:
     scope = read_scope(request.params)
     control = read_control(request.params)
     limit, after = read_page(request.params)
-    counted, ignored, namespaces, statuses = counters.overview(connection.client(), namespace)
+    counted, ignored, namespaces, statuses, told = counters.overview(connection.client(), namespace)
     archived = sorted(name for name, status in statuses.items() if status == lives.ARCHIVED)
     every = {*counted, *statuses}
     # A name may itself contain a comma.
@@ -90,7 +90,8 @@ def all(request: Request) -> Answer:
         elif size > reports.MAX_REPORT_BYTES:
             raise TooLarge(f"the report has more than {reports.MAX_REPORT_BYTES / 1e6:.0f} MB", NARROW)
     following = names[len(found) - 1] if 0 < len(found) < len(names) else None
-    meta = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following, "archived": archived}
+    meta: dict[str, object] = {"scope": scope, "ignored": ignored, "namespaces": namespaces, "next": following}
+    meta |= {"archived": archived, "turned_away": turned_away.read(told, namespace, namespaces)}
     meta["access"] = access.kind_from(request.headers) or WRITE  # a flat event has no key, and needs none
     return Answer([{"meta": meta}, *found])
 
@@ -176,8 +177,8 @@ def _record(request: Request) -> Batch:
     batch = read_batch(request.items, lambda event: no_visitor or settings.unlisted(event))
     if batch.accepted:
         batch = batch.ignoring(_count(batch.accepted, request.from_queue))
-    if batch.ignored:
-        _count_ignored(batch)
+    if batch.ignored or batch.refused:
+        _tell(batch, request.items)
     return batch
 
 
@@ -210,10 +211,12 @@ def _count(events: list[Event], from_queue: bool) -> list[tuple[Event, str]]:
     return ignored
 
 
-def _count_ignored(batch: Batch) -> None:
-    """Count the request as ignored today. It is answered the same if that fails."""
-    with suppress(GimelError):
-        counters.ignore(connection.client(), sorted({(event.namespace, reason) for event, reason in batch.ignored}))
+def _tell(batch: Batch, items: Sequence[object]) -> None:
+    """Count the request as ignored today, and tell what was not counted. It is answered the same if that fails."""
+    ignored, told = sorted({(event.namespace, why) for event, why in batch.ignored}), turned_away.to_tell(batch, items)
+    if ignored or told:
+        with suppress(GimelError):
+            counters.ignore(connection.client(), ignored, told)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

@@ -25,7 +25,15 @@ HEADERS = {
 ACCEPTED = {"statusCode": 200, "headers": HEADERS, "body": "null", "isBase64Encoded": False}
 
 META = {
-    "meta": {"scope": None, "ignored": {}, "namespaces": ["alephbet"], "next": None, "archived": [], "access": "write"}
+    "meta": {
+        "scope": None,
+        "ignored": {},
+        "namespaces": ["alephbet"],
+        "next": None,
+        "archived": [],
+        "turned_away": [],
+        "access": "write",
+    }
 }
 """The first item of a report without ignored requests."""
 

@@ -22,7 +22,8 @@ def test_all_names_the_scope_and_reports_only_it(real):
     for name in ("a", "b", "c"):
         gimel.track({**EVENT, "experiment": name})
     found = gimel.all({"scope": "c,a"})
-    meta = {"scope": "c,a", "ignored": {}, "namespaces": ["alephbet"], "next": None, "archived": [], "access": "write"}
+    meta = {"scope": "c,a", "ignored": {}, "namespaces": ["alephbet"], "next": None, "turned_away": [], "archived": []}
+    meta["access"] = "write"
     assert found[0] == {"meta": meta}
     assert [item["experiment"] for item in found[1:]] == ["a", "c"]
     assert [item["experiment"] for item in gimel.all({"scope": ",a,"})[1:]] == ["a"]

@@ -24,7 +24,7 @@ LAYERS = [
     {"analysis.distributions"},
     {"lives"},
     {"stopping"},
-    {"frozen"},
+    {"frozen", "turned_away"},
     {"histories"},
     {"namespaces", "plans"},
     {"counters", "gateway"},

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import gimel
-from gimel import config, connection
+from gimel import config, connection, turned_away
 from gimel.events import MAX_EVENTS, MAX_NAME_LENGTH, REQUIRED, read_batch
 from gimel.ops import openapi
 from gimel.ops.commands.main import main
@@ -132,7 +132,9 @@ def filled(fake):
 
 
 @pytest.mark.parametrize("query", [{}, {"control": "nobody"}, {"scope": "alone"}, {"namespace": "empty"}])
-def test_reports_are_as_described(filled, query):
+def test_reports_are_as_described(filled, query, monkeypatch):
+    monkeypatch.setattr(turned_away, "_told", {})
+    gimel.track(make_rest_event())
     weighted = ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
     roles = {"goal": "buy", "guardrails": {"view": 0.02}, "variants": frozenset(("red", "blue"))}
     plans = [ExperimentSettings(planned_visitors=size, **roles) for size in (1000, 300)]

@@ -57,6 +57,7 @@ IGNORED = {
     "experiment": "for experiments that are not in config.json",
     "variant": "for variants that are not in config.json",
     "goal": "for goals that are not in config.json",
+    "stopped": "for experiments that are stopped",
 }
 """Requests that are not counted, by the reason."""
 

@@ -94,6 +94,7 @@ REASONS = {
     "variant": "not one of the experiment's variants",
     "goal": "not one of the experiment's goals",
     "limit": "a new name beyond the limits",
+    "stopped": "of an experiment that is stopped or archived",
     "bot": "sent by a bot",
     "prefetch": "sent by a prefetched or prerendered page",
     "origin": "not sent by a page of the allowed origins",
@@ -586,6 +587,15 @@ def _schemas() -> Json:
             visitors=COUNT_OR_NULL,
             days=COUNT_OR_NULL,
         ),
+        "TurnedAway": _object(
+            "An event that was not counted, with the names that were sent.",
+            at=_described(MOMENT, "When, to the minute, it was last sent like this."),
+            experiment=TEXT,
+            variant=TEXT,
+            event=TEXT,
+            why={"type": "string", "enum": ["ignored", "refused"]},
+            reasons=_described(TEXTS, "Those of X-Gimel-Ignored, or the problems of the answer."),
+        ),
         "Meta": _object(
             "The first item of the list.",
             meta=_object(
@@ -596,6 +606,11 @@ def _schemas() -> Json:
                     "description": "How many requests were ignored today (UTC), by the reason.",
                     "additionalProperties": COUNT,
                 },
+                turned_away=_described(
+                    _list_of(_schema("TurnedAway")),
+                    "Events of the last hour that were not counted, the newest first, of this namespace and of unknown"
+                    " ones.",
+                ),
                 namespaces=_described(TEXTS, "Those that have experiments, sorted; `alephbet` if there are none."),
                 archived=_described(TEXTS, "The archived experiments, which are reported only if `scope` names them."),
                 next=_described(TEXT_OR_NULL, "Send it as `after` for the next page; null: this is the last one."),

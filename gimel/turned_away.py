@@ -1,0 +1,80 @@
+"""Events that were not counted of late, and why: for whoever wonders where they are. Never with the id of a visitor."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from .events import DEFAULT_NAMESPACE, MAX_NAME_LENGTH, Batch
+from .histories import HOUR, as_text, now
+from .keyspace import TURNED_AWAY_KEY
+from .plans import UNREADABLE
+from .round_trip import Command
+
+MAX_KEPT, MAX_SHOWN = 100, 50
+"""How many of them Redis keeps, and a report has."""
+
+TELL_EVERY_S, MAX_TOLD = 60, 20
+"""How often a process tells the same, and how much it tells at most in that time: strangers make up names."""
+
+NAMES = ("namespace", "experiment", "variant", "event")
+
+_told: dict[str, float] = {}
+"""What this process has told, and until when it does not tell it again."""
+
+
+def to_tell(batch: Batch, items: Sequence[object]) -> list[Command]:
+    """What to write of the events of a request that were not counted; nothing if that was written a moment ago."""
+    start = time.monotonic()
+    if any(until <= start for until in _told.values()):
+        for text in [text for text, until in _told.items() if until <= start]:
+            del _told[text]
+    new = {}
+    for one in _described(batch, items):
+        text = json.dumps(one, separators=(",", ":"))
+        if text not in _told and len(_told) < MAX_TOLD:
+            new[text] = _told[text] = start + TELL_EVERY_S
+    if not new:
+        return []
+    # A member stands once, whoever told it, at the minute when it was told last.
+    added = [part for text in new for part in (now(), text)]
+    return [
+        ("ZADD", TURNED_AWAY_KEY, *added),
+        ("ZREMRANGEBYRANK", TURNED_AWAY_KEY, 0, -MAX_KEPT - 1),
+        ("EXPIRE", TURNED_AWAY_KEY, 60 * HOUR),
+    ]
+
+
+def _described(batch: Batch, items: Sequence[object]) -> Iterator[dict[str, object]]:
+    for event, reason in batch.ignored:
+        item: object = event.as_item()
+        yield {**_names(item), "why": "ignored", "reasons": [reason]}
+    for position, problems in batch.refused.items():
+        yield {**_names(items[position]), "why": "refused", "reasons": problems}
+
+
+def _names(item: object) -> dict[str, str]:
+    """What somebody sent for the names, as far as it is text."""
+    found = item if isinstance(item, Mapping) else {}
+    values = {name: found.get(name) for name in NAMES}
+    if values["namespace"] in (None, "", "undefined"):
+        values["namespace"] = DEFAULT_NAMESPACE
+    texts = {name: str(value) if isinstance(value, (str, int, float)) else "" for name, value in values.items()}
+    return {name: text[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode() for name, text in texts.items()}
+
+
+def read(members: Sequence[bytes], namespace: str, namespaces: Collection[str]) -> list[dict[str, Any]]:
+    """Those of the last hour, the newest first, of this namespace and of unknown ones. `members` are those of the
+    sorted set, each with its score."""
+    found = []
+    for text, minute in zip(members[::2], members[1::2]):
+        try:
+            one, at = json.loads(text), int(minute)
+            own = one.pop("namespace")
+        except UNREADABLE:
+            continue
+        if at >= now() - HOUR and (own == namespace or own not in namespaces):
+            found.append({"at": as_text(at), **one})
+    return found[:MAX_SHOWN]

@@ -11,7 +11,7 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
-from gimel.snippet import snippet
+from gimel.snippet import Names, snippet
 from tests.benchmarks.dashboard import drawn
 from tests.parts import GimelServer, wait_for
 
@@ -34,7 +34,7 @@ def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server,
     page = visit(address(server, namespace="shop"), stopped=True)
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
     shown = page.get_by_label("Snippet").inner_text()
-    assert shown.split() == snippet(f"{server.url}/e", "shop").split()
+    assert shown.split() == snippet(f"{server.url}/e", Names("shop")).split()
     expect(page.get_by_role("link", name="Open the example page")).to_have_attribute("href", "/example")
     visitors(server, "first", ALIKE, namespace="shop")
     page.clock.fast_forward(31_000)

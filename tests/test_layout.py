@@ -37,7 +37,7 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
-    {"commands.queue", "commands.status"},
+    {"commands.experiment", "commands.queue", "commands.status"},
     {
         "commands.backup",
         "commands.bundle",

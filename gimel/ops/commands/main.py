@@ -16,6 +16,7 @@ from .bundle import bundle
 from .configure import configure
 from .console import err, plain, write_any_text
 from .dashboard import dashboard, invite
+from .experiment import experiment
 from .openapi import openapi
 from .plan import plan
 from .queue import queue
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 for command in (
-    *(serve, demo, report, history, snapshot, dashboard, invite, export, import_),
+    *(serve, demo, report, history, experiment, snapshot, dashboard, invite, export, import_),
     *(plan, snippet, openapi, configure),
     *(*deployment.COMMANDS, status, logs_command, bundle, queue),
 ):

@@ -69,7 +69,7 @@ def report(
         is_plotted = form == "html" or (form == "table" and len(found) <= MOST_PLOTTED)
         histories = _read_histories(read_history, namespace, found) if is_plotted else []
     for name in unknown:
-        _say_unknown(name, namespace, items)
+        say_unknown(name, namespace, items)
     # Files are UTF-8, whatever the terminal's encoding.
     if form == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2).encode())
@@ -116,7 +116,7 @@ def history(
         found = read_history(params)
         items = [] if found["at"] else _read_pages(read, {"namespace": namespace})[1]
     if not found["at"]:
-        _say_unknown(experiment, namespace, items)
+        say_unknown(experiment, namespace, items)
         sys.exit(1)
     if form == "json":
         click.echo(json.dumps(found, ensure_ascii=False, indent=2).encode())
@@ -168,7 +168,8 @@ def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], 
         page["after"] = after = following
 
 
-def _say_unknown(name: str, namespace: str, items: formats.Report) -> None:
+def say_unknown(name: str, namespace: str, items: formats.Report) -> None:
+    """Say that there is no such experiment among these, and which one may be meant."""
     hint = _did_you_mean(name, [item["experiment"] for item in items])
     message = f"No experiment {plain(repr(name))} in namespace {plain(repr(namespace))}.{plain(hint)}"
     err.print(f"[yellow]{message}[/]", soft_wrap=True)

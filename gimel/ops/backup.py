@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from redis.crc import key_slot
 
 import gimel
-from gimel import plans
+from gimel import lives, plans
 from gimel.config import Config
 from gimel.counters import ask_each
+from gimel.frozen import Frozen
 from gimel.histories import History
 from gimel.hyperloglog import BITMAPS
 from gimel.keyspace import (
@@ -29,12 +30,17 @@ from gimel.keyspace import (
     counters_key,
     ended_key,
     experiments_key,
+    frozen_key,
     history_key,
     own_counters,
+    settings_key,
+    statuses_key,
+    stopped_key,
 )
+from gimel.lives import Life
 from gimel.namespaces import find_namespaces
 from gimel.plans import Ended
-from gimel.round_trip import Client, Command
+from gimel.round_trip import Client, Command, as_hash
 from gimel.settings import KEYS, ExperimentSettings
 
 from . import backup_file
@@ -117,19 +123,29 @@ def load(
 
 
 def _size(client: Client, namespace: str) -> dict[str, int]:
-    experiments = _members(client, experiments_key(namespace))
+    experiments = _experiments(client, namespace)
     sizes = ask_each(client, [("SCARD", as_bytes(counters_key(namespace, as_text(name)))) for name in experiments])
     return {"experiments": len(experiments), "counters": sum(sizes)}
 
 
+def _experiments(client: Client, namespace: str) -> dict[bytes, bool]:
+    """The names of all experiments, sorted, and whether they count: drafts and archived ones do not."""
+    counting = _members(client, experiments_key(namespace))
+    statuses = as_hash(_ask(client, "HGETALL", as_bytes(statuses_key(namespace))))
+    return {name: name in counting for name in sorted({*counting, *statuses})}
+
+
 def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
     space = as_bytes(namespace)
-    for name in _members(client, experiments_key(namespace)):
+    for name, is_counting in _experiments(client, namespace).items():
         experiment = as_text(name)
         # Before the counts, which are then no older.
+        life = lives.read(client, namespace, [experiment])[experiment]
+        frozen = Frozen.decode(_ask(client, "GET", frozen_key(namespace, experiment)))
         ended = plans.read(client, namespace, [experiment]).get(experiment)
         history = History.decode(_ask(client, "GET", history_key(namespace, experiment)))
-        yield Entry(space, name, settings=_settings(config, experiment))
+        if is_counting:
+            yield Entry(space, name, settings=_settings(config, experiment))
         own = list(own_counters(namespace, experiment, _members(client, counters_key(namespace, experiment))))
         bitmaps: defaultdict[bytes, dict[str, bytes]] = defaultdict(dict)
         for counter in own:
@@ -155,6 +171,8 @@ def _entries(client: Client, namespace: str, config: Config) -> Iterator[Entry]:
             yield Entry(space, name, ended=ended)
         if history:
             yield Entry(space, name, history=history)
+        if life.version:
+            yield Entry(space, name, life=life, frozen=frozen)
 
 
 def _exact(client: Client, entry: Entry) -> Iterator[Entry]:
@@ -188,10 +206,12 @@ def _settings(config: Config, experiment: str) -> dict[str, Any]:
 
 
 def _count_up(summary: Summary, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The same entries, counted in `summary`."""
+    """The same entries, those of an experiment in a row, counted in `summary`."""
+    last = None
     for entry in entries:
         summary.namespaces.add(as_text(entry.namespace))
-        summary.experiments += not (entry.key or entry.ended or entry.history)
+        summary.experiments += (entry.namespace, entry.experiment) != last
+        last = entry.namespace, entry.experiment
         if entry.key:
             summary.counters.add(entry.listed_key)
         yield entry
@@ -236,6 +256,7 @@ def _write(client: Client, entries: Sequence[Entry], merge: bool) -> None:
     ask_each(client, whole)
     _write_ends(client, [entry for entry in entries if entry.ended])
     _write_histories(client, [entry for entry in entries if entry.history])
+    _write_lives(client, [entry for entry in entries if entry.life])
 
 
 def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
@@ -266,6 +287,22 @@ def _write_histories(client: Client, entries: Sequence[Entry]) -> None:
             ask_each(client, [("SET", key, value)])
 
 
+def _write_lives(client: Client, entries: Sequence[Entry]) -> None:
+    """Write the records of experiments, and what they had counted when they were stopped. Others that are there
+    stand."""
+    commands: list[Command] = []
+    for entry in entries:
+        namespace, name, life = as_text(entry.namespace), as_text(entry.experiment), entry.life
+        if life and lives.read(client, namespace, [name])[name] in (Life(), life):
+            if entry.frozen:
+                commands.append(("SET", frozen_key(namespace, name), entry.frozen.encode(), "NX"))
+            commands.append(("HSETNX", settings_key(namespace, name), life.version, life.encode()))
+            commands.append(("HSET", as_bytes(statuses_key(namespace)), entry.experiment, life.status))
+            if life.status in (lives.STOPPED, lives.ARCHIVED):
+                commands.append(("SADD", as_bytes(stopped_key(namespace)), entry.experiment))
+    ask_each(client, commands)
+
+
 def _span(history: History) -> tuple[int, int]:
     """Greater for one that began earlier or, if both began at the same moment, that goes on for longer."""
     return -history.moments[0], history.moments[-1]
@@ -289,7 +326,8 @@ def _add(entry: Entry) -> Iterator[Command]:
     if entry.key:
         yield "SADD", as_bytes(all_counters_key(namespace)), entry.listed_key
         yield "SADD", _own(entry), entry.full_key
-    yield "SADD", as_bytes(experiments_key(namespace)), entry.experiment
+    if entry.counts:
+        yield "SADD", as_bytes(experiments_key(namespace)), entry.experiment
     yield "SADD", NAMESPACES_KEY, entry.namespace
 
 

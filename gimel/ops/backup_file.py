@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from gimel.errors import GimelError
+from gimel.frozen import Frozen
 from gimel.histories import History
 from gimel.hyperloglog import BITMAPS
 from gimel.keyspace import LISTED_BITMAP, own_bitmaps, own_counters
+from gimel.lives import Life
 from gimel.plans import Ended
 
 KIND = "counts of Gimel"
@@ -48,7 +50,7 @@ class DamagedFile(BackupError):
 @dataclass(frozen=True)
 class Entry:
     """One line: an experiment with its settings in config.json, or a counter of it, or some members of an exact one, or
-    the end of its plan, or its history.
+    the end of its plan, or its history, or its record in Redis and, if it was stopped, what it had counted then.
 
     Names are bytes, as in Redis; `key` is the counter's without its namespace. `bitmaps` are those that have every
     uuid of the HyperLogLog, by kind.
@@ -63,6 +65,13 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     ended: Ended | None = None
     history: History | None = None
+    life: Life | None = None
+    frozen: Frozen | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether this is an experiment that counts, or a counter of it; not something else about it."""
+        return not (self.ended or self.history or self.life)
 
     @property
     def full_key(self) -> bytes:
@@ -90,6 +99,10 @@ class Entry:
             return {**record, "ended": self.ended.as_json()}
         if self.history:
             return {**record, "history": base64.b64encode(self.history.encode()).decode()}
+        if self.life:
+            record |= {"record": self.life.encode(), "version": self.life.version}
+            frozen = {"frozen": base64.b64encode(self.frozen.encode()).decode()} if self.frozen else {}
+            return {**record, **frozen}
         if not self.key:
             return {**record, "settings": dict(self.settings)}
         record["key"] = as_text(self.key)
@@ -115,7 +128,13 @@ class Entry:
             dict(record.get("settings", {})),
             Ended.from_json(record.get("ended")),
             History.decode(base64.b64decode(record.get("history", ""), validate=True)),
+            Life.decode(int(record["version"]), record["record"].encode()) if "record" in record else None,
+            Frozen.decode(base64.b64decode(record.get("frozen", ""), validate=True)),
         )
+        if entry.life and (entry.life.version < 1 or entry.life.encode() != record["record"]):
+            raise ValueError("not the record of an experiment")
+        if "frozen" in record and not (entry.frozen and entry.life):
+            raise ValueError("not the counts of a stopped experiment")
         if "ended" in record and not entry.ended:
             raise ValueError("not the end of a plan")
         if "history" in record and not entry.history:

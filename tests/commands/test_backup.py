@@ -18,7 +18,8 @@ import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters, histories, keyspace, plans, snapshots
+from gimel import config, connection, counters, histories, keyspace, lives, namespaces, plans, snapshots
+from gimel import reports as gimel_reports
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import MAX_EVENTS, Event
 from gimel.histories import DAY, History
@@ -99,6 +100,19 @@ def fill(server: RedisServer) -> None:
     client.set("of another program", "stays")
     reports(server, "alephbet")  # records the end of the two planned experiments
     snapshots.take(START)
+    record([Event("alephbet", name, "participate", "red", f"u{number}") for name in LIVES for number in range(9)])
+    change("decided", status="decided", decision="red", hypothesis="Réd wins", baseline="red")
+    change("stopped", status="stopped")
+    for status in "stopped", "archived":
+        change("archived", status=status, note="the end")
+    change("draft", variants=["red", "blue"], weights={"red": 9, "blue": 1})
+
+
+LIVES = ("decided", "stopped", "archived")
+
+
+def change(name: str, **changes: object) -> None:
+    lives.change(connection.client(), "alephbet", name, changes)
 
 
 def record(events: list[Event]) -> None:
@@ -116,6 +130,7 @@ def reports(server: RedisServer, *namespaces: str) -> list[str]:
     """What is reported of all experiments, without the names of the other namespaces."""
     use(server)
     asked = [{"httpMethod": "GET", "queryStringParameters": {"namespace": name}} for name in namespaces]
+    asked.append({"httpMethod": "GET", "queryStringParameters": {"scope": "archived"}})
     return [gimel.all(event)["body"].partition('"next":')[2] for event in asked]
 
 
@@ -126,6 +141,8 @@ def everything(server: RedisServer) -> dict[bytes, object]:
     for key in set(client.scan_iter()) - {keyspace.LAST_SNAPSHOT_KEY.encode()}:
         if client.type(key) == b"set":
             found[key] = client.smembers(key)
+        elif client.type(key) == b"hash":
+            found[key] = client.hgetall(key)
         else:
             value = client.get(key)
             found[key] = backup_file.registers(value) if value.startswith(b"HYLL") else value
@@ -153,7 +170,10 @@ def test_reports_of_an_import_into_an_empty_redis_are_byte_identical(source, sta
     assert everything(target) == own
     assert b"alephbet:history:exact:counts" in own
     assert (exported.experiments, exported.counters) == (imported.experiments, imported.counters)
-    assert exported.experiments == 4 + len(ODD_NAMES) + 2
+    assert own.keys() >= {b"alephbet:settings:draft:versions", b"alephbet:frozen:archived:counts"}
+    assert own[b"alephbet:stopped"] == {b"stopped", b"archived"}
+    assert b"archived" not in own[b"alephbet:experiments"]
+    assert exported.experiments == 4 + len(ODD_NAMES) + 2 + len(LIVES) + 1
 
 
 def test_the_end_of_a_plan_is_imported_with_its_counts_and_stands(source, start, tmp_path):
@@ -255,6 +275,38 @@ def test_the_end_of_a_plan_stands_though_reports_are_read_while_importing(source
         patch.setattr(backup, "_write", and_report)
         load(target, tmp_path / "f")
     assert everything(target)[b"alephbet:ended:fine:counts"] == everything(source)[b"alephbet:ended:fine:counts"]
+
+
+def test_settings_that_are_there_stand_with_what_was_frozen(source, start, tmp_path):
+    target = start()
+    export(source, tmp_path / "f")
+    use(target)
+    record([Event("alephbet", "stopped", "participate", "red", f"u{number}") for number in range(9)])
+    change("stopped", owner="somebody")
+    change("draft", owner="somebody")
+    before = everything(target)
+    load(target, tmp_path / "f", merge=True)
+    after = everything(target)
+    for key in b"alephbet:settings:draft:versions", b"alephbet:settings:stopped:versions":
+        assert after[key] == before[key]
+    assert after[b"alephbet:statuses"][b"stopped"] == b"running"
+    assert after[b"alephbet:stopped"] == {b"archived"}
+    assert b"alephbet:frozen:stopped:counts" not in after
+
+
+def test_a_namespace_of_archived_experiments_alone_is_exported_with_all(source, start, tmp_path):
+    use(source)
+    record([Event("old", "e", "participate", "red", "u1")])
+    for status in "stopped", "archived":
+        lives.change(connection.client(), "old", "e", {"status": status})
+    assert namespaces.find_namespaces(connection.client()) == ["alephbet", "odd", "old"]
+    target = start()
+    export(source, tmp_path / "f", "old")
+    load(target, tmp_path / "f")
+    use(target)
+    ((_, report),) = [*gimel_reports.of("old", ["e"])]
+    assert report.content["participants"][0]["trials"] == 1
+    assert namespaces.find_namespaces(connection.client()) == ["old"]
 
 
 def test_counts_move_between_all_versions_of_redis_and_valkey(start, tmp_path):
@@ -556,6 +608,10 @@ class TestTheFile:
             {"namespace": "n", "experiment": "e", "ended": 5},
             {"namespace": "n", "experiment": "e", "history": "AAAA"},
             {"namespace": "n", "experiment": "e", "history": 5},
+            {"namespace": "n", "experiment": "e", "record": "{}", "version": 1},
+            {"namespace": "n", "experiment": "e", "record": '{"status":"running"}', "version": 0},
+            {"namespace": "n", "experiment": "e", "record": '{"status":"running"}', "version": 1, "frozen": "AAAA"},
+            {"namespace": "n", "experiment": "e", "frozen": "AAAA"},
             {"experiment": "e"},
             [],
         ],
@@ -642,7 +698,7 @@ class TestCommands:
         return source
 
     def test_say_what_they_did(self, here, start, monkeypatch, tmp_path):
-        told = "4 experiments with 13 counters of namespace alephbet"
+        told = "8 experiments with 15 counters of namespace alephbet"
         assert run("export", "f.gz").stdout == f"Exported {told} to f.gz\n"
         target = start()
         monkeypatch.setenv("GIMEL_REDIS_URL", target.url)

@@ -25,6 +25,7 @@ let ignored = {}; // how many requests were, today
 let namespaces = []; // those in use, of any view
 let archived = []; // the names of archived experiments
 let access = "read"; // or "write": what the API key may do
+let isAsking = false; // for another API key
 let visit = null; // when the last visit of the view's namespace ended
 let readAt = null;
 let failure = null; // why the last read failed
@@ -88,12 +89,14 @@ function draw() {
   if (!state) drawResults();
   drawFreshness();
   drawNamespaces();
+  hide("key", !server?.needs_key || !apiKey.get() || !isWhole || state);
+  patch(part("key").querySelector("summary"), access === "write" ? "Key" : "Read only");
   const namespace = view.namespace === "alephbet" ? "" : view.namespace;
   patch(document.querySelector("title"), [view.experiment, namespace, "Gimel"].filter(Boolean).join(" – "));
 }
 
 function insteadOfResults() {
-  if (needsKey()) return keyForm(Boolean(apiKey.get()), useKey);
+  if (needsKey() || isAsking) return askForKey();
   if (items === null) return failure ? noReport(failure, read) : loading();
   return items.length === 0 && archived.length === 0 && !view.experiment ? nothingTracked(view.namespace, server, ignored) : null;
 }
@@ -154,8 +157,37 @@ function drawFreshness() {
     : isWhole ? ["Updated ", h("time", null, timeOfDay(readAt))] : null);
 }
 
+function askForKey() {
+  const wrong = !needsKey() || !apiKey.get() ? ""
+    : apiKey.isTyped() ? "The API key is wrong." : "The key of your link is no longer valid. Ask for a new link.";
+  return keyForm(wrong, useKey, isAsking || (wrong && apiKey.isTyped() && apiKey.isInvited()) ? cancelKey : null);
+}
+
 function useKey(text) {
+  isAsking = false;
   apiKey.set(text);
+  read();
+}
+
+// Back to the key in use or, if the one that was typed is wrong, to that of the link.
+function cancelKey() {
+  isAsking = false;
+  if (!needsKey()) return draw();
+  apiKey.set("");
+  return read();
+}
+
+function askForAnotherKey() {
+  isAsking = true;
+  closeMenus();
+  draw();
+  part("api-key").focus();
+}
+
+function forgetKey() {
+  apiKey.forget();
+  [items, isWhole, archived] = [null, false, []];
+  closeMenus();
   read();
 }
 
@@ -237,6 +269,8 @@ function start() {
   part("search").oninput = search;
   part("namespace").onchange = () =>
     show({namespace: part("namespace").value.trim() || "alephbet", experiment: "", control: ""});
+  part("other-key").onclick = askForAnotherKey;
+  part("forget-key").onclick = forgetKey;
   part("skip").onclick = event => {
     event.preventDefault();
     part("experiment").focus();

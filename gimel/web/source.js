@@ -10,9 +10,17 @@ export const snapshot = inlined ? JSON.parse(inlined.textContent) : null;
 // Whether the page is about one experiment, for readers who know neither Gimel nor the others.
 export const isAlone = snapshot?.report.length === 1;
 
-// The API key is kept for this tab, the session token of `gimel dashboard` for all tabs of this server. Both are only ever
-// sent as headers.
-export const apiKey = secret("sessionStorage", "gimel api key");
+// A key that was typed is kept for this tab; that of an invite link, and the session token of `gimel dashboard`, for all tabs
+// of this server. All are only ever sent as headers.
+const typedKey = secret("sessionStorage", "gimel api key");
+const invitedKey = secret("localStorage", "gimel api key");
+export const apiKey = {
+  get: () => typedKey.get() || invitedKey.get(),
+  set: typedKey.set,
+  isTyped: () => Boolean(typedKey.get()),
+  isInvited: () => Boolean(invitedKey.get()),
+  forget: () => [typedKey, invitedKey].forEach(each => each.set("")),
+};
 const token = secret("localStorage", "gimel token");
 
 function secret(storage, name) {
@@ -30,14 +38,19 @@ if (!snapshot && !location.pathname.endsWith("/")) {
   history.replaceState(null, "", `${location.pathname}/${location.search}${location.hash}`);
 }
 
-// Takes a token or ticket out of the page's address, and keeps the session token that the server gives for it.
-// Whether there was one.
+// Takes a key out of the page's address and keeps it, or a token or ticket, and keeps the session token that the server gives
+// for it. Whether there was one.
 export async function enter() {
   const params = new URLSearchParams(location.hash.slice(1));
-  const given = params.get("token");
-  if (!given || snapshot) return false;
-  params.delete("token");
+  const [key, given] = [params.get("key"), params.get("token")];
+  if (snapshot || !(key || given)) return false;
+  for (const name of ["key", "token"]) params.delete(name);
   history.replaceState(null, "", `#${params}`);
+  if (key) {
+    typedKey.set("");
+    invitedKey.set(key);
+  }
+  if (!given) return true;
   try {
     token.set(JSON.parse(await request("enter", {}, {method: "POST", headers: {"x-gimel-token": given}})).token);
   } catch {
@@ -75,8 +88,9 @@ export function problem(kind, message, hint, details) {
   return Object.assign(new Error(message), {kind, hint, details});
 }
 
+// A header holds bytes: those of UTF-8, as `gimel report` sends them.
 function headerIfSet(name, value) {
-  return value ? {[name]: value} : {};
+  return value ? {[name]: String.fromCharCode(...new TextEncoder().encode(value))} : {};
 }
 
 // The API of Gimel 1 knows no participants and no control, only the counts of goals.

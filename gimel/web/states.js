@@ -71,18 +71,20 @@ export function noReport(problem, retry) {
     h("button", {type: "button", onclick: retry}, "Retry"));
 }
 
-export function keyForm(isWrong, use) {
+// `wrong` says what is wrong with the key in use, `cancel` goes back to another key; either may be missing.
+export function keyForm(wrong, use, cancel) {
   return h("form", {class: "state key", onsubmit: event => {
     event.preventDefault();
     use(event.target.elements["api-key"].value);
   }},
-  h("h2", null, "API key required"),
-  isWrong ? h("p", {class: "wrong", role: "alert"}, icon("warning"), h("span", null, "The API key is wrong.")) : null,
+  h("h2", null, cancel ? "Use another API key" : "API key required"),
+  wrong ? h("p", {class: "wrong", role: "alert"}, icon("warning"), h("span", null, wrong)) : null,
   h("label", {for: "api-key"}, "API key"),
   h("div", {class: "row"},
     h("input", {id: "api-key", type: "password", autocomplete: "off", spellcheck: "false", required: true,
-      "aria-describedby": "key-note", "aria-invalid": isWrong ? "true" : null}),
-    h("button", {type: "submit", class: "primary"}, "Show the report")),
-  h("p", {id: "key-note", class: "quiet"}, "The server was started with it: --api-key or GIMEL_API_KEY. ",
-    "It is sent to this server only, and forgotten when you close this tab."));
+      "aria-describedby": "key-note", "aria-invalid": wrong ? "true" : null}),
+    h("button", {type: "submit", class: "primary"}, "Show the report"),
+    cancel ? h("button", {type: "button", onclick: cancel}, "Cancel") : null),
+  h("p", {id: "key-note", class: "quiet"}, "Whoever runs this server has it: `gimel api-key` prints it, or `gimel serve` was ",
+    "started with it. It is sent to this server only, and forgotten when you close this tab."));
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -141,7 +140,7 @@ def dashboard(request: Request) -> Answer:
     """Serve the dashboard, a page without data; with `about`, say what it has to know about this API."""
     from . import page  # not at the top: `track` needs none
 
-    track_url = os.environ.get("GIMEL_TRACK_URL") or f"https://{request.headers.get('host', '')}{TRACK}"
+    track_url = request.stage.get("track_url") or f"https://{request.headers.get('host', '')}{TRACK}"
     return page.answer(request, {"track_url": track_url, "needs_key": True, "example": None, "is_demo": False})
 
 

@@ -60,6 +60,8 @@ def test_what_it_prints_deployed_by_hand_counts_an_event(gimel, ministack, tmp_p
         with urllib.request.urlopen(f"{url}/track?experiment=e&uuid=1&variant=red&event=participate") as answer:
             assert answer.status == 200
         assert server.client(password=SECRET).pfcount("alephbet:counters:e:participate:red") == 1
+        with urllib.request.urlopen(f"{url}/?about=1") as answer:
+            assert json.load(answer)["track_url"] == "https://events.example.com/e"
         with urllib.request.urlopen(urllib.request.Request(f"{url}/experiments", method="OPTIONS")) as answer:
             assert answer.headers["Access-Control-Allow-Headers"] == "content-type, x-api-key"
     finally:
@@ -90,7 +92,7 @@ def deploy(described: dict, endpoint: str) -> str:
         arns[function["name"]] = created["FunctionArn"]
     made = api.create_rest_api(name="by hand", binaryMediaTypes=described["binary_media_types"])["id"]
     root = api.get_resources(restApiId=made)["items"][0]["id"]
-    resources: dict[str, str] = {}
+    resources: dict[str, str] = {"/": root}
     for route in described["routes"]:
         path, verb = route["path"], route["method"]
         if path not in resources:
@@ -100,7 +102,8 @@ def deploy(described: dict, endpoint: str) -> str:
         api.put_method(**method, authorizationType="NONE", apiKeyRequired=route["needs_key"])
         uri = f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/{arns[route['function']]}/invocations"
         api.put_integration(**method, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
-    api.create_deployment(restApiId=made, stageName="prod")
+    variables = dict.fromkeys(described["stage_variables"], "https://events.example.com/e")
+    api.create_deployment(restApiId=made, stageName="prod", variables=variables)
     return f"{endpoint}/restapis/{made}/prod/_user_request_"
 
 

@@ -67,8 +67,8 @@ def _alike(shown: Any, sent: Any) -> bool:
 
 
 def test_the_names_are_those_of_gimel(deployed):
-    names = ["all-experiments", "delete-experiment", "experiment", "health", "history", "plan", "snapshot", "track"]
-    assert sorted(deployed["functions"]) == [f"gimel-{name}" for name in names]
+    names = ["all-experiments", "dashboard", "delete-experiment", "experiment", "health", "history", "plan"]
+    assert sorted(deployed["functions"]) == [f"gimel-{name}" for name in (*names, "snapshot", "track")]
     (api,) = deployed["apis"].values()
     assert (api["name"], list(api["stages"])) == ("gimel", ["prod"])
 
@@ -76,9 +76,10 @@ def test_the_names_are_those_of_gimel(deployed):
 def test_every_method_is_a_proxy_to_the_live_alias(deployed):
     (api,) = deployed["apis"].values()
     keyed = {name for name, method in api["methods"].items() if method["key"]}
-    assert keyed == {"GET /experiment", "GET /experiments", "GET /history", "GET /plan", "DELETE /delete"}
-    preflights = {f"OPTIONS {path}" for path in api["paths"] if path != "/"}
-    open_to_all = {"GET /track", "POST /track", "GET /e", "POST /e", "GET /health"}
+    reading = {"GET /experiment", "GET /experiments", "GET /history", "GET /plan"}
+    assert keyed == {*reading, "PUT /experiment", "DELETE /delete"}
+    preflights = {f"OPTIONS {path}" for path in api["paths"]}
+    open_to_all = {"GET /track", "POST /track", "GET /e", "POST /e", "GET /health", "GET /"}
     assert set(api["methods"]) - keyed == open_to_all | preflights
     assert {method["type"] for method in api["methods"].values()} == {"AWS_PROXY"}
     assert {method["credentials"] for method in api["methods"].values()} == {None}

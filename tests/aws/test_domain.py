@@ -142,6 +142,7 @@ def test_a_changed_domain_replaces_the_old_one_and_the_plan_says_what_is_lost(ac
     apply(deployment())
     plan = deployment(domain="e.example.com").plan()
     assert [step.call for step in plan.steps] == [
+        "update_stage",  # it tells the dashboard where pages send events
         *("create_domain_name", "create_api_mapping", "create_api_mapping"),
         *("delete_api_mapping", "delete_api_mapping", "delete_domain_name"),
     ]
@@ -159,7 +160,7 @@ def test_one_that_serves_others_too_is_kept_without_our_mappings(account, gimel_
     client.create_api_mapping(DomainName=DOMAIN, ApiId=theirs, Stage="theirs", ApiMappingKey="shop")
     assert descriptions(deployment().plan()) == []
     plan = gimel_at(track_api="http").plan()
-    assert [step.call for step in plan.steps] == ["delete_api_mapping", "delete_api_mapping"]
+    assert [step.call for step in plan.steps] == ["update_stage", "delete_api_mapping", "delete_api_mapping"]
     assert any(f"it serves https://{DOMAIN}/shop too" in note for note in plan.notes)
     removal = deployment().plan_removal()
     assert any(f"it serves https://{DOMAIN}/shop too" in note for note in removal.notes)

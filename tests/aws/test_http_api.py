@@ -85,6 +85,8 @@ def test_the_rest_api_is_the_same_with_and_without_it(account, gimel_at, deploym
     before = account.state()
     apply(deployment())
     after = account.state()
+    for state in (before, after):  # which tells the dashboard where pages send events
+        assert next(iter(state["apis"].values()))["stages"]["prod"].pop("variables").keys() == {"track_url"}
     assert {key: after[key] for key in ("apis", "keys", "plans")} == {
         key: before[key] for key in ("apis", "keys", "plans")
     }
@@ -105,7 +107,7 @@ def test_events_go_to_it_and_reports_to_the_rest_api(account, gimel_at, deployme
 def test_one_that_pages_may_use_is_kept_until_destroy(account, gimel_at, deployment):
     apply(deployment())
     plan = gimel_at(track_api="rest").plan()
-    assert descriptions(plan) == []
+    assert descriptions(plan) == ["configure stage prod: variables/track_url"]
     (note,) = [note for note in plan.notes if "HTTP API" in note]
     assert f"https://{api_of(account)}.execute-api." in note
     assert "only `gimel destroy` deletes it" in note

@@ -48,7 +48,7 @@ def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkey
     assert not any(one in steps.as_json(plan) for one in values.values())
     functions = account.state()["functions"]
     checking = {name for name, one in functions.items() if access.VARIABLE in str(one["configuration"])}
-    assert functions.keys() - checking == {"gimel-track", "gimel-health", "gimel-snapshot"}
+    assert functions.keys() - checking == {"gimel-track", "gimel-health", "gimel-snapshot", "gimel-dashboard"}
     monkeypatch.setenv(access.VARIABLE, json.dumps(known(account)))
     assert {kind: access.kind_of(one) for kind, one in values.items()} == {READ: READ, WRITE: WRITE}
     assert [len(one) for one in values.values()] == [40, 40]

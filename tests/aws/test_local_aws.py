@@ -215,6 +215,42 @@ def test_the_http_api_takes_what_browsers_send(deployed, browser, shop):
     assert ask(f"{track.removesuffix('/e')}/experiments")[0] == 404
 
 
+def test_a_team_opens_the_dashboard_at_the_apis_root_and_each_key_does_what_it_may(deployed, browser):
+    person, output = deployed
+    base, track = base_in(output), url_in(output)
+    event = {"experiment": "team", "uuid": "1", "variant": "red", "event": "participate"}
+    assert ask(f"{track}?{urlencode(event)}")[0] == 200
+    keys = {kind: person.types("api-key", *option).strip() for kind, option in (("write", []), ("read", ["--read"]))}
+    named = urlencode({"experiment": "team"})
+    assert [ask(f"{base}/experiments", key)[0] for key in ("", "guess", *keys.values())] == [403, 403, 200, 200]
+    status, headers, text = ask(f"{base}/delete?{named}", keys["read"], "DELETE")
+    assert (status, json.loads(text)["error"]) == (403, "this API key can only read")
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert ask(f"{base}/experiment", keys["read"], "PUT")[0] == 403
+
+    about = json.loads(ask(f"{base}/?about=1")[2])
+    assert about["track_url"] == track
+    assert track in about["snippet"]["html"]
+    status, headers, text = ask(f"{base}/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    unchanged = urllib.request.Request(f"{base}/", headers={"If-None-Match": headers["ETag"]})
+    with pytest.raises(urllib.error.HTTPError, match="304"):
+        urllib.request.urlopen(unchanged, timeout=30)
+    page = browser.new_context().new_page()
+    problems: list[str] = []
+    page.on("console", lambda told: problems.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for address in (base, f"{base}/"):
+        page.goto(f"{address}#key={keys['read']}")
+        page.get_by_text("team", exact=True).first.wait_for()
+        assert page.url.startswith(f"{base}/")
+        assert keys["read"] not in page.url
+    assert problems == []
+    page.context.close()
+    assert ask(f"{base}/delete?{named}", keys["write"], "DELETE")[0] == 200
+
+
 def test_the_http_api_sends_compressed_answers_as_bytes(deployed):
     track = url_in(deployed[1])
     wrong = json.dumps([{}] * MAX_EVENTS).encode()
@@ -315,7 +351,13 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert rolled_back["releases"]["live"] == state["releases"]["live"]
     assert rolled_back["releases"]["rolled_back"] != []
     assert "a rollback is in effect" in person.types("deploy", "--dry-run")
-    person.types("deploy", "--yes")
+    key = person.types("api-key").strip()
+    rotated = person.types("api-key", "--rotate", "--yes")  # which deploys
+    assert re.search(r"^The old key is valid until 20[-:T0-9+]+\. The new one: gimel api-key$", rotated, re.M), rotated
+    assert [ask(url_in(first.stdout, "Report URL:"), one)[0] for one in (key, person.types("api-key").strip())] == [
+        200,
+        200,
+    ]
     assert ask(event)[1]["X-Gimel-Ignored"] == "experiment"
     assert json.loads(person.types("status", "--format", "json"))["releases"]["rolled_back"] == []
 

@@ -13,6 +13,7 @@ from gimel.config import Config
 from . import desired, redis_address, settings
 from .desired import ADDRESS, BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
 from .names import SNAPSHOT, Account
+from .plan.gateway import TRACK_URL
 from .wiring import SCHEDULE
 
 OPTIONAL_VARIABLES = {
@@ -46,6 +47,7 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
         "functions": [_function(function, secret) for function in wanted.functions],
         "schedule": {"expression": SCHEDULE, "function": names[SNAPSHOT]},
         "binary_media_types": list(BINARY_TYPES),
+        "stage_variables": {TRACK_URL: f"the URL that pages send events to, ending in {config.track_path}"},
         "routes": [
             {
                 "method": route.method,

@@ -57,4 +57,6 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
     for route in described["routes"]:
         key = ", with API key" if route["needs_key"] else ""
         yield f"  {route['method']:<7} {route['path']:<13} {route['function']}{key}"
+    yield "\nVariables of its stage"
+    yield from (f"  {name}: ({what})" for name, what in described["stage_variables"].items())
     yield from (f"note: {note}" for note in described["notes"])

@@ -89,6 +89,7 @@ def _show_addresses(deployment: Deployment, live: Live, config_file: Path | None
     for label, value in (
         ("Track URL:", live.track_url),
         ("Report URL:", f"{live.reports_url}/experiments"),
+        ("Dashboard:", f"{live.reports_url}/"),
         ("API key:", print_key),
         ("or:", f"aws apigateway get-api-key --api-key {live.keys[WRITE]} --include-value --query value --output text"),
         ("Report:", f"gimel report --url {live.reports_url} --api-key $({print_key})"),

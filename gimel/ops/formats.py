@@ -72,6 +72,9 @@ CELL_WITH_FORMULA = re.compile(
     "(?:^|(?<=[\t\n;,]))(?=[\\s\\0'\"]*[=+@\uff1d\uff0b\uff0d\uff20-])|^(?=[\t\n\0])"
 )
 
+LIFE = ("status", "owner", "decision", "note")
+"""Settings that are columns, besides those of which the figures tell."""
+
 FIGURES = [field for field in ROW_FIELDS if field not in ("label", "successes", "trials", "verdict")]
 
 
@@ -125,6 +128,7 @@ def rows(report: Report) -> Iterator[dict[str, Any]]:
                     "sample_ratio_since": ratio.get("since"),
                     "counting_note": item.get("counting_note"),
                     "notes": "; ".join(item.get("notes", [])),
+                    **{name: item.get("settings", {}).get(name) for name in LIFE},
                 }
 
 

@@ -41,7 +41,8 @@ function rowsOf(item) {
       plan_ended_participants: item.plan?.ended?.visitors, sample_ratio: ratio.state,
       sample_ratio_p_value: ratio.p_value, sample_ratio_always_valid_p_value: ratio.always_valid_p_value,
       sample_ratio_text: ratio.text, sample_ratio_since: ratio.since, counting_note: item.counting_note,
-      notes: (item.notes || []).join("; "),
+      notes: (item.notes || []).join("; "), status: item.settings?.status, owner: item.settings?.owner,
+      decision: item.settings?.decision, note: item.settings?.note,
     };
   }));
 }

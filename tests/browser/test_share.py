@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import re
@@ -86,6 +87,8 @@ def test_a_saved_experiment_needs_no_explanation(server, visit, tmp_path):
     page.get_by_label("This experiment").check()
     page.get_by_text("Export", exact=True).click()
     file = exported(page, "HTML", tmp_path)
+    row, _ = csv.DictReader(exported(page, "CSV", tmp_path).read_text().splitlines())
+    assert [row[name] for name in ("status", "owner", "decision", "note")] == ["decided", "Dana", "b", words["note"]]
     says = [report(server)["kept"]["headline"], *words.values(), "Decision: b", "610 of 2,000 planned visitors"]
     says += ["decided", "How to read this page", "a is the control", "until 2,000 visitors have come"]
     for width, scheme in ((1440, "light"), (1024, "dark"), (390, "dark")):

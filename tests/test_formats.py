@@ -223,7 +223,8 @@ def test_the_page_tells_the_same_reasons_in_the_same_words():
 
 
 def test_the_page_reads_no_field_that_a_row_lacks():
-    read = {field for path in FOLDER.glob("*.js") for field in re.findall(r"\brow\.(\w+)", path.read_text())}
+    # Methods are those of the row of a form.
+    read = {field for path in FOLDER.glob("*.js") for field in re.findall(r"\brow\.(\w+)\b(?!\()", path.read_text())}
     assert "uplift_interval" in read
     assert read <= set(ROW_FIELDS)
 

@@ -282,7 +282,7 @@ def _roles(
 ) -> tuple[dict[str, str], dict[str, float]]:
     """The role of each goal, and the level at which it is tested.
 
-    The primary goal has ALPHA, and so has each guardrail. The others share as much between them: those in config.json,
+    The primary goal has ALPHA, and so has each guardrail. The others share as much between them: those in the settings,
     reached or not, and those among `decided_by`. Without a primary goal, each has ALPHA.
     """
     others = "goal" if own.goal is None else "secondary"
@@ -300,7 +300,7 @@ def _notes(own: ExperimentSettings, goals: Collection[Goal], variants: Variants,
     if len(tested) >= MANY_GOALS:
         yield (
             f"{len(tested)} goals are tested separately, so a false verdict on at least one of them is several times as"
-            " likely as with one goal: name the primary goal, with goal in config.json"
+            " likely as with one goal: name the primary goal in the settings"
         )
     if ended and (note := changed_plan(own, ended)):
         yield note

@@ -87,10 +87,10 @@ def _alarm(labels: Sequence[str], visitors: Sequence[Count], shares: Sequence[fl
         " variant, so the rates cannot be compared: find the cause"
     )
     reason += (
-        ", or correct the weights in config.json"
+        ", or correct the weights in the settings"
         if configured
         else ". If the split is intended, or one of these is no variant (removed, misspelled, made up), set weights in"
-        " config.json"
+        " the settings"
     )
     return Verdict("do_not_trust", text, reason)
 

@@ -1,7 +1,7 @@
 """Which labels are an experiment's variants, which one is the control, and what does not fit together.
 
 `/track` is open to everyone, so any label may turn up among the counts. A label that is not a variant is unexpected: it
-is shown, noted, and left out. The list in config.json says which labels are variants; without one, the visitors do.
+is shown, noted, and left out. The list in the settings says which labels are variants; without one, the visitors do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SMALLEST_SHARE = 1e-100
 @dataclass(frozen=True, slots=True)
 class Variants:
     """All labels with their visitors; those that are variants, in order; the control; the usable weights; and the names
-    that config.json lists, with weights or without.
+    that the settings list, with weights or without.
 
     If nothing has been counted there is no label, and the control is "".
     """
@@ -56,7 +56,7 @@ class Variants:
     def shares(self) -> dict[str, float]:
         """The part of the visitors that each variant should get: by the weights, or else the same.
 
-        A variant in config.json that was never seen has its share too. Adds up to 1, or is empty.
+        A variant in the settings that was never seen has its share too. Adds up to 1, or is empty.
         """
         seen = [label for label in self.real if self.trials[label].value]
         wanted = self.weights or dict.fromkeys(self.configured or seen, 1.0)
@@ -73,7 +73,7 @@ class Variants:
 
     @property
     def are_configured(self) -> bool:
-        """Whether config.json says which labels are variants, and visitors take part in any of them."""
+        """Whether the settings say which labels are variants, and visitors take part in any of them."""
         return any(self.trials.get(label, NOTHING).value for label in self.configured)
 
 
@@ -86,7 +86,7 @@ def resolve_variants(
 ) -> Variants:
     """The control is the variant `requested`, or else `baseline`, or else the first one that has participants.
 
-    `configured` are the variants in config.json; the `weights` imply them. A list of which no one takes part in any
+    `configured` are the variants in the settings; the `weights` imply them. A list of which no one takes part in any
     leaves no one out.
     """
     usable = {label: weight for label, weight in (weights or {}).items() if weight > 0 and isfinite(weight)}
@@ -113,7 +113,7 @@ def variants_of(
 
 
 def variants_at_end(ended: Ended, own: ExperimentSettings = NO_SETTINGS, requested: str | None = None) -> Variants:
-    """The variants when the plan ended, with the shares of then, whatever config.json says by now."""
+    """The variants when the plan ended, with the shares of then, whatever the settings say by now."""
     if ended.shares:
         own = replace(own, weights=ended.shares, variants=frozenset(ended.shares))
     return variants_of(ended.counts, own, requested)
@@ -164,7 +164,7 @@ def notes(
         yield f"the {origin} {named(wanted)} {why}; variants are compared with {control} instead"
     if trials and variants.configured and not variants.are_configured:
         yield (
-            f"no one takes part in {listed(sorted(variants.configured))}, the variants in config.json, so the split is"
+            f"no one takes part in {listed(sorted(variants.configured))}, the variants in the settings, so the split is"
             " not checked: use the names that the page sends"
         )
     lost = [
@@ -184,15 +184,15 @@ def notes(
     for setting, wanted_goals in ("per_visitor", own.per_visitor), ("guardrails", own.guardrails):
         unseen = sorted(goal for goal in wanted_goals if goal not in goals)
         if goals and unseen:
-            yield f"no one has reached {listed(unseen)}, listed in {setting} in config.json"
+            yield f"no one has reached {listed(unseen)}, listed in {setting} in the settings"
 
 
 def _left_out(labels: Sequence[str], configured: bool) -> str:
     one = len(labels) == 1
     consequence = f"so {'it is' if one else 'they are'} neither compared nor part of the split"
     if configured:
-        return f"{listed(labels)} {'is' if one else 'are'} not among the variants in config.json, {consequence}"
+        return f"{listed(labels)} {'is' if one else 'are'} not among the variants in the settings, {consequence}"
     return (
         f"{listed(labels)} {'has' if one else 'have'} far too few visitors for a variant, {consequence}. To decide this"
-        " yourself, name the experiment's variants in config.json, with variants or weights"
+        " yourself, name the experiment's variants in the settings, with variants or weights"
     )

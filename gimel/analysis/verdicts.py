@@ -265,7 +265,7 @@ def of_experiment(
 
 def not_compared(label: str, configured: bool) -> Verdict:
     """The verdict on an unexpected label."""
-    why = "is not among the variants in config.json" if configured else "has far too few visitors for a variant"
+    why = "is not among the variants in the settings" if configured else "has far too few visitors for a variant"
     return Verdict("not_compared", "not compared", f"{named(label)} {why}")
 
 

@@ -221,7 +221,7 @@ class TestGuardrails:
 
     def test_one_that_no_one_has_reached_is_noted(self):
         answer = report(self.TRIALS, buy={"a": 500, "b": 505}, settings={"guardrails": {"ticket": 0.1}})
-        assert answer["notes"] == ["no one has reached ticket, listed in guardrails in config.json"]
+        assert answer["notes"] == ["no one has reached ticket, listed in guardrails in the settings"]
 
 
 SHARES = {"a": 0.5, "b": 0.5}

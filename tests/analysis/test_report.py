@@ -230,9 +230,9 @@ class TestSampleRatio:
             (
                 None,
                 "find the cause. If the split is intended, or one of these is no variant (removed, misspelled, made"
-                " up), set weights in config.json",
+                " up), set weights in the settings",
             ),
-            ({"a": 1, "b": 1}, "find the cause, or correct the weights in config.json"),
+            ({"a": 1, "b": 1}, "find the cause, or correct the weights in the settings"),
         ],
     )
     def test_the_cure_fits_what_is_configured(self, weights, cure):
@@ -241,7 +241,7 @@ class TestSampleRatio:
     def test_a_configured_variant_with_very_few_visitors_is_a_variant(self):
         trials = {"a": 5000, "b": 5010, "c": 1}
         reason = report(trials, weights=dict.fromkeys(trials, 1))["sample_ratio"]["reason"]
-        assert reason.endswith("find the cause, or correct the weights in config.json")
+        assert reason.endswith("find the cause, or correct the weights in the settings")
 
 
 class TestUnexpected:
@@ -261,7 +261,7 @@ class TestUnexpected:
             {"!evil": 1, "blue": 5000, "red": 5010, "zzz": 3}, buy={"!evil": 9, "blue": 500, "red": 700}, **settings
         )
         assert [one["label"] for one in answer["participants"] if one["unexpected"]] == ["!evil", "zzz"]
-        why = "are not among the variants in config.json" if settings else "have far too few visitors for a variant"
+        why = "are not among the variants in the settings" if settings else "have far too few visitors for a variant"
         (note,) = answer["notes"]
         assert note.startswith(f"!evil and zzz {why}, so they are neither compared nor part of the split")
         for key in ("control", "comparisons", "sample_ratio", "verdict"):
@@ -273,12 +273,12 @@ class TestUnexpected:
     def test_without_a_list_the_note_names_the_cure(self):
         assert report({"blue": 900, "red": 910, "x": 4})["notes"] == [
             "x has far too few visitors for a variant, so it is neither compared nor part of the split. To decide this"
-            " yourself, name the experiment's variants in config.json, with variants or weights"
+            " yourself, name the experiment's variants in the settings, with variants or weights"
         ]
 
     def test_a_single_one_beside_a_list_is_noted_in_the_singular(self):
         assert report({"blue": 900, "red": 910, "x": 4}, variants={"blue", "red"})["notes"] == [
-            "x is not among the variants in config.json, so it is neither compared nor part of the split"
+            "x is not among the variants in the settings, so it is neither compared nor part of the split"
         ]
 
     @pytest.mark.parametrize("settings", LISTS)
@@ -286,7 +286,7 @@ class TestUnexpected:
         stray = row(goal({"blue": 900, "red": 910, "x": 4}, {"x": 1, "red": 5}, **settings), "x")
         assert (stray["successes"], stray["trials"], stray["rate"]) == (1, 4, 0.25)
         assert stray["difference"] is stray["p_value"] is stray["visitors_needed"] is None
-        why = "is not among the variants in config.json" if settings else "has far too few visitors for a variant"
+        why = "is not among the variants in the settings" if settings else "has far too few visitors for a variant"
         assert stray["verdict"] == {"state": "not_compared", "text": "not compared", "reason": f"x {why}"}
 
     @pytest.mark.parametrize("settings", LISTS)
@@ -317,8 +317,8 @@ class TestUnexpected:
     def test_a_list_that_fits_no_variant_leaves_none_out(self, settings):
         answer = report({"blue": 900, "red": 910}, buy={"blue": 50}, **settings)
         assert answer["notes"] == [
-            "no one takes part in Blue and Red, the variants in config.json, so the split is not checked: use the names"
-            " that the page sends"
+            "no one takes part in Blue and Red, the variants in the settings, so the split is not checked: use the"
+            " names that the page sends"
         ]
         assert answer["sample_ratio"]["state"] == "not_tested"
         assert row(answer["goals"][0], "red")["p_value"] is not None
@@ -423,7 +423,7 @@ class TestPerVisitor:
 
     def test_a_configured_goal_that_no_one_reached_is_noted(self):
         answer = report({"a": 100, "b": 100}, view={"a": 50}, per_visitor=["veiw", "view"])
-        assert answer["notes"] == ["no one has reached veiw, listed in per_visitor in config.json"]
+        assert answer["notes"] == ["no one has reached veiw, listed in per_visitor in the settings"]
         assert report({"a": 100, "b": 100}, per_visitor=["view"])["notes"] == []
 
     @pytest.mark.parametrize("trials", [{}, {"a": 0, "b": 0}])

@@ -72,7 +72,7 @@ def test_a_true_variant_with_a_small_share_and_no_weights_raises_the_alarm(share
         counts = {f"v{i}": counted(int(value), shards) for i, value in enumerate(visitors)}
         answer = experiment_report({"participate": counts})
         assert answer["verdict"]["state"] == "do_not_trust"
-        assert "set weights in config.json" in answer["verdict"]["reason"]
+        assert "set weights in the settings" in answer["verdict"]["reason"]
         assert not any(one["unexpected"] for one in answer["participants"])
 
 

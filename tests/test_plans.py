@@ -308,6 +308,8 @@ def test_a_user_with_the_documented_commands_can_do_all_that_an_endpoint_does(si
         for number in range(4):
             gimel.track({"experiment": "button", "variant": "red", "event": "participate", "uuid": str(number)})
         counters.ignore(connection.client(), [("nobody's", "bot")])
+        gimel.track(make_rest_event(query={"experiment": "of few rights"}))
+        assert gimel.all({})[0]["meta"]["turned_away"][0]["experiment"] == "of few rights"
         assert ended(made).planned == 4
         assert gimel.snapshot({}) == {"experiments": 1, "changed": 1}
         for status in "stopped", "running", "stopped", "archived":

@@ -298,6 +298,18 @@ def test_a_release_is_another_with_another_redis_or_reference_but_not_with_anoth
     assert len(different) == 4
 
 
+def test_only_the_function_that_takes_snapshots_knows_the_webhook(tmp_path):
+    notify = {"url": "https://hooks.example.com/open-sesame", "on": ["winner"], "secret": "open sesame"}
+    content = {"redis": {"host": "r"}, "notify": notify}
+    built = desired_of(tmp_path, content)
+    assert config_in(built.bundle.data)["notify"] == {"on": ["winner"]}
+    assert {one.name for one in built.functions if "NOTIFY" in str(one.configuration)} == {"gimel-snapshot"}
+    (own,) = (one.configuration["Environment"]["Variables"] for one in built.functions if one.name == "gimel-snapshot")
+    assert (own["GIMEL_NOTIFY_URL"], own["GIMEL_NOTIFY_SECRET"]) == (notify["url"], notify["secret"])
+    assert desired_of(tmp_path, {**content, "notify": {**notify, "secret": "other"}}).release == built.release
+    assert desired_of(tmp_path, {**content, "notify": {"url": notify["url"]}}).release != built.release
+
+
 def test_functions_carry_the_address_of_their_redis(tmp_path):
     built = desired_of(tmp_path, {"redis": {"url": "rediss://gimel:word@r.example.com/1"}})
     addresses = {one.configuration["Environment"]["Variables"]["GIMEL_REDIS_ADDRESS"] for one in built.functions}

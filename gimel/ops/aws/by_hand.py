@@ -11,7 +11,16 @@ from gimel import access, passwords
 from gimel.config import Config
 
 from . import desired, redis_address, settings
-from .desired import ADDRESS, BINARY_TYPES, SECRET_VARIABLES, Desired, DesiredFunction
+from .desired import (
+    ADDRESS,
+    BINARY_TYPES,
+    NOTIFY_SECRET,
+    NOTIFY_URL,
+    PASSWORD,
+    SECRET_VARIABLES,
+    Desired,
+    DesiredFunction,
+)
 from .names import SNAPSHOT, Account
 from .plan.gateway import TRACK_URL
 from .wiring import SCHEDULE
@@ -20,6 +29,11 @@ OPTIONAL_VARIABLES = {
     "GIMEL_QUEUE_URL": "optional: URL of an SQS queue, for durable tracking",
     "GIMEL_DEAD_LETTERS_URL": "optional: URL of the SQS queue of its dead letters",
     access.VARIABLE: "optional: SHA-256 of a read and a write key, see docs/deploying.md; without, any key can delete",
+}
+
+WEBHOOK = {
+    name: f"{key} of config.json, or ${name}"
+    for name, key in ((NOTIFY_URL, "notify.url"), (NOTIFY_SECRET, "notify.secret"))
 }
 
 
@@ -32,7 +46,7 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
     region = found.region or "REGION"
     account = Account(found.account or "ACCOUNT", region, "aws", f"https://sqs.{region}.amazonaws.com")
     wanted = desired.build(config, found, content, account)
-    secret = _origin_of_password(config)
+    origins = {PASSWORD: _origin_of_password(config), **WEBHOOK}
     names = {function.name: wanted.names.function(function.name) for function in wanted.wiring.functions}
     return wanted, {
         "sha256": wanted.bundle.sha256,
@@ -44,7 +58,7 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
             "managed_policy": f"AWSLambda{'VPCAccess' if found.subnet_ids else 'Basic'}ExecutionRole",
             "allow": desired.readable({redis_address.password(config.redis) or ""}, found.kms_key_arn, account),
         },
-        "functions": [_function(function, secret) for function in wanted.functions],
+        "functions": [_function(function, origins) for function in wanted.functions],
         "schedule": {"expression": SCHEDULE, "function": names[SNAPSHOT]},
         "binary_media_types": list(BINARY_TYPES),
         "stage_variables": {TRACK_URL: f"the URL that pages send events to, ending in {config.track_path}"},
@@ -60,12 +74,12 @@ def build(path: Path | None) -> tuple[Desired, dict[str, Any]]:
     }
 
 
-def _function(function: DesiredFunction, secret: str) -> dict[str, Any]:
+def _function(function: DesiredFunction, origins: Mapping[str, str]) -> dict[str, Any]:
     configuration = function.configuration
     variables: Mapping[str, str] = configuration["Environment"]["Variables"]
     to_enter = {name: hint for name, hint in OPTIONAL_VARIABLES.items() if name in variables}
     to_enter |= {
-        name: secret
+        name: origins[name]
         for name in sorted(variables.keys() & SECRET_VARIABLES - to_enter.keys())
         if not passwords.is_reference(variables[name])
     }

@@ -31,7 +31,8 @@ ADDRESS = "GIMEL_REDIS_ADDRESS"
 """Which Redis a function uses. Nothing reads it there."""
 
 PASSWORD = "GIMEL_REDIS_PASSWORD"
-SECRET_VARIABLES = {PASSWORD, access.VARIABLE}
+NOTIFY_URL, NOTIFY_SECRET = "GIMEL_NOTIFY_URL", "GIMEL_NOTIFY_SECRET"
+SECRET_VARIABLES = {PASSWORD, NOTIFY_URL, NOTIFY_SECRET, access.VARIABLE}
 """What plans do not show. The keys' hashes are no secrets, but those of new keys differ at every dry run."""
 
 
@@ -113,7 +114,9 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
         raise ConfigError("Lambda cannot reach a Unix socket", "set redis.host, or a URL with a host")
     wired = wiring.wire(content.get("extra_wiring") or (), config.track_path)
     section, environment, files = _split(redis)
-    built = bundle.build(bundle.function_config(content) | {"redis": section}, settings.runtime, files)
+    built = bundle.build(
+        _without_webhook(bundle.function_config(content)) | {"redis": section}, settings.runtime, files
+    )
     _check_domain(settings, wired, account)
     known = [function.name for function in wired.functions]
     if unknown := sorted(set(settings.functions) - set(known)):
@@ -121,9 +124,9 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     names = Names(settings.name, account)
     open_to_all = {route.function for route in wired.routes if not route.needs_key and route.method != "OPTIONS"}
     keyed = {route.function for route in wired.routes if route.needs_key} - open_to_all
+    own = {name: {access.VARIABLE: ""} for name in keyed} | {SNAPSHOT: _webhook(config)}
     functions = [
-        _function(function, settings, names, environment | ({access.VARIABLE: ""} if function.name in keyed else {}))
-        for function in wired.functions
+        _function(function, settings, names, environment | own.get(function.name, {})) for function in wired.functions
     ]
     for function in functions:
         if len(function.name) > MAX_NAME_LENGTH:
@@ -188,6 +191,18 @@ def _split(settings: RedisSettings) -> tuple[dict[str, Any], dict[str, str], dic
     return section, environment, files
 
 
+def _webhook(config: Config) -> dict[str, str]:
+    """The variables with the URL and the secret of the webhook: whoever knows the URL of a chat's can write there."""
+    notify = config.notify
+    found = {NOTIFY_URL: notify.url, NOTIFY_SECRET: notify.secret} if notify else {}
+    return {name: value for name, value in found.items() if value}
+
+
+def _without_webhook(content: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in content.get("notify", {}).items() if key not in ("url", "secret")}
+    return {**content, "notify": kept} if "notify" in content else content
+
+
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
     query = parse_qsl(parts.query, keep_blank_values=True)
@@ -228,11 +243,10 @@ def _function(
 
 
 def _without_secrets(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with a reference to a password, but with no password."""
-    variables = dict(configuration["Environment"]["Variables"])
-    if not passwords.is_reference(variables.get(PASSWORD)):
-        variables.pop(PASSWORD, None)
-    return {**configuration, "Environment": variables}
+    """The configuration with a reference to a password, but with no password or other secret."""
+    variables = configuration["Environment"]["Variables"]
+    secret = SECRET_VARIABLES - ({PASSWORD} if passwords.is_reference(variables.get(PASSWORD)) else set())
+    return {**configuration, "Environment": {key: text for key, text in variables.items() if key not in secret}}
 
 
 def password_of(configuration: Mapping[str, Any]) -> str:

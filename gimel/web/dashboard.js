@@ -1,5 +1,6 @@
 // The page: reads the report, draws what the address asks for, and does both again when either changes.
 
+import { arrivalSection, isAwaited, readSnippet, turnedAwayNote } from "./arrival.js";
 import { download } from "./downloads.js";
 import { capitalize, h, isolated } from "./elements.js";
 import { experimentPane } from "./experiment.js";
@@ -11,10 +12,12 @@ import { asMarkdown } from "./markdown.js";
 import { count, dateAndTime, plural, timeOfDay } from "./numbers.js";
 import { patch } from "./patch.js";
 import { apiKey, enter, isAlone, problem, report, request, snapshot } from "./source.js";
+import { planner } from "./planner.js";
 import { copy, experimentNotFound, keyForm, loading, noReport, nothingMatches, nothingTracked } from "./states.js";
 import { address, readView, replaceView, show } from "./view.js";
 
 const REFRESH_MS = 30000;
+const AWAITED_MS = 3000; // while the first visitor of a draft is awaited
 const part = id => document.getElementById(id);
 const hide = (id, isHidden) => part(id).toggleAttribute("hidden", Boolean(isHidden));
 
@@ -24,6 +27,8 @@ let isWhole = false; // or only its first pages, while the others are on their w
 let ignored = {}; // how many requests were, today
 let namespaces = []; // those in use, of any view
 let archived = []; // the names of archived experiments
+let turnedAway = []; // the events of the last hour that were not counted
+let plan = null; // draws the form for a new experiment again
 let access = "read"; // or "write": what the API key may do
 let isAsking = false; // for another API key
 let visit = null; // when the last visit of the view's namespace ended
@@ -54,13 +59,14 @@ async function read() {
   failure = error;
   if (!fresh && !isWhole) items = null;
   if (fresh) {
-    ({items, ignored, namespaces, archived, access} = fresh);
+    ({items, ignored, namespaces, archived, turned_away: turnedAway, access} = fresh);
     isWhole = true;
     readAt = snapshot ? new Date(snapshot.read_at) : new Date();
     visit = snapshot ? readAt : lastVisit(view.namespace, readAt);
   }
   draw();
-  if (!snapshot) timer = setTimeout(readIfVisible, REFRESH_MS);
+  const isAwaiting = !error && !view.plan && isAwaited(items?.find(each => each.experiment === shown));
+  if (!snapshot) timer = setTimeout(readIfVisible, isAwaiting ? AWAITED_MS : REFRESH_MS);
 }
 
 // The first pages of a report, while there is none yet.
@@ -82,11 +88,14 @@ function draw() {
   const state = insteadOfResults();
   hide("state", !state);
   hide("overview", state);
-  hide("experiment", state);
+  hide("experiment", state || view.plan);
+  hide("planner", state || !view.plan);
+  hide("new", snapshot);
   hide("export", state || snapshot || !isWhole);
   patch(part("state"), state);
-  document.body.classList.toggle("one", !state && Boolean(view.experiment));
+  document.body.classList.toggle("one", !state && Boolean(view.experiment || view.plan));
   if (!state) drawResults();
+  drawPlanner(state);
   drawFreshness();
   drawNamespaces();
   hide("key", !server?.needs_key || !apiKey.get() || !isWhole || state);
@@ -98,7 +107,7 @@ function draw() {
 function insteadOfResults() {
   if (needsKey() || isAsking) return askForKey();
   if (items === null) return failure ? noReport(failure, read) : loading();
-  return items.length === 0 && archived.length === 0 && !view.experiment ? nothingTracked(view.namespace, server, ignored) : null;
+  return items.length === 0 && archived.length === 0 && !view.experiment && !view.plan ? nothingTracked(view.namespace, server, ignored) : null;
 }
 
 function drawResults() {
@@ -112,11 +121,12 @@ function drawResults() {
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
   patch(part("list"), matches.length || !view.search ? listTable(matches, shown, view, since)
     : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, shown, view.search));
-  patch(part("ignored"), ignoredToday(ignored));
+  patch(part("ignored"), ignoredToday(ignored), turnedAwayNote(turnedAway));
   if (!item && (!isWhole || isOnItsWay())) {
     patch(part("experiment"), loading());
   } else if (item) {
     if (isWhole) readHistory(item, readAt, draw);
+    readSnippet(item, draw);
     patch(part("experiment"), experimentPane(item, snapshot ? null : {
       // Until the answer comes, a control just chosen stays chosen.
       control: (!failure && view.experiment && view.control) || item.control,
@@ -125,10 +135,29 @@ function drawResults() {
       markdown: () => asMarkdown([item], linkTo, view.namespace, readAt),
       change: access === "write" ? (changes, version) => changeNow(item.experiment, changes, version) : null,
       remove: () => deleteNow(item.experiment),
-    }));
+    }, arrivalSection(item, turnedAway)));
   } else {
     patch(part("experiment"), view.experiment ? experimentNotFound(view.experiment, view.namespace) : null);
   }
+}
+
+// The form for a new experiment is made once, and keeps what is typed until it is left.
+function drawPlanner(isHidden) {
+  part("new").ariaCurrent = view.plan ? "page" : null;
+  part("new").href = address({experiment: "", control: "", plan: "1"});
+  if (!view.plan) {
+    part("planner").replaceChildren();
+    plan = null;
+  } else if (!isHidden) {
+    plan ??= planner(part("planner"), saveDraft);
+    plan({items, access});
+  }
+}
+
+async function saveDraft(experiment, changes) {
+  await changeSettings(experiment, changes, 0);
+  show({experiment, control: "", search: ""});
+  read();
 }
 
 // Without what is searched for, as whoever follows it looks for this.
@@ -199,9 +228,8 @@ function isOnItsWay() {
 // Sends changes of an experiment's settings or status, based on a version of them.
 async function changeNow(experiment, changes, version) {
   const use = ({settings}) => { items = items.map(each => each.experiment === experiment ? {...each, settings} : each); };
-  const body = JSON.stringify({namespace: view.namespace, experiment, version, changes});
   try {
-    use(JSON.parse(await request("experiment", {}, {method: "PUT", body, headers: {"Content-Type": "application/json"}})));
+    use(await changeSettings(experiment, changes, version));
   } catch (error) {
     if (error.details?.settings) use(error.details);
     draw();
@@ -209,6 +237,11 @@ async function changeNow(experiment, changes, version) {
   }
   draw();
   read();
+}
+
+async function changeSettings(experiment, changes, version) {
+  const body = JSON.stringify({namespace: view.namespace, experiment, version, changes});
+  return JSON.parse(await request("experiment", {}, {method: "PUT", body, headers: {"Content-Type": "application/json"}}));
 }
 
 async function deleteNow(name) {
@@ -244,9 +277,9 @@ function viewChanged() {
     && !(isWhole && isOnItsWay());
   draw();
   const isOnlyPane = getComputedStyle(part("overview")).display === "none";
-  if (view.experiment && view.experiment !== before.experiment && isOnlyPane) {
+  if (view.plan !== before.plan || (view.experiment && view.experiment !== before.experiment && isOnlyPane)) {
     scrollTo(0, 0);
-    part("experiment-title")?.focus();
+    part(view.plan ? "planner-title" : "experiment-title")?.focus();
   }
   if (!isRead && !snapshot) read();
 }

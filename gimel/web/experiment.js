@@ -12,7 +12,8 @@ import { chip, decides, participants, toneOf, variants } from "./verdicts.js";
 import { address } from "./view.js";
 
 // `actions` are what can be done with it, and the control chosen; a snapshot has none, and a reader no `change`.
-export function experimentPane(item, actions) {
+// `arrival` is what a draft shows.
+export function experimentPane(item, actions, arrival) {
   const isDraft = item.settings?.status === "draft";
   return h("div", {class: "pane", key: item.experiment},
     h("header", {class: "experiment-head"},
@@ -29,6 +30,7 @@ export function experimentPane(item, actions) {
           "Copy as Markdown") : null,
         actions?.change && !item.settings ? lifeActions(item, actions) : null)),
     lifeSection(item, actions),
+    arrival,
     warningsSection(item),
     isAlone ? howToRead(item) : null,
     item.counting_note ? h("p", {class: "note counting"}, sentence(item.counting_note, [])) : null,

@@ -21,7 +21,10 @@ export function nothingTracked(namespace, server, ignored) {
       ` in another tab: it runs an experiment${isDefault ? "" : " in the namespace alephbet"}, `,
       "and its buttons reach two goals.")] : null,
     server ? [
-      h("div", {class: "row between"}, h("h3", null, "Add it to your page"), copyButton("Copy", server.snippet.html)),
+      h("h3", null, "Plan your first experiment"),
+      h("p", null, h("a", {href: address({experiment: "", control: "", plan: "1"})}, "Plan an experiment"),
+        ": how long it takes, and a snippet with its names."),
+      h("div", {class: "row between"}, h("h3", null, "Or add an example to your page"), copyButton("Copy", server.snippet.html)),
       h("p", null, "This snippet runs an experiment with two variants and sends its events to ",
         h("code", null, server.track_url), "."),
       h("pre", {tabindex: "0", role: "region", "aria-label": "Snippet"}, h("code", null, server.snippet.html)),

@@ -1,6 +1,6 @@
 // What is shown, kept in the address after the `#`: a link shows the same view, and no server logs it.
 
-const DEFAULTS = {namespace: "alephbet", experiment: "", control: "", search: "", sort: "verdict"};
+const DEFAULTS = {namespace: "alephbet", experiment: "", control: "", search: "", sort: "verdict", plan: ""};
 
 export function readView() {
   const params = new URLSearchParams(location.hash.slice(1));
@@ -9,7 +9,7 @@ export function readView() {
 
 // The address of this view with some changes, without what is at its default.
 export function address(changes) {
-  const view = {...readView(), ...changes};
+  const view = {...readView(), ...("experiment" in changes ? {plan: ""} : {}), ...changes};
   return `#${new URLSearchParams(Object.entries(view).filter(([name, value]) => value && value !== DEFAULTS[name]))}`;
 }
 

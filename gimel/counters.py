@@ -179,6 +179,11 @@ _known: WeakKeyDictionary[Client, _Known] = WeakKeyDictionary()
 _stopped: WeakKeyDictionary[Client, Stopped] = WeakKeyDictionary()
 
 
+def learn_stopped(client: Client, namespace: str) -> None:
+    """Know at once which experiments are stopped: this process has changed it. Raises StoreUnavailable."""
+    _stopped.setdefault(client, Stopped()).learn([namespace], ask_each(client, questions([namespace])))
+
+
 def _members(
     sent: Mapping[CounterName, Iterable[Event]], precision_of: Callable[[str], Precision]
 ) -> dict[str, _Members]:

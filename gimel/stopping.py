@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import histories
-from .counters import ask_each, count_with, forget
+from .counters import ask_each, count_with, forget, learn_stopped
 from .errors import BadRequest, StoreUnavailable
 from .frozen import Frozen
 from .histories import History, until
@@ -33,6 +33,7 @@ def apply(client: Client, namespace: str, experiment: str, before: str, after: s
             archive(client, namespace, experiment)
     elif after == "running" and before != "draft":
         start(client, namespace, experiment)
+    learn_stopped(client, namespace)
 
 
 def stop(client: Client, namespace: str, experiment: str) -> None:

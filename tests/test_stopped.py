@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import gimel
-from gimel import config, connection, counters, keyspace, stopped
+from gimel import config, connection, counters, keyspace, stopped, stopping
 from gimel.config import Limits
 from gimel.events import Event
 
@@ -60,6 +60,15 @@ def test_an_event_of_a_stopped_experiment_is_ignored_within_the_time_that_a_proc
     assert track(OTHER, "u2") is None  # learns of both by the answer
     assert track(uuid="u3") == "stopped"
     assert (visitors(), visitors("other")) == (2, 2)
+
+
+def test_the_process_that_stops_or_starts_one_need_not_wait(real):
+    assert track() is None
+    stopping.apply(connection.client(), "alephbet", NAME, "running", "stopped")
+    assert track(uuid="u2") == "stopped"
+    stopping.apply(connection.client(), "alephbet", NAME, "stopped", "running")
+    assert track(uuid="u3") is None
+    assert visitors() == 2
 
 
 def test_a_new_process_learns_by_the_answer_to_its_first_request_and_says_so(real):

@@ -41,10 +41,11 @@ export function experimentPane(item, actions, arrival) {
 }
 
 // What to repeat to whoever asks. An older server has no more than the verdict.
-function headline({headline: text, verdict, participants: labels, goals}) {
+function headline({headline: text, verdict, participants: labels, goals, settings}) {
   if (!verdict) return null;
   const names = [...labels.map(each => each.label), ...goals.map(each => each.goal)];
-  return h("p", {class: `headline ${toneOf(verdict.state)}`}, chip(verdict.state),
+  // That of a decision is of its moment, the verdict of now.
+  return h("p", {class: `headline ${toneOf(verdict.state)}`}, settings?.decision == null ? chip(verdict.state) : null,
     h("span", null, text ? withNames(text, names) : sentence(verdict.text, names)));
 }
 

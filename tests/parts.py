@@ -222,14 +222,19 @@ class RedisServer:
             self.process = None
 
 
-def encrypted_redis(folder: Path, *options: str) -> tuple[RedisServer, Path]:
-    """A Redis, to be started, that also speaks TLS as `localhost` and 127.0.0.1, and its authority's certificate."""
-    certificate, key = folder / "redis.crt", folder / "redis.key"
+def self_signed(folder: Path, *names: str) -> tuple[Path, Path]:
+    """A new certificate for these names, and its key."""
+    certificate, key = folder / "tls.crt", folder / "tls.key"
     openssl = shutil.which("openssl") or missing("no openssl: install the Debian package openssl")
     wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([openssl, "req", *wanted, *names, *files], check=True, capture_output=True, timeout=DEADLINE_S)
+    files = ["-addext", f"subjectAltName={','.join(names)}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, "req", *wanted, *files], check=True, capture_output=True, timeout=DEADLINE_S)
+    return certificate, key
+
+
+def encrypted_redis(folder: Path, *options: str) -> tuple[RedisServer, Path]:
+    """A Redis, to be started, that also speaks TLS as `localhost` and 127.0.0.1, and its authority's certificate."""
+    certificate, key = self_signed(folder, "DNS:localhost", "IP:127.0.0.1")
     port = free_port()
     tls = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
     server = RedisServer(folder, *tls, "--tls-auth-clients", "no", *options)
@@ -295,20 +300,29 @@ def pypi_package(name: str, version: str) -> Path:
     return folder
 
 
-def block_lists() -> tuple[Path, list[Path]]:
-    """The public suffixes, and the lists that uBlock Origin uses by default, from its Debian package, fetched once.
-
-    It is not installed, because Debian's Chromium would load it in every test.
-    """
-    folder = CACHE / "ublock-origin"
+def debian_package(name: str) -> Path:
+    """The folder with the files of a Debian package, fetched once into the cache and not installed."""
+    folder = CACHE / f"debian-{name}"
     if not folder.is_dir():
-        apt = shutil.which("apt-get") or missing("no apt-get, which fetches the lists of ad blockers")
+        apt = shutil.which("apt-get") or missing(f"no apt-get, which fetches {name}")
         CACHE.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            _fetch([apt, "download", "webext-ublock-origin-chromium"], scratch)
+            download = [apt, "download", name]
+            if subprocess.run(download, cwd=scratch, capture_output=True, timeout=120).returncode:
+                _fetch([apt, "update"], scratch)  # what it knows is too old
+                _fetch(download, scratch)
             (archive,) = Path(scratch).glob("*.deb")
-            subprocess.run(["dpkg-deb", "-x", archive, "."], cwd=scratch, check=True, timeout=120)
-            _keep(Path(scratch, "usr/share/chromium/extensions/ublock-origin"), folder)
+            subprocess.run(["dpkg-deb", "-x", archive, "files"], cwd=scratch, check=True, timeout=120)
+            _keep(Path(scratch, "files"), folder)
+    return folder
+
+
+def block_lists() -> tuple[Path, list[Path]]:
+    """The public suffixes, and the lists that uBlock Origin uses by default, from its Debian package.
+
+    Where that is installed, Debian's Chromium would load it in every test.
+    """
+    folder = debian_package("webext-ublock-origin-chromium") / "usr/share/chromium/extensions/ublock-origin"
     assets = json.loads((folder / "assets" / "assets.json").read_text()).values()
     used = [each["contentURL"] for each in assets if each["content"] == "filters" and not each.get("off")]
     places = [folder / place for places in used for place in places]

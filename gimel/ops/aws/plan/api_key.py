@@ -128,5 +128,5 @@ def _usage_plan(desired: Desired, existing: Existing) -> Iterator[Step]:
 def delete(keys: Iterable[Key], names: Names) -> Iterator[Step]:
     """Delete these keys."""
     for key in keys:
-        expired = " that expired" if key.known.until is not None else ""
-        yield _target(key).remove("delete_api_key", f"delete API key {names.keys[key.known.kind]}{expired}")
+        old = " that was replaced" if key.known.until is not None else ""
+        yield _target(key).remove("delete_api_key", f"delete API key {names.keys[key.known.kind]}{old}")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -66,7 +67,11 @@ def api() -> Iterator[Callable[..., tuple[str, list]]]:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            do_GET = do_POST
+            def do_GET(self) -> None:  # a POST that was redirected
+                received.append(([], {}))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"null")
 
             def log_message(self, *ignored: object) -> None:
                 pass
@@ -83,6 +88,15 @@ def api() -> Iterator[Callable[..., tuple[str, list]]]:
 
 
 DONE = (200, "null", {})
+DOCUMENTED = (ROOT / "docs" / "python-client.md").read_text(encoding="utf-8")
+
+
+def example(heading: str, url: str) -> dict[str, Any]:
+    """The names that the example in this section of the documentation defines, with the URL of this server."""
+    code = DOCUMENTED.partition(f"\n## {heading}\n")[2].partition("```python\n")[2].partition("```\n")[0]
+    names: dict[str, Any] = {}
+    exec(code.replace("https://example.com", url), names)
+    return names
 
 
 def report(server: GimelServer, namespace: str) -> dict[str, dict]:
@@ -109,6 +123,36 @@ def test_users_and_their_goals_are_counted_once_in_batches(server, connect):
     assert all(taking_part(item)[name] == pytest.approx(number, rel=0.03) for name, number in seen.items())
     assert counts == pytest.approx({"order placed": 400, "page view": 800}, rel=0.03)
     assert (client.waiting, client.dropped) == (0, 0)
+
+
+def test_the_example_of_mails_counts_who_got_one(server):
+    mails = example("In mails", server.url)
+    users = [{"id": number, "name": f"User {number}", "mail": f"{number}@example.com"} for number in range(100)]
+    sent: list[tuple[str, str]] = []
+    for _ in range(2):
+        mails["send_newsletter"](users, lambda *mail: sent.append(mail))
+    shop = Client(f"{server.url}/e")
+    mails["order_placed"](shop, users[7])
+    shop.close()
+    item = report(server, "alephbet")["october subject"]
+    assert sum(taking_part(item).values()) == pytest.approx(100, rel=0.05)
+    assert taking_part(item).keys() == {"plain", "personal"}
+    assert sent[:100] == sent[100:]
+    assert {mail.partition("@")[0] for mail, subject in sent if "User" in subject} == {
+        str(number)
+        for number in range(100)
+        if shop.experiment("october subject", ["plain", "personal"]).variant(number) == "personal"
+    }
+    assert sum(one["successes"] for one in item["goals"][0]["results"]) == 1
+
+
+def test_the_first_example_tracks(server):
+    shop = example("Tracking", server.url)
+    assert shop["show_checkout"]("u1") in ("everything at once", "address, payment, summary")
+    shop["order_paid"]("u1")
+    assert shop["gimel"].flush()
+    assert [goal["goal"] for goal in report(server, "alephbet")["checkout"]["goals"]] == ["order placed"]
+    shop["gimel"].close()
 
 
 def test_no_request_has_more_events_than_gimel_takes(connect, api):

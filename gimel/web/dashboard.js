@@ -46,7 +46,10 @@ async function read() {
   let fresh = null;
   let error = null;
   try {
-    const answer = snapshot ? null : JSON.parse(await request("", {about: 1, namespace: view.namespace}));
+    const {namespace} = view;
+    // Asked again only after a failure: on AWS, each request is paid for.
+    const isKnown = snapshot || (server?.namespace === namespace && !failure);
+    const answer = isKnown ? server : {...JSON.parse(await request("", {about: 1, namespace})), namespace};
     if (thisRead !== lastRead) return;
     server = answer;
     if (server?.needs_key && !apiKey.get()) throw problem("key", "API key required");

@@ -30,13 +30,18 @@ def copied(part, button: str) -> str:
 def test_the_page_works_below_the_stage_of_an_api(server, visit, tmp_path):
     visitors(server, "kept", ARMS)
     page = visit("about:blank", permissions=CLIPBOARD)
+    asked = []
 
     def as_a_gateway(route):
+        asked.append(route.request.url)
         route.fulfill(response=route.fetch(url=re.sub("/prod/?", "/", route.request.url)))
 
     page.route("**/prod**", as_a_gateway)
     page.goto(f"{server.url}/prod#experiment=kept")
     expect(page.locator("#experiment h2")).to_have_text("kept")
+    with page.expect_response("**/experiments?*"):
+        page.get_by_role("button", name="Refresh").click()
+    assert sum("about=1" in url for url in asked) == 1
     assert copied(page.locator("#experiment"), "Copy link") == f"{server.url}/prod/#experiment=kept"
     assert "kept" in exported(page, "CSV", tmp_path).read_text()
     kept = opened_file(visit, exported(page, "HTML", tmp_path))

@@ -290,3 +290,20 @@ def test_a_goal_beside_the_primary_one_has_the_interval_of_its_level():
     goals = made(participate={"a": 6200, "b": 6200}, **{goal: {"a": 310, "b": 312} for goal in ("add", "buy", "call")})
     output = shown(planned(goals, goal="buy"))
     assert (output.count("(95 % interval)"), output.count("(97.5 % interval)")) == (1, 2)
+
+
+def test_the_table_says_where_an_experiment_stands():
+    dates = {"decided": "2026-11-29T10:00:00Z", "stopped": "2026-11-30T10:00:00Z"}
+    told = {
+        "a draft: it starts with its first visitor": {"status": "draft", "dates": {}},
+        "decided on 29 November 2026; decision: red (cheap)": {"status": "decided", "decision": "red", "note": "cheap"},
+        "stopped on 30 November 2026; decision: none": {"status": "stopped", "decision": "none", "note": ""},
+        "archived": {"status": "archived", "decision": None},
+        "": {"status": "running", "decision": None, "note": "no matter"},
+    }
+    for text, settings in told.items():
+        report = {"experiment": "e", "headline": "It is so.", "goals": [], "settings": {"dates": dates, **settings}}
+        is_draft = settings["status"] == "draft"
+        expected = ["e", *([f"  {text}"] if text else []), *([] if is_draft else ["  It is so."])]
+        assert shown(report).splitlines()[: len(expected)] == expected
+        assert ("participants:" in shown(report)) != is_draft

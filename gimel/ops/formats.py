@@ -49,6 +49,8 @@ WITHIN = (
 )
 """Below the table of a goal that has `by_day`."""
 
+DRAFT = "a draft: it starts with its first visitor"
+
 IGNORED = {
     "bot": "from bots",
     "prefetch": "from browsers that load pages in advance",
@@ -222,7 +224,12 @@ def as_text(report: Report, width: int, histories: Mapping[str, Mapping[str, Any
         item, series = _visible(raw), _visible((histories or {}).get(raw["experiment"]))
         verdict = item.get("verdict", {})
         headline = Text(item.get("headline") or "", style=STATES.get(verdict.get("state"), ("", ""))[1] or "bold")
-        parts += [Text(item["experiment"], style="bold underline"), Padding(headline, (0, 0, 0, 2)), *_overview(item)]
+        parts.append(Text(item["experiment"], style="bold underline"))
+        parts += [Text(f"  {status}", style="cyan")] if (status := _status(item.get("settings") or {})) else []
+        if status == DRAFT:
+            parts.append(Text())
+            continue
+        parts += [Padding(headline, (0, 0, 0, 2)), *_overview(item)]
         about_it = verdict.get("goal")
         goals = sorted(
             item["goals"], key=lambda goal: ([*ROLES].index(goal.get("role", "goal")), goal["goal"] != about_it)
@@ -257,6 +264,16 @@ def _overview(item: dict[str, Any]) -> list[Text]:
     if item.get("counting_note"):
         lines.append(Text(item["counting_note"], style="dim"))
     return [Text("  ") + line for line in lines]
+
+
+def _status(settings: dict[str, Any]) -> str:
+    """Where an experiment stands, unless it just runs, and what was decided."""
+    status, dates = settings.get("status", "running"), settings.get("dates", {})
+    if status in ("running", "draft"):
+        return DRAFT if status == "draft" else ""
+    text = f"{status} on {on_day(dates[status])}" if status in dates else str(status)
+    decision = f"; decision: {settings['decision']}" if settings.get("decision") else ""
+    return f"{text}{decision}" + (f" ({settings['note']})" if settings.get("note") else "")
 
 
 def _planned(item: dict[str, Any]) -> str:

@@ -189,6 +189,23 @@ def test_an_answer_that_is_not_what_it_says_is_an_error(body):
         thread.join(10)
 
 
+def test_drafts_are_shown_and_archived_experiments_named(tracked):
+    run("experiment", "set", "next one", "owner=Ann")
+    run("experiment", "stop", EVENT["experiment"])
+    run("experiment", "archive", EVENT["experiment"], "--yes")
+    result = run("report")
+    assert "next one\n  a draft" in result.stdout
+    assert "=1+1" in result.stdout
+    assert "button color" not in result.stdout
+    assert result.stderr == "archived, and shown if named: button color\n"
+    named = run("report", EVENT["experiment"])
+    assert "archived on " in named.stdout
+    assert (named.stderr, "buy" in named.stdout) == ("", True)
+    assert [row["experiment"] for row in csv.DictReader(io.StringIO(run("report", "--format", "csv").stdout))] == [
+        "'=1+1"
+    ]
+
+
 def test_what_was_ignored_today_is_said_below_the_table_only(tracked, monkeypatch):
     def fetch(url, key, params):
         meta, *items = gimel.all(params)
@@ -361,7 +378,7 @@ def test_an_api_in_trouble_is_an_error_with_its_own_hint(serve, redis_server):
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[1]"])
 def test_an_answer_other_than_a_report_is_an_error(monkeypatch, body):
-    monkeypatch.setattr(api_client, "request", lambda *ignored: body)
+    monkeypatch.setattr(api_client, "request", lambda *ignored: api_client.Reply(200, {}, body))
     assert "did not answer with a report" in fail(ApiError, "report", "--url", "https://x.example")
 
 

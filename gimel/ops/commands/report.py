@@ -61,7 +61,7 @@ def report(
     # `scope` is a list separated by commas, so it cannot hold a name with a comma.
     is_scoped = bool(experiments) and not any("," in name for name in experiments)
     with _source(url, api_key, config_file, data) as (read, read_history):
-        ignored, items = _read_pages(read, {**every, "scope": ",".join(experiments)} if is_scoped else every)
+        meta, items = _read_pages(read, {**every, "scope": ",".join(experiments)} if is_scoped else every)
         found = [item for item in items if not experiments or item["experiment"] in experiments]
         unknown = sorted(set(experiments) - {item["experiment"] for item in found})
         if unknown and is_scoped:
@@ -76,14 +76,18 @@ def report(
     elif form == "csv":
         click.echo(formats.as_csv(found).encode(), nl=False)
     elif form == "html":
-        click.echo(page.snapshot(found, namespace, ignored=ignored, histories=histories).encode(), nl=False)
+        click.echo(
+            page.snapshot(found, namespace, ignored=meta.get("ignored") or {}, histories=histories).encode(), nl=False
+        )
     else:
         if found:
             out.print(formats.as_text(found, out.width, {one["experiment"]: one for one in histories}))
         elif not experiments:
             err.print(f"No events in namespace {plain(repr(namespace))} yet.")
-        for line in formats.ignored_today(ignored):
+        for line in formats.ignored_today(meta.get("ignored") or {}):
             err.print(line, soft_wrap=True)
+        if not experiments and meta.get("archived"):
+            err.print(f"[dim]archived, and shown if named: {plain(', '.join(meta['archived']))}[/]", soft_wrap=True)
     if unknown:
         sys.exit(1)
 
@@ -151,8 +155,8 @@ def _read_histories(read: ReadHistory, namespace: str, items: formats.Report) ->
     return found
 
 
-def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], formats.Report]:
-    """How many requests were ignored today, by the reason, and all experiments that have counts.
+def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, Any], formats.Report]:
+    """What is said of the whole, and all experiments that have counts or settings.
 
     An API that knows no pages answers with all of them at once, and names no next one.
     """
@@ -160,12 +164,17 @@ def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, int], 
     page, after = {"limit": str(PAGE)}, ""
     while True:
         items = read({**params, **page})
-        found += [item for item in items if item.get("experiment") and (item["goals"] or item.get("participants"))]
+        found += [item for item in items if item.get("experiment") and _exists(item)]
         meta: dict[str, Any] = next((item["meta"] for item in items if isinstance(item.get("meta"), dict)), {})
         following = meta.get("next") or ""
         if following <= after:
-            return meta.get("ignored") or {}, found
+            return meta, found
         page["after"] = after = following
+
+
+def _exists(item: Mapping[str, Any]) -> bool:
+    """Whether it is more than a name that was asked for."""
+    return bool(item["goals"] or item.get("participants") or (item.get("settings") or {}).get("version"))
 
 
 def say_unknown(name: str, namespace: str, items: formats.Report) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import accumulate
@@ -206,16 +206,21 @@ def record(history: History) -> bytes | None:
     return found if len(found) <= MAX_RECORD_BYTES else None
 
 
-def final_record(history: History, most_bytes: int) -> bytes:
-    """The record of a history that has ended: with one point a day, and fewer while it has more bytes than these."""
-    history = _points(history, _kept(history.moments, history.moments[-1] + HOURLY_FOR + DAY))
-    return _of_size(changed(history, (), FINAL_CHANGES), most_bytes, DAILY_FOR)
+def final_record(history: History, most_bytes: int, needed: Collection[int] = ()) -> bytes:
+    """The record of a history that has ended: with one point a day, and fewer while it has more bytes than these, but
+    with those of the `needed` moments."""
+    daily = _kept(history.moments, history.moments[-1] + HOURLY_FOR + DAY)
+    places = [place for place, moment in enumerate(history.moments) if place in {*daily} or moment in needed]
+    return _of_size(changed(_points(history, places), (), FINAL_CHANGES), most_bytes, DAILY_FOR, needed)
 
 
-def _of_size(history: History, most_bytes: int, whole_for: int) -> bytes:
+def _of_size(history: History, most_bytes: int, whole_for: int, needed: Collection[int] = ()) -> bytes:
     """The record; with fewer points if it is too large, first of those older than these minutes, and at least three."""
     while len(found := history.encode()) > most_bytes and len(history.moments) > 3:
-        history = _halved(history, whole_for)
+        fewer = _halved(history, whole_for, needed)
+        if fewer.moments == history.moments:
+            break
+        history = fewer
     return found
 
 
@@ -256,12 +261,13 @@ def _kept(moments: Sequence[int], now: int) -> list[int]:
     ]
 
 
-def _halved(history: History, whole_for: int) -> History:
+def _halved(history: History, whole_for: int, needed: Collection[int] = ()) -> History:
     """Without every second point of those older than so many minutes or, if there are none, of all."""
-    every = len(history.moments)
-    old = sum(moment < history.moments[-1] - whole_for for moment in history.moments)
-    old = old if old > 3 else every - 1
-    return _points(history, [0, 1, *range(3, old, 2), *range(max(2, old), every)])
+    moments = history.moments
+    loose = [place for place in range(2, len(moments) - 1) if moments[place] not in needed]
+    old = [place for place in loose if moments[place] < moments[-1] - whole_for]
+    dropped = {*(old if len(old) > 1 else loose)[::2]}
+    return _points(history, [place for place in range(len(moments)) if place not in dropped])
 
 
 def _points(history: History, places: Sequence[int]) -> History:

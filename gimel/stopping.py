@@ -7,6 +7,7 @@ from dataclasses import replace
 from . import histories
 from .counters import ask_each, count_with, forget, learn_stopped
 from .errors import BadRequest, StoreUnavailable
+from .events import PARTICIPATE
 from .frozen import Frozen
 from .histories import History, until
 from .keyspace import LAST_SNAPSHOT_KEY, ended_key, frozen_key, history_key, settings_key, stopped_key
@@ -55,6 +56,8 @@ def stop(client: Client, namespace: str, experiment: str) -> None:
 
 def archive(client: Client, namespace: str, experiment: str) -> None:
     """Delete the counters of a stopped experiment, and thin its history. Raises StoreUnavailable."""
+    from .analysis.strata import Strata  # not at the top: `track` starts without the statistics
+
     key, history = frozen_key(namespace, experiment), history_key(namespace, experiment)
     asked = [("GET", key), ("GET", history), ("GET", ended_key(namespace, experiment))]
     *records, versions = ask_each(client, [*asked, ("HVALS", settings_key(namespace, experiment))])
@@ -65,7 +68,10 @@ def archive(client: Client, namespace: str, experiment: str) -> None:
     commands: list[Command] = [("SET", key, final)]
     if past:
         left = ARCHIVED_BYTES - sum(map(len, (final, records[2] or b"", *versions)))
-        thin = histories.final_record(until(past, frozen.counts, frozen.at), max(left, LEAST_HISTORY_BYTES))
+        past = until(past, frozen.counts, frozen.at)
+        periods = Strata.of(past, frozen.counts, frozen.counts.get(PARTICIPATE, {}))
+        needed = periods.moments if periods else ()
+        thin = histories.final_record(past, max(left, LEAST_HISTORY_BYTES), needed)
         commands.append(("SET", history, thin))
     ask_each(client, commands)
     forget(client, namespace, experiment, keeps_report=True)

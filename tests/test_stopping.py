@@ -269,6 +269,32 @@ def test_a_year_of_an_archived_experiment_takes_less_than_5_kb(single, clock):
     assert {key for key in before if after[key] != before[key]} == set()
 
 
+def test_an_archived_experiment_is_compared_within_the_same_periods(single, clock):
+    """Where the shares changed, long ago, while the rates moved: the days around that change stay in its history."""
+    days = 300
+    shares = [(900, 100) if day < 101 else (500, 500) for day in range(days)]
+    rates = [0.1 if day < 120 else 0.3 for day in range(days)]
+    chance = random.Random(2)
+    came = [[round(chance.gauss(one, sqrt(one))) for one in each] for each in shares]
+    bought = [[round(one * rate) for one in each] for each, rate in zip(came, rates, strict=True)]
+    values = {
+        goal: dict(zip("ab", (tuple(accumulate(found)) for found in zip(*each, strict=True)), strict=True))
+        for goal, each in (("participate", came), ("bought", bought))
+    }
+    moments = tuple(START - DAY * day for day in range(days - 1, -1, -1))
+    counts = {goal: {variant: Count(each[-1]) for variant, each in found.items()} for goal, found in values.items()}
+    records = {"history": History(moments, values).encode(), "frozen": Frozen(START, counts).encode()}
+    counters.ask_each(connection.client(), [("SET", f"n:{kind}:e:counts", value) for kind, value in records.items()])
+    single.hset("n:settings:e:versions", "9", "x" * 3_000)
+    weights = {label: each[-1] for label, each in values["participate"].items()}
+    connection.use(replace(connection.settings(), experiments={"e": ExperimentSettings(weights=weights)}))
+    before = report()["goals"]
+    assert before[0]["by_day"]
+    change("stopped", "archived")
+    assert len(past().moments) < days / 2
+    assert report()["goals"] == before
+
+
 @pytest.mark.parametrize("status", ["stopped", "archived"])
 def test_a_plan_that_ended_with_the_last_visitors_has_ended(real, clock, status):
     connection.use(replace(connection.settings(), experiments={"e": ExperimentSettings(planned_visitors=2)}))

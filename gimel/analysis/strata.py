@@ -71,6 +71,12 @@ class Strata:
         found = [ends[where] for where in _changes(readings, errors, 0, len(ends) - 1, critical)]
         return cls(history, like, (-1, *found, ends[-1])) if found else None
 
+    @property
+    def moments(self) -> set[int]:
+        """Those of the history between which the visitors of each period came, all of them and without the WASH_IN."""
+        places = {place for part in (self.bounds[1:], *(part for _, part in self._washed_in())) for place in part}
+        return {self.history.moments[place] for place in places if place >= 0}
+
     def until(self, position: int) -> Strata:
         """The same periods, up to this position in the history."""
         return replace(self, bounds=(*(bound for bound in self.bounds if bound < position), position))

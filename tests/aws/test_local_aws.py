@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from gimel.keyspace import LAST_SNAPSHOT_KEY, history_key
 from gimel.ops.aws import bundle
 from gimel.ops.commands.main import main
 from tests.parts import ROOT, RedisServer, wait_for
+from tests.test_notices import Receiver
 
 from .ministack import Ministack
 
@@ -307,7 +309,11 @@ def successes(report: list[dict], experiment: str, variant: str) -> int:
 
 
 def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
-    """From an empty account over a change and a rollback to nothing, over HTTP, with alarms, a queue and both APIs."""
+    """From an empty account over a change, a rollback and a new key to nothing, with alarms, a queue, both APIs and a
+    webhook."""
+    hook = Receiver(503, 200)
+    notify = {"url": hook.url, "on": ["split"], "secret": "open sesame", "allow_private": True}
+    person.other = {"notify": notify, "experiments": {"e": {"weights": {"red": 1, "blue": 1}}}}
     options = {"name": "shop", "track_api": "http", "alarms": {"email": "ops@example.com"}}
     assert marked(ministack) == set()
     person.configure(**options)
@@ -327,11 +333,21 @@ def test_the_whole_life_of_a_deployment(person, ministack, redis_server):
     assert state["queue"] == {"waiting": 0, "in_flight": 0, "dead_letters": 0}
     assert all(name.startswith("gimel-shop-") for name in state["alarms"])
 
+    uneven = [{"experiment": "e", "uuid": str(one), "variant": "red", "event": "participate"} for one in range(200)]
+    assert post(url_in(first.stdout), json.dumps(uneven).encode(), "application/json")[0] == 200
     redis_server.client().set(LAST_SNAPSHOT_KEY, histories.now() - 60)
     schedule = ministack.client("events")
     schedule.put_rule(Name="gimel-shop-snapshot", ScheduleExpression="rate(1 minute)")
     wait_for(lambda: redis_server.client().exists(history_key("alephbet", "e")), "a history of e")
+    wait_for(lambda: len(hook.received) == 2, "a notice, tried again")
     schedule.disable_rule(Name="gimel-shop-snapshot")
+    told = hook.received[1]
+    assert (told.told["experiment"], told.told["kind"]) == ("e", "split")
+    signed = f"{told.headers['X-Gimel-Timestamp']}.".encode() + told.body
+    signature = hmac.new(b"open sesame", signed, "sha256").hexdigest()
+    assert told.headers["X-Gimel-Signature"] == f"sha256={signature}"
+    hook.site.shutdown()
+    hook.site.server_close()
     (item,) = report()
     assert item["first_seen"] <= item["last_seen"]
     shown = person.types("status")

@@ -29,7 +29,12 @@ export function askFirst({title, kind, content, confirm, isDanger, isReady, isCh
     failure.replaceChildren(icon("warning"), h("span", null, "You have changes that are not saved."), discard);
     discard.focus();
   };
-  const dialog = h("dialog", {class: kind, "aria-labelledby": "dialog-title", onclose: () => dialog.remove(),
+  const closed = () => {
+    dialog.remove();
+    // The button that opened it may be gone with the status that it was for.
+    if (document.activeElement === document.body) document.getElementById("experiment-title")?.focus();
+  };
+  const dialog = h("dialog", {class: kind, "aria-labelledby": "dialog-title", onclose: closed,
     // On `cancel`, a second Escape closes a dialog no matter what its page says.
     onkeydown: event => {
       if (event.key !== "Escape") return;

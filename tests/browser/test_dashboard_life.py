@@ -283,6 +283,7 @@ def test_from_running_to_decided_stopped_archived_and_back(server, opened):
 
     confirm(page, "Stop…", "Stop")
     expect(life).to_contain_text("Later events are ignored. The figures are those of that moment.")
+    expect(page.locator("#experiment-title")).to_be_focused()
     expect(page.locator(BUTTONS)).to_have_text(["Settings…", "Change decision…", "Start again…", "Archive…", "Delete…"])
     visitors(server, "button", {"red": (80, {"bought": 5})}, namespace=namespace)
     page.get_by_role("button", name="Refresh").click()
@@ -364,6 +365,7 @@ def test_an_archived_experiment_is_found_and_opened_from_the_list(server, opened
     page.get_by_label("Search experiments").fill("two")
     filed.get_by_role("link").click()
     expect(page.locator("#experiment h2")).to_have_text("old two")
+    expect(listed(page)).to_have_count(0)
     expect(participants(page)).to_have_text(["40", "40"])
     page.get_by_label("Search experiments").fill("nothing like it")
     expect(page.locator("#list")).to_contain_text("No experiment matches")

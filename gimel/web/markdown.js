@@ -1,5 +1,6 @@
 // Experiments as Markdown, for tickets and chat: what the page says of them, and its tables.
 
+import { capitalize } from "./elements.js";
 import { facts, planned } from "./experiment.js";
 import { inReadingOrder } from "./goal.js";
 import { lifeSection } from "./life.js";
@@ -14,12 +15,13 @@ export function asMarkdown(items, linkTo, namespace, readAt) {
 }
 
 function experimentAsMarkdown(item, link) {
-  const {verdict, headline} = item;
-  const isDraft = item.settings?.status === "draft";
+  const {verdict, headline, settings} = item;
+  const isDraft = settings?.status === "draft";
+  const state = verdict && settings?.decision == null ? `**${called(verdict.state)}.** ` : ""; // as on the page
   return [
     `### [${plain(item.experiment)}](${link})`,
-    verdict && !isDraft ? `**${called(verdict.state)}.** ${plain(headline || verdict.text)}` : null,
-    linesOf(lifeSection(item)).join("\\\n"),
+    verdict && !isDraft ? state + plain(headline || verdict.text) : null,
+    capitalize(linesOf(lifeSection(item)).join("\\\n")),
     isDraft ? null : [plural(participants(item), "participant"), ...[planned(item), facts(item)].map(part => part?.textContent)]
       .filter(Boolean).join(" · "),
     ...warnings(item).map(text => `> ${plain(text)}`),

@@ -2,7 +2,7 @@
 
 import { h, isolated } from "./elements.js";
 import { count } from "./numbers.js";
-import { chip, decides } from "./verdicts.js";
+import { chip } from "./verdicts.js";
 
 // By the state of the verdict on the experiment.
 const MEANINGS = {
@@ -24,10 +24,9 @@ export function howToRead(item) {
     MEANINGS[verdict?.state] ? [chip(verdict.state), " means: ", MEANINGS[verdict.state]] : null,
     ["Each visitor saw one of the variants, chosen at random. A goal is what they may do, and a rate is the share who did.",
       control === null ? null : [" ", isolated(control, {class: "strong"}), " is the control: the others are compared with it."]],
-    isCompared ? "Some of any difference is chance. The bar beside each variant, and the range in the sentences, is where the true "
-      + "difference lies in 19 of 20 experiments. If it leaves out zero, the difference is more than chance." : null,
-    isCompared ? `This holds ${plan ? `however often somebody looks, until ${count(plan.in_all)} visitors have come` : decides(item)}.`
-      : null,
+    isCompared ? "Part of any difference is chance. The bar beside each variant, and the range in the sentences, is where the true "
+      + "difference lies in 19 of 20 experiments. If it leaves out zero, the difference is more than chance, no matter how "
+      + `often you check${plan ? ` until ${count(plan.in_all)} visitors have come` : ""}.` : null,
     isCompared ? "In the plots over time, the wide band decides. The narrow one is right for a single look only." : null,
     isCompared ? "From 6 % to 7 % is one percentage point, and an uplift of 17 %." : null,
     goals.some(goal => goal.role === "guardrail") ? "A guardrail is a goal that the change must not make worse." : null,

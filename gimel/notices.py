@@ -47,7 +47,8 @@ TOLD = b""
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A state of an experiment: its kind, of which goal and variants it is, and a sentence or two for people."""
+    """A state of an experiment: its kind, of which goal and variants it is, a sentence or two for people, and what the
+    experiment's team says of it."""
 
     namespace: str
     experiment: str
@@ -55,6 +56,8 @@ class Notice:
     text: str
     goal: str | None = None
     variants: tuple[str, ...] = ()
+    owner: str = ""
+    link: str = ""
 
     @property
     def name(self) -> bytes:
@@ -72,10 +75,13 @@ class NotTaken(GimelError):
 
 
 def of(namespace: str, experiment: str, content: Mapping[str, Any]) -> Iterator[Notice]:
-    """The states that this report shows."""
+    """The states that this report shows; none of an experiment that is stopped, decided or archived."""
+    own = content["settings"]
+    if own["status"] != lives.RUNNING:
+        return
 
     def notice(kind: str, text: str, goal: str | None = None, variants: Sequence[str] = ()) -> Notice:
-        return Notice(namespace, experiment, kind, text, goal, tuple(variants))
+        return Notice(namespace, experiment, kind, text, goal, tuple(variants), own["owner"], own["link"])
 
     verdict, headline = content["verdict"], content["headline"]
     if verdict["state"] in ("winner", "loser"):
@@ -110,28 +116,22 @@ def _tell(client: Client, notify: Notify, found: Collection[Notice], known: Coll
     current = {notice.name for notice in found}
     gone = [name for name in kept if _is_gone(name, known, current)]
     new = [notice for notice in found if notice.name not in kept]
-    lives_of = {
-        namespace: lives.read(client, namespace, [notice.experiment for notice in new if notice.namespace == namespace])
-        for namespace in {notice.namespace for notice in new}
-    }
     waiting = {name: body for name, body in kept.items() if body != TOLD and name not in gone}
-    for notice in new:
-        life = lives_of[notice.namespace][notice.experiment].now(is_counted=True)
-        if life.status == lives.RUNNING:
-            waiting[notice.name] = _body(notice, life, now)
+    waiting |= {notice.name: _body(notice, now) for notice in new}
     commands: list[Command] = [("HDEL", NOTICES_KEY, *gone)] if gone else []
     # Before they are sent: whoever is cut off sends one twice rather than never.
-    commands += [("HSET", NOTICES_KEY, name, body) for name, body in waiting.items() if name not in kept]
+    commands += [("HSET", NOTICES_KEY, notice.name, waiting[notice.name]) for notice in new]
     ask_each(client, commands)
     for name, body in [*waiting.items()][:AT_ONCE]:
-        try:
-            _send(notify, body)
-        except NotTaken as error:
-            is_old = now - histories.as_moment(json.loads(body)["at"]) >= KEPT_DAYS * DAY
-            log.warning("%s; %s", error, "it is given up" if is_old else "the next snapshot tries again")
-            if error.is_down and not is_old:
-                break
-            if not is_old:
+        if now - histories.as_moment(json.loads(body)["at"]) > KEPT_DAYS * DAY:
+            log.warning("a notice was not taken for %d days and is given up", KEPT_DAYS)
+        else:
+            try:
+                _send(notify, body)
+            except NotTaken as error:
+                log.warning("%s; the next snapshot tries again", error)
+                if error.is_down:
+                    break
                 continue
         ask_each(client, [("HSET", NOTICES_KEY, name, TOLD)])
 
@@ -142,7 +142,7 @@ def _is_gone(name: bytes, known: Collection[Experiment], current: Collection[byt
     return (namespace, experiment) not in known or (kind == "no_events" and name not in current)
 
 
-def _body(notice: Notice, life: lives.Life, now: int) -> bytes:
+def _body(notice: Notice, now: int) -> bytes:
     namespace = "" if notice.namespace == DEFAULT_NAMESPACE else f" ({notice.namespace})"
     text = f"{notice.experiment}{namespace}: {notice.text}"
     for special, written in ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"):  # as Slack reads it, where <!channel> alerts
@@ -156,8 +156,8 @@ def _body(notice: Notice, life: lives.Life, now: int) -> bytes:
         "experiment": notice.experiment,
         "goal": notice.goal,
         "variants": notice.variants,
-        "owner": life.owner,
-        "link": life.link,
+        "owner": notice.owner,
+        "link": notice.link,
     }
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 

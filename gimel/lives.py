@@ -32,6 +32,13 @@ FOLLOWING = {
 TEXTS = {"hypothesis": 1_000, "owner": 200, "link": 500, "decision": 200, "note": 1_000}
 """What people may write, and how many characters at most."""
 
+EMPTY: Mapping[str, Any] = {
+    **dict.fromkeys((*TEXTS, "baseline", "goal"), ""),
+    **{key: [] for key in ("goals", "per_visitor", "variants")},
+    **{key: {} for key in ("guardrails", "weights")},
+}
+"""What resets a key, as null does."""
+
 KEPT_VERSIONS = 5
 """Of a record, to tell the later of two editors what the other one has changed."""
 
@@ -203,7 +210,7 @@ def _raise_conflict(versions: Mapping[int, bytes], now: Life, changes: Mapping[s
     for key in CHANGEABLE & changes.keys():
         was, found = then and then.value_of(key), now.value_of(key)
         # Of an experiment that was deleted since, nothing is written; where nothing is, nothing is lost.
-        if base > now.version or (was != found and found != _normal(changes[key])):
+        if base > now.version or (was != found and found != _normal(key, changes[key])):
             changed[key] = {"was": was, "is": found}
     if changed:
         raise Conflict(changed)
@@ -223,7 +230,7 @@ def _changed(
     after = replace(after, **{**texts, **({"decision": texts["decision"] or None} if "decision" in texts else {})})
     after = _with_decision(after, wanted, headline, problems)
     own, _ = before.own(configured)
-    if edited := {key: _normal(changes[key]) for key in EDITABLE & changes.keys()}:
+    if edited := {key: _normal(key, changes[key]) for key in EDITABLE & changes.keys()}:
         set_there = sorted(edited.keys() & _in_config(after.configured(configured)))
         problems += [f"{key}: is set in config.json; change it there" for key in set_there]
         settings = {**before.settings, **{key: value for key, value in edited.items() if key not in set_there}}
@@ -323,11 +330,11 @@ def _as_json(value: Any) -> Any:
     return dict(sorted(value.items())) if isinstance(value, Mapping) else value
 
 
-def _normal(value: Any) -> Any:
+def _normal(key: str, value: Any) -> Any:
     """What is recorded of a value: nothing for an empty one."""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         value = sorted(set(value))
-    return None if value in ("", [], {}) else value
+    return None if value == EMPTY.get(key) else value
 
 
 def _text(name: str) -> tuple[str, Callable[[object], str | None]]:

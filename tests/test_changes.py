@@ -180,6 +180,11 @@ def test_whatever_is_sent_is_an_answer(fake, key, value):
     assert gimel.experiment(make_rest_event("PUT", body=body))["statusCode"] in (200, 400)
 
 
+@pytest.mark.parametrize(("key", "value"), [("variants", {}), ("weights", []), ("goals", ""), ("planned_visitors", "")])
+def test_what_is_empty_resets_a_key_of_its_own_kind_alone(fake, key, value):
+    assert put(400, **{key: value})["problems"][0].startswith(f"{key}: must be ")
+
+
 def test_a_deleted_experiment_is_gone_with_its_settings(fake):
     put(owner="Ann")
     gimel.delete({"experiment": NAME})

@@ -642,9 +642,12 @@ CHANGES: Json = {
         _by("", {"type": "number"}), "Goals that must not get worse, each with the largest change that is allowed."
     ),
     "per_visitor": _or_null(TEXTS, "The goals that a visitor can reach more than once."),
-    "planned_visitors": _or_null(
-        {"type": "integer", "minimum": 1}, "When it ends: visitors of each variant, or with weights in all."
-    ),
+    "planned_visitors": {
+        "type": ["integer", "string", "null"],  # as in config.json
+        "minimum": 1,
+        "pattern": "^[0-9]+$",
+        "description": "When it ends: visitors of each variant, or with weights in all.",
+    },
     "smallest_change": _or_null({"type": "number"}, "The relative change of a rate that matters; 0.1 if not set."),
     "variants": _or_null(TEXTS, "All variants; those of the weights if not set."),
     "weights": _or_null(_by("", {"type": "number"}), "The shares of visitors, by variant."),

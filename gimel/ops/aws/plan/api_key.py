@@ -72,14 +72,16 @@ def keys(desired: Desired, existing: Existing, new: Mapping[str, Secret]) -> Ite
     names, text = desired.names, marker(desired.settings.name)
     for key in existing.keys:
         if not key.is_expired:
-            title, own, until = f"update API key {names.keys[key.known.kind]}", text, key.known.until
+            name, own, until = names.keys[key.known.kind], text, key.known.until
+            title = f"update API key {name}"
             if until is not None:
-                title, own = f"let API key {key.id} expire at {at(until)}", f"{text}, until {at(until)}"
+                title, own = f"let API key {name} expire at {at(until)}", f"{text}, until {at(until)}"
             enabled = "true" if key.enabled else "false"
             patches = replace(("/description", key.description, own), ("/enabled", enabled, "true"))
             yield from _target(key).patch("update_api_key", title, patches)
     for kind, value in new.items():
         params = {"name": names.keys[kind], "description": text, "enabled": True, "value": value, "tags": desired.tags}
+        params["generateDistinctId"] = True  # in some old accounts, a key's id is its value otherwise
         outputs = {KEYS[kind].name: "id"}
         yield GATEWAY.step("create_api_key", f"create API key {names.keys[kind]}", params, outputs=outputs)
 

@@ -45,8 +45,8 @@ def as_text(found: Mapping[str, Any], width: int) -> RenderableType:
         parts += [Text("\nDays by the size of the change", style="bold"), Text("\n".join(lines), no_wrap=True)]
     if planned := found["settings"]["planned_visitors"]:
         each = "of each variant" if planned < ways["planned"]["visitors"] else "in all"
-        setting = f"planned_visitors {planned} ({each}), smallest_change {found['settings']['smallest_change']:g}"
-        parts.append(Text(f"\nTo decide by the planned size, set {setting}."))
+        set_them = f"planned_visitors={planned} smallest_change={found['settings']['smallest_change']:g}"
+        parts.append(Text(f"\nTo decide by the planned size: gimel experiment set NAME {set_them} ({each})"))
     return Group(*parts)
 
 

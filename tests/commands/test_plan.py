@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from gimel.errors import BadRequest
-from gimel.ops import plan_formats, text_plot
+from gimel.ops import plan_formats, resources, text_plot
 from tests.commands.test_main import fail, run
 
 ASKED = ("plan", "--rate", "5%", "--change", "10%", "--per-day", "400")
@@ -31,16 +31,18 @@ def test_the_table_has_the_numbers_of_the_json():
     for way in (*ways.values(), ways["always_valid"]["typical"]):
         assert f"{way['visitors']:,}" in shown
     shown = " ".join(shown.split())
-    assert f"planned_visitors {ways['planned']['visitors'] // 2} (of each variant), smallest_change 0.1" in shown
+    assert f"planned_visitors={ways['planned']['visitors'] // 2} smallest_change=0.1 (of each variant)" in shown
 
 
 def test_the_precision_is_that_of_the_configuration(tmp_path):
-    exact = tmp_path / "exact.json"
-    exact.write_text('{"precision": "exact"}')
-    assert found("--config", str(exact))["ways"]["planned"]["visitors"] == 75_642
+    assert found()["precision"] == resources.PRECISION
+    file = tmp_path / "config.json"
+    file.write_text('{"precision": "exact"}')
+    assert found()["ways"]["planned"]["visitors"] == 75_642
     assert found("--weights", "9,1")["shares"] == [0.9, 0.1]
+    file.write_text("{}")
     hidden = run("plan", "--rate", "20%", "--change", "1%", "--per-day", "400").stdout
-    assert "counting error of precision 1 hides this change" in hidden
+    assert "counting error of precision 1 hides this change" in " ".join(hidden.split())
 
 
 def test_wrong_options_are_all_named():
@@ -58,8 +60,12 @@ def test_no_line_is_wider_than_the_terminal(width):
 def test_the_marks_of_the_plot_stand_at_the_days():
     """The longest way ends at the right edge, and in every line a single look is before the planned size."""
     head, *lines, legend = text_plot.of_plan(found(), 80)
-    assert (head.split()[-2:], legend) == (["353", "days"], text_plot.PLAN_LEGEND)
+    assert (head.split()[-2:], legend) == (
+        [str(found()["ways"]["always_valid"]["days"]), "days"],
+        text_plot.PLAN_LEGEND,
+    )
     assert len(lines) in range(10, 16)
     assert all(line.find("s") < line.find("p") for line in lines if "s" in line and "p" in line)
-    assert [len(line) for line in lines] == sorted(len(line) for line in lines)
+    places = [line.find("p") for line in lines if "p" in line]
+    assert places == sorted(places)
     assert text_plot.of_plan(found(), 20) == []

@@ -9,7 +9,7 @@ import click
 
 from gimel import config
 from gimel.analysis.planning import Question, answer
-from gimel.ops import plan_formats
+from gimel.ops import plan_formats, resources
 
 from .console import config_option, out
 
@@ -24,7 +24,8 @@ from .console import config_option, out
 @config_option
 def plan(form: str, config_file: Path | None, **asked: str | None) -> None:
     """Show how many visitors and days an experiment takes, and what it shows by when."""
-    found = answer(Question.read(asked, config.load(config_file).precision))
+    settings = config.load(config_file)
+    found = answer(Question.read(asked, settings.precision if settings.path else resources.PRECISION))
     if form == "json":
         click.echo(json.dumps(found, indent=2))
     else:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gimel.analysis.wording import rounded_up
+from gimel.hyperloglog import EXACT
 
 from . import text_plot
 
@@ -24,7 +25,7 @@ def as_text(found: Mapping[str, Any], width: int) -> RenderableType:
         f"To detect a {'rise' if change > 0 else 'fall'} of {_share(abs(change))} from a rate of "
         f"{_share(found['rate'])} with a chance of {_share(found['power'])}, at {found['per_day']:,g} visitors per day"
     )
-    durations = _table("", "Visitors", "Days", "")
+    durations = _table(" ", "Visitors", "Days", "")
     for way, title, meaning in (
         (ways["planned"], WAYS["planned"], "look at any time; final at the end"),
         (ways["always_valid"], WAYS["always_valid"], "look at any time; stop at the verdict"),
@@ -37,7 +38,8 @@ def as_text(found: Mapping[str, Any], width: int) -> RenderableType:
     visible = _table("Weeks", "Visitors", *WAYS.values())
     for row in found["visible"]:
         visible.add_row(f"{row['weeks']}", f"{row['visitors']:,}", *(_change(row[way]) for way in WAYS))
-    parts: list[RenderableType] = [Text(asked, style="bold"), Text(), durations]
+    counters = "exact counters" if found["precision"] == EXACT else f"counters of precision {found['precision']}"
+    parts: list[RenderableType] = [_line(asked, style="bold"), Text(f"({counters})\n"), durations]
     if hidden := [title for way, title in WAYS.items() if ways[way]["visitors"] is None]:
         parts += [Text(HIDDEN.format(found["precision"], ", ".join(hidden)), style="yellow")]
     parts += [Text("\nThe smallest change that is detected after", style="bold"), visible]
@@ -46,8 +48,13 @@ def as_text(found: Mapping[str, Any], width: int) -> RenderableType:
     if planned := found["settings"]["planned_visitors"]:
         each = "of each variant" if planned < ways["planned"]["visitors"] else "in all"
         set_them = f"planned_visitors={planned} smallest_change={found['settings']['smallest_change']:g}"
-        parts.append(Text(f"\nTo decide by the planned size: gimel experiment set NAME {set_them} ({each})"))
+        parts.append(_line(f"\nTo decide by the planned size: gimel experiment set NAME {set_them} ({each})"))
     return Group(*parts)
+
+
+def _line(text: str, style: str = "") -> Text:
+    """In one piece, however narrow the terminal: to be copied."""
+    return Text(text, style, no_wrap=True, overflow="ignore")
 
 
 def _share(value: float) -> str:
@@ -57,7 +64,7 @@ def _share(value: float) -> str:
 def _table(*titles: str) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in titles:
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+        table.add_column(title, justify="right" if title.strip() else "left")
     return table
 
 

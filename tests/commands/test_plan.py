@@ -51,10 +51,13 @@ def test_wrong_options_are_all_named():
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_no_line_is_wider_than_the_terminal(width):
+def test_no_line_of_tables_and_plot_is_wider_than_the_terminal(width):
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(plan_formats.as_text(found(), width))
     assert max(map(len, console.export_text().splitlines())) <= width
+    title, *_, hint = run(*ASKED).stdout.splitlines()  # in one piece, however narrow
+    assert title.endswith("at 400 visitors per day")
+    assert hint.startswith("To decide by the planned size: gimel experiment set NAME planned_visitors=")
 
 
 def test_the_marks_of_the_plot_stand_at_the_days():

@@ -29,4 +29,4 @@ def plan(form: str, config_file: Path | None, **asked: str | None) -> None:
     if form == "json":
         click.echo(json.dumps(found, indent=2))
     else:
-        out.print(plan_formats.as_text(found, out.width))
+        out.print(plan_formats.as_text(found, out.width), crop=False)

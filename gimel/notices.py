@@ -223,4 +223,5 @@ def _is_public(address: str) -> bool:
         # Addresses that lead to one of IPv4.
         nat64 = ipaddress.IPv4Address(int(found) % 2**32) if found in ipaddress.ip_network("64:ff9b::/96") else None
         found = found.ipv4_mapped or found.sixtofour or nat64 or found
-    return found.is_global and not found.is_multicast
+    # Python before 3.13 takes most of the last one for public; a cloud's metadata are there.
+    return found.is_global and not found.is_multicast and found not in ipaddress.ip_network("192.0.0.0/24")

@@ -316,7 +316,7 @@ def test_a_certificate_must_be_valid_for_the_name(receiver, tmp_path, monkeypatc
     tls.load_cert_chain(tmp_path / "crt", tmp_path / "key")
     hook = receiver(tls=tls)
     settings = Notify(hook.url, allow_private=True)
-    with pytest.raises(ssl.SSLError, match="self.signed"):
+    with pytest.raises(ssl.SSLError, match=r"self.signed"):
         notices.post(settings, b"{}")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "crt"))
     assert notices.post(settings, b"{}") == 200

@@ -126,6 +126,9 @@ def test_the_headline_stays_that_of_the_decision(fake):
     _, found = reports()
     assert found[NAME]["headline"] == then
     assert len(found[NAME]["participants"]) == 2
+    put(status="stopped")
+    _, found = reports()
+    assert found[NAME]["headline"] == then
     put(status="running")
     _, found = reports()
     assert found[NAME]["headline"] != then

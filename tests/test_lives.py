@@ -260,3 +260,21 @@ def test_a_version_written_before_a_cut_connection_is_ones_own(fake):
     life = lives.Life(1, "draft")
     fake.hset(KEY, "1", life.encode())
     assert lives._write(connection.client(), KEY.encode(), life)
+
+
+def test_a_version_far_behind_is_not_written_though_one_before_it_is_there(fake):
+    """Two are as late as each other, and the first has not cleared up yet."""
+    fake.hset(KEY, mapping={version: lives.Life(version, "draft").encode() for version in (4, 9, 10)})
+    assert not lives._write(connection.client(), KEY.encode(), lives.Life(5, "draft"))
+    assert sorted(fake.hkeys(KEY)) == ["10", "4", "9"]
+
+
+def test_an_experiment_runs_since_its_first_event_unless_it_was_started_before(fake):
+    seen, started = "2026-11-29T10:00:00Z", "2026-11-28T10:00:00Z"
+    for dates, is_counted, expected in (
+        ({}, True, {"running": seen}),
+        ({"running": started}, True, {"running": started}),
+        ({"draft": started}, False, {"draft": started}),
+    ):
+        life = lives.Life(1, "running" if is_counted else "draft", dates)
+        assert life.as_dict(settings.NO_SETTINGS, seen, is_counted)["dates"] == expected

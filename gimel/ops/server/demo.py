@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice
 from pathlib import Path
 
-from gimel import config, connection, counters, histories, reports, snapshots
+from gimel import config, connection, counters, histories, lives, reports, snapshots
 from gimel.analysis.report import experiment_report
 from gimel.counters import ask_each
 from gimel.events import DEFAULT_NAMESPACE, PARTICIPATE, Event
@@ -54,6 +54,7 @@ class Experiment:
     It began `days` days ago. `pace` is how many visitors come on a day so many days back, in proportion; today is 0.
     By `novelty`, the rates of the last variant are higher for its first quarter of visitors, and a little lower for the
     others. `breaks` is the variant that loses visitors from a Tuesday on, until as many are missing as `visitors` says.
+    `said` is what its team wrote on the page.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Experiment:
     pace: Callable[[int], float] = steady
     novelty: float = 0
     breaks: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def began(self, now: int) -> int:
         """In which hour the first visitors came."""
@@ -88,6 +90,11 @@ EXPERIMENTS = (
         {"order placed": (0.061, 0.081), "address entered": (0.173, 0.188)},
         {"baseline": "three pages"},
         days=38,
+        said={
+            "hypothesis": "On one page, people see the price of delivery before they type their address: fewer leave.",
+            "owner": "Sara, checkout team",
+            "link": "https://example.com/tickets/CHECK-214",
+        },
     ),
     # No difference; counted with the precision of Gimel 1.x, so the counting error matters.
     Experiment(
@@ -211,6 +218,8 @@ def fill(client: Client, progress: Callable[[int, int], object]) -> None:
         history = _history(experiment, counts, come, now)
         if history:
             ask_each(client, [("SET", history_key(experiment.namespace, experiment.name), history.encode())])
+        if experiment.said:
+            lives.change(client, experiment.namespace, experiment.name, experiment.said)
 
 
 def _history(experiment: Experiment, counts: counters.Counts, hours: Hours, now: int) -> History | None:

@@ -20,6 +20,7 @@ import pytest
 from gimel import client as clients
 from gimel.client import Client
 from gimel.events import MAX_EVENTS, MAX_NAME_LENGTH, PARTICIPATE
+from gimel.ops import known_bots
 from tests.calls import taking_part
 from tests.parts import ROOT, GimelServer, RedisServer, free_port, wait_for
 
@@ -323,14 +324,15 @@ def test_what_no_one_foresaw_stops_neither_the_request_nor_the_client(connect, a
     assert [record.levelno for record in caplog.records][:2] == [logging.ERROR] * 2
 
 
-def test_it_says_which_page_it_sends_for(connect, serve, redis_server, tmp_path):
-    (tmp_path / "config.json").write_text('{"require_origin": true, "cors_origins": ["https://shop.example"]}')
-    server = serve(GIMEL_REDIS_URL=redis_server.url)
+def test_it_says_who_it_is_and_which_page_it_sends_for(connect, api):
+    """Gimel ignores known bots and, with `require_origin`, other pages."""
+    url, received = api(DONE)
     for number, origin in enumerate((None, "https://shop.example")):
-        client = connect(f"{server.url}/e", origin=origin)
+        client = connect(url, origin=origin)
         client.track("e", "a", PARTICIPATE, number)
         assert client.flush()
-    assert taking_part(report(server, "alephbet")["e"]) == {"a": 1}
+    assert [headers.get("Origin") for _, headers in received] == [None, "https://shop.example"]
+    assert not known_bots.rule().matches(received[0][1]["User-Agent"])
 
 
 PROGRAM = """

@@ -198,17 +198,17 @@ def test_what_is_decided_or_stopped_tells_nothing(fake, receiver, status):
     assert not fake.exists("gimel-notices")
 
 
-def test_nothing_is_kept_of_an_experiment_that_is_deleted_but_of_one_that_is_stopped(real, receiver):
+def test_nothing_is_kept_of_an_experiment_that_is_deleted_but_of_one_that_is_stopped(single, receiver):
     hook = receiver()
     notify(hook.url)
     for name in "deleted", "stopped":
         count(name, EVEN, WINS)
     snapshots.take(START)
-    assert len(hook.told) == real.hlen("gimel-notices") == 2
+    assert len(hook.told) == single.hlen("gimel-notices") == 2
     gimel.delete({"experiment": "deleted"})
     lives.change(connection.client(), "alephbet", "stopped", {"status": "stopped"})
     snapshots.take(START + HOUR)
-    assert real.hlen("gimel-notices") == 1
+    assert single.hlen("gimel-notices") == 1
     lives.change(connection.client(), "alephbet", "stopped", {"status": "running"})
     count("deleted", EVEN, WINS)
     snapshots.take(START + 2 * HOUR)

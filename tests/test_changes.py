@@ -18,8 +18,8 @@ MOMENT = 29_000_000
 
 @pytest.fixture(autouse=True)
 def _moment(monkeypatch):
-    for module in histories, __import__("gimel.reports", fromlist=["now"]):
-        monkeypatch.setattr(module, "now", lambda: MOMENT)
+    monkeypatch.setattr(histories, "now", lambda: MOMENT)
+    monkeypatch.setattr("gimel.reports.now", lambda: MOMENT)
 
 
 def put(expected: int = 200, version: int | None = None, name: str = NAME, **changes: Any) -> dict[str, Any]:

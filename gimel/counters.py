@@ -97,14 +97,14 @@ def record(
         by_names[event[:4]].append(event)
     all_sent = {CounterName(*names): found for names, found in by_names.items()}
 
-    stopped = _stopped.setdefault(client, Stopped())
-    namespaces = list(dict.fromkeys(name.namespace for name in all_sent))
-    if any(name[:2] in stopped for name in all_sent) and (stale := stopped.to_ask(namespaces)):
-        # Not in one round trip with events that would be counted then.
-        stopped.learn(stale, ask_each(client, questions(stale)))
-    sent = {name: found for name, found in all_sent.items() if name[:2] not in stopped}
+    known, stopped = _told.get(client) or _told.setdefault(client, ({}, Stopped()))
+    namespaces = {name[0] for name in all_sent}
+    sent = all_sent
+    if stopped.names and any(name[:2] in stopped for name in all_sent):
+        if stale := stopped.to_ask(namespaces):  # not in one round trip with events that would be counted then
+            stopped.learn(stale, ask_each(client, questions(stale)))
+        sent = {name: found for name, found in all_sent.items() if name[:2] not in stopped}
 
-    known = _known.setdefault(client, {})
     members = _members(sent, precision_of)
     now = time.monotonic()
     were_known = are_known = all(known.get(name, now) > now for name in sent)
@@ -149,6 +149,8 @@ def record(
         for name in sent:
             known.pop(name, None)  # the key may have been made, and not listed
         raise
+    if not refused and not stopped.names:
+        return []
     reasons = dict.fromkeys(refused, "limit") | {name: "stopped" for name in all_sent if name[:2] in stopped}
     return [(event, reason) for name, reason in reasons.items() for event in all_sent[name]]
 
@@ -175,13 +177,14 @@ class _Members(NamedTuple):
 _Known = dict[CounterName | str, float]
 """Counters and keys that this process has listed, and until when it takes that for granted, by its clock."""
 
-_known: WeakKeyDictionary[Client, _Known] = WeakKeyDictionary()
-_stopped: WeakKeyDictionary[Client, Stopped] = WeakKeyDictionary()
+_told: WeakKeyDictionary[Client, tuple[_Known, Stopped]] = WeakKeyDictionary()
+"""What Redis has told this process, by client."""
 
 
 def learn_stopped(client: Client, namespace: str) -> None:
     """Know at once which experiments are stopped: this process has changed it. Raises StoreUnavailable."""
-    _stopped.setdefault(client, Stopped()).learn([namespace], ask_each(client, questions([namespace])))
+    _, stopped = _told.setdefault(client, ({}, Stopped()))
+    stopped.learn([namespace], ask_each(client, questions([namespace])))
 
 
 def _members(
@@ -213,7 +216,7 @@ def _write_known(
     known: _Known,
     complete: dict[str, bool],
     stopped: Stopped,
-    namespaces: Sequence[str],
+    namespaces: Collection[str],
 ) -> bool:
     """Count these events of counters that were listed a while ago. Returns whether they still are.
 
@@ -239,7 +242,8 @@ def _write_known(
     stale = stopped.to_ask(namespaces)
     # Once, as the second time, all keys exist.
     replies = send(client, commands, atomic=not is_short, once=True, spare=questions(stale))
-    stopped.learn(stale, replies[len(commands) :])
+    if stale:
+        stopped.learn(stale, replies[len(commands) :])
     existed = {key: replies[place] for key, place in places.items()}
     complete |= _complete(members, existed)
     if not all(existed.values()) or any(replies[end : end + len(unsure)]):

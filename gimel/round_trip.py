@@ -69,7 +69,9 @@ def send(
     """
     if not commands:
         return []
-    needed, commands = len(commands), [*commands, *spare]
+    needed = len(commands)
+    if spare:
+        commands = [*commands, *spare]
     if not isinstance(client, redis.Redis):
         replies = _send_to_nodes(client, commands, from_replicas, once, needed)
     elif not atomic:
@@ -78,6 +80,8 @@ def send(
         replies = _exchange(client.connection_pool, [("MULTI",), *commands, ("EXEC",)])
         # A command that was refused while it was queued has said why; after that, EXEC says only that there was one.
         replies = _raise_first(replies)[-1]
+    if not spare:
+        return _raise_first(replies)
     return _raise_first(replies[:needed]) + [None if isinstance(one, Exception) else one for one in replies[needed:]]
 
 

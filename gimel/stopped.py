@@ -16,15 +16,17 @@ MAX_NAMESPACES = 1_000
 
 
 class Stopped:
-    """The stopped experiments of some namespaces, as Redis named them at most KNOWN_S ago, or a little longer."""
+    """The stopped experiments of some namespaces, as Redis named them KNOWN_S ago or a little longer.
+
+    Threads share it: each change of a dictionary is one step. `names` has but the namespaces in which there are some.
+    """
 
     def __init__(self) -> None:
-        self._names: dict[str, set[bytes]] = {}
+        self.names: dict[str, frozenset[str]] = {}
         self._ask_at: dict[str, float] = {}
 
     def __contains__(self, experiment: Experiment) -> bool:
-        names = self._names.get(experiment[0])
-        return names is not None and experiment[1].encode("utf-8", "surrogateescape") in names
+        return experiment[1] in self.names.get(experiment[0], ())
 
     def to_ask(self, namespaces: Iterable[str]) -> list[str]:
         """Of these namespaces, those that it is time to ask for."""
@@ -34,12 +36,14 @@ class Stopped:
     def learn(self, namespaces: Iterable[str], replies: Iterable[Iterable[bytes] | None]) -> None:
         """Take note of the replies to `questions`. None: this one was not answered, which must not hold up events."""
         if len(self._ask_at) > MAX_NAMESPACES:
-            self._names.clear()
+            self.names.clear()
             self._ask_at.clear()
         for namespace, found in zip(namespaces, replies):
             self._ask_at[namespace] = time.monotonic() + KNOWN_S
-            if found is not None:
-                self._names[namespace] = set(found)
+            if found:
+                self.names[namespace] = frozenset(name.decode("utf-8", "surrogateescape") for name in found)
+            elif found is not None:
+                self.names.pop(namespace, None)
 
 
 def questions(namespaces: Iterable[str]) -> list[Command]:

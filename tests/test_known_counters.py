@@ -190,7 +190,7 @@ def test_a_process_remembers_so_many_counters_and_no_more(real, monkeypatch):
     monkeypatch.setattr(counters, "MAX_KNOWN", 3)
     for number in range(10):
         record(events(goal=f"g{number}"))
-        assert len(counters._known[connection.client()]) <= 5
+        assert len(counters._told[connection.client()][0]) <= 5
 
 
 class Steps:

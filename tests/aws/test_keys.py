@@ -15,6 +15,7 @@ from gimel.ops.aws.plan import api_key, steps
 from gimel.ops.aws.plan.steps import Plan
 
 from .account import Account, apply, descriptions
+from .test_settings import entry
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +56,18 @@ def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkey
     assert [len(one) for one in values.values()] == [40, 40]
 
 
-def test_a_function_with_a_route_that_is_open_to_all_checks_no_keys(gimel_at):
-    from .test_settings import entry
+def test_only_a_function_of_its_own_answers_without_a_key(gimel_at):
+    def found(name: str) -> tuple[set[str], str]:
+        desired = gimel_at({"extra_wiring": [entry(name=name, handler="gimel.all", part="open")]}).desired
+        checking = {one.name for one in desired.functions if access.VARIABLE in str(one.configuration)}
+        return checking, str(desired.notes)
 
-    desired = gimel_at({"extra_wiring": [entry(name="open", handler="gimel.all")]}).desired
-    variables = {one.name: one.configuration["Environment"]["Variables"] for one in desired.functions}
-    assert access.VARIABLE not in variables["open"]
-    assert access.VARIABLE in variables["gimel-all-experiments"]
+    checking, notes = found("own")
+    assert not {"own", "gimel-track"} & checking
+    assert "own" not in notes
+    checking, notes = found("gimel-all-experiments")
+    assert "gimel-all-experiments" in checking
+    assert "GET /open needs an API key, because gimel-all-experiments checks keys on another path" in notes
 
 
 def test_a_replaced_key_is_valid_for_the_overlap_and_then_deleted(account, gimel_at, monkeypatch):

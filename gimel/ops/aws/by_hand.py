@@ -18,11 +18,11 @@ from .desired import (
     NOTIFY_URL,
     PASSWORD,
     SECRET_VARIABLES,
+    TRACK_URL,
     Desired,
     DesiredFunction,
 )
 from .names import SNAPSHOT, Account
-from .plan.gateway import TRACK_URL
 from .wiring import SCHEDULE
 
 OPTIONAL_VARIABLES = {

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from gimel import access, passwords
 from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
+from gimel.ops.endpoints import ENDPOINTS
 
 from . import bundle, policies, redis_address, wiring
 from .names import SNAPSHOT, TRACK, Account, Names, description, marker
@@ -39,6 +40,9 @@ SECRET_VARIABLES = {PASSWORD, NOTIFY_URL, NOTIFY_SECRET, access.VARIABLE}
 class Secret(str):
     """A value that no plan shows."""
 
+
+TRACK_URL = "track_url"
+"""The variable of the stage that tells the dashboard where pages send events. Functions are made before the APIs."""
 
 LOGGED = ("requestId", "requestTime", "httpMethod", "resourcePath", "status", "responseLatency")
 ACCESS_LOG_FORMAT = policies.as_text(
@@ -122,8 +126,9 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     if unknown := sorted(set(settings.functions) - set(known)):
         raise ConfigError(f"aws.functions: unknown function {', '.join(unknown)}", f"known: {', '.join(known)}")
     names = Names(settings.name, account)
-    open_to_all = {route.function for route in wired.routes if not route.needs_key and route.method != "OPTIONS"}
-    keyed = {route.function for route in wired.routes if route.needs_key} - open_to_all
+    checking = {endpoint.handler for endpoint in ENDPOINTS if any(map(endpoint.needs_key, endpoint.methods))}
+    keyed = {route.function for route in wired.routes if route.needs_key}
+    keyed &= {function.name for function in wired.functions if function.handler in checking}
     own = {name: {access.VARIABLE: ""} for name in keyed} | {SNAPSHOT: _webhook(config)}
     functions = [
         _function(function, settings, names, environment | own.get(function.name, {})) for function in wired.functions
@@ -136,6 +141,12 @@ def build(config: Config, settings: AwsSettings, content: Mapping[str, Any], acc
     release = hashlib.sha256(policies.as_text([built.digest, public]).encode()).hexdigest()[:12]
     text = description(settings.name, release, f"{'compiled' if built.compiled else 'sources'} {built.sha256[:12]}")
     notes = list(wired.notes)
+    notes += [
+        f"{route.method} {route.path} needs an API key, because {route.function} checks keys on another path; give it "
+        "a FunctionName of its own in extra_wiring"
+        for route in wired.routes
+        if route.function in keyed and not route.needs_key and route.method != "OPTIONS"
+    ]
     if "tls_key_file" in section:
         notes.append("the zip contains redis.tls_key_file: anyone who can read the functions' code can read that key")
     if not settings.durable and (content.get("aws") or {}).get("durable") is None:

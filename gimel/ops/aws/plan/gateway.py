@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, BINARY_TYPES, GATEWAY_RESPONSES, Desired
+from gimel.ops.aws.desired import ACCESS_LOG_FORMAT, BINARY_TYPES, GATEWAY_RESPONSES, TRACK_URL, Desired
 from gimel.ops.aws.existing import Existing
 from gimel.ops.aws.names import LIVE, STAGE, TRACK, marker
 from gimel.ops.aws.wiring import Route
@@ -33,9 +33,6 @@ STATEMENT = "gimel-"
 ALL_METHODS = "*/*"
 LIMITED = ("~1/GET", f"{HEALTH.replace('/', '~1')}/GET")
 """In no usage plan, because they need no key; so the stage limits them as the plan limits reports."""
-
-TRACK_URL = "track_url"
-"""The variable of the stage that tells the dashboard where pages send events. Functions are made before the APIs."""
 
 
 def values(existing: Existing) -> dict[str, str]:

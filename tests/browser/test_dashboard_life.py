@@ -315,7 +315,7 @@ def test_from_running_to_decided_stopped_archived_and_back(server, opened):
 
 
 def test_a_draft_waits_apart_and_runs_with_its_first_visitor(server, visit):
-    put(server, "drafts", "planned", hypothesis="It will help.", variants=["a", "b"])
+    put(server, "drafts", "planned", hypothesis="It will help.", variants=["a", "b"], goal="buy")
     page = visit(address(server, namespace="drafts"))
     expect(page.locator("#list .group")).to_have_text(["Nothing needs you today", "Drafts 1"])
     life = page.locator(".life")
@@ -325,7 +325,7 @@ def test_a_draft_waits_apart_and_runs_with_its_first_visitor(server, visit):
     visitors(server, "planned", {"a": (1, {})}, namespace="drafts")
     page.get_by_role("button", name="Refresh").click()
     expect(life.locator(".tag.status")).to_have_text("running")
-    put(server, "drafts", "other", owner="Kim")
+    put(server, "drafts", "other", owner="Kim", variants=["a", "b"], goal="buy")
     page.get_by_role("button", name="Refresh").click()
     page.get_by_role("link", name="other").click()
     confirm(page, "Start…", "Start")

@@ -108,6 +108,18 @@ def test_an_interrupted_rotation_is_resumed_and_one_without_overlap_deletes_the_
     assert len(known(account)) == 3
 
 
+def test_a_key_that_ends_at_once_stays_ended_if_its_rotation_is_interrupted(account, gimel_at):
+    apply(gimel_at())
+    leaked = account.key(WRITE)
+    deployment = gimel_at()
+    plan = deployment.plan(api_key.replaced(deployment.observe(), WRITE, int(time.time())))
+    until_created = 1 + [title.startswith("create API key") for title in descriptions(plan)].index(True)
+    apply(deployment, Plan(plan.steps[:until_created], plan.values))
+    apply(gimel_at())
+    assert leaked not in account.state()["keys"]
+    assert [one["kind"] for one in known(account)] == [READ, WRITE]
+
+
 def test_a_rollback_brings_back_no_replaced_key(account, gimel_at):
     apply(gimel_at())
     first = account.client("lambda").get_alias(FunctionName="gimel-track", Name="live")["FunctionVersion"]

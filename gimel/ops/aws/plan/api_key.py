@@ -71,14 +71,14 @@ def keys(desired: Desired, existing: Existing, new: Mapping[str, Secret]) -> Ite
     """The keys. Before the functions, so that a deploy that is resumed makes no others."""
     names, text = desired.names, marker(desired.settings.name)
     for key in existing.keys:
-        if not key.is_expired:
-            name, own, until = names.keys[key.known.kind], text, key.known.until
-            title = f"update API key {name}"
-            if until is not None:
-                title, own = f"let API key {name} expire at {at(until)}", f"{text}, until {at(until)}"
-            enabled = "true" if key.enabled else "false"
-            patches = replace(("/description", key.description, own), ("/enabled", enabled, "true"))
-            yield from _target(key).patch("update_api_key", title, patches)
+        name, own, until = names.keys[key.known.kind], text, key.known.until
+        title = f"update API key {name}"
+        if until is not None:
+            title, own = f"let API key {name} expire at {at(until)}", f"{text}, until {at(until)}"
+        enabled = "true" if key.enabled or key.is_expired else "false"
+        # That of one that ends at once, too: whoever resumes this deploy must not take it for the valid one.
+        patches = replace(("/description", key.description, own), ("/enabled", enabled, "true"))
+        yield from _target(key).patch("update_api_key", title, patches)
     for kind, value in new.items():
         params = {"name": names.keys[kind], "description": text, "enabled": True, "value": value, "tags": desired.tags}
         params["generateDistinctId"] = True  # in some old accounts, a key's id is its value otherwise

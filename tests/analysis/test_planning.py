@@ -129,6 +129,9 @@ class TestVisible:
     def test_too_few_visitors_show_nothing(self):
         assert {one[way] for one in answer(Question(0.01, 0.1, 1))["visible"] for way in WAYS} == {None}
 
+    def test_no_change_is_larger_than_there_is_room_for(self):
+        assert max(one["change"] for one in answer(Question(0.8, 0.1, 10))["curve"]) == pytest.approx(0.25)
+
     def test_the_curve_leads_from_what_is_barely_seen_to_what_is_soon_seen(self):
         found = answer(ASKED)
         changes = [one["change"] for one in found["curve"]]

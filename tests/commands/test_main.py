@@ -449,6 +449,7 @@ def test_weights_and_goals_that_no_page_could_use_are_errors():
         "weights must be as many as variants: 2, not 3",
         "weights must be whole numbers from 1 to 1,000,000, such as 9,1",
     ]
+    assert "weights must be" in fail(InvalidSnippet, "snippet", "--weights", "1,1000001")
 
 
 @pytest.mark.parametrize(

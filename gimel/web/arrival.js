@@ -18,7 +18,7 @@ const snippets = new Map(); // the answer of each request for one: {snippet} or 
 
 const draftKey = item => JSON.stringify([readView().namespace, item.experiment]);
 
-// What the snippet of these settings is asked for with, with the control first.
+// What the snippet of these settings is asked for with, with the control first; null while they name too little.
 function namesOf({experiment, settings}) {
   const {baseline, weights, per_visitor: repeated} = settings;
   const variants = weights ? Object.keys(weights) : settings.variants || [];
@@ -26,6 +26,7 @@ function namesOf({experiment, settings}) {
   const labels = variants.length ? [control, ...variants.filter(each => each !== control)] : [];
   const others = settings.goals || [...Object.keys(settings.guardrails || {}), ...repeated || []];
   const goals = [...new Set([settings.goal, ...others].filter(Boolean))];
+  if (labels.length < 2 || !goals.length) return null;
   const list = names => names.map(each => `${each}\n`).join("");
   return {
     about: 1, namespace: readView().namespace, experiment, variants: list(labels), goals: list(goals),
@@ -38,7 +39,7 @@ export async function readSnippet(item, redraw) {
   if (snapshot || item.settings?.status !== "draft") return;
   const names = namesOf(item);
   const key = JSON.stringify(names);
-  if (snippets.has(key)) return;
+  if (!names || snippets.has(key)) return;
   snippets.set(key, {});
   try {
     snippets.set(key, {snippet: JSON.parse(await request("", names)).snippet});
@@ -61,10 +62,12 @@ export function arrivalSection(item, turnedAway) {
       h("span", null, h("strong", null, "The first visitor has arrived."), " The experiment is running.")) : null;
   }
   drafts.add(draftKey(item));
-  const {snippet, failure} = snippets.get(JSON.stringify(namesOf(item))) || {};
+  const names = namesOf(item);
+  const {snippet, failure} = snippets.get(JSON.stringify(names)) || {};
   const code = text => h("pre", {tabindex: "0", role: "region", "aria-label": "Snippet"}, h("code", null, text));
   return h("section", {class: "card arrival", "aria-label": "First visitor"},
     h("div", {class: "row between"}, h("h3", null, "Add it to your page"), snippet ? copyButton("Copy", snippet.html) : null),
+    names ? null : h("p", null, "Name two variants and a goal in the settings, and the snippet for them appears here."),
     failure ? h("div", {class: "wrong"}, icon("warning"), h("div", null,
       (failure.details?.problems || [failure.message]).map(problem => h("p", null, problem)),
       h("p", null, "Change it in the settings."))) : null,

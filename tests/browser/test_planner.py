@@ -197,6 +197,13 @@ def test_events_that_were_not_counted_are_told_with_their_reasons(server, visit)
     expect(page.locator("#ignored table")).to_contain_text("refused: uuid is missing")
 
 
+def test_a_draft_that_names_too_little_for_a_snippet_says_so(server, visit):
+    body = {"experiment": "bare", "changes": {"hypothesis": "none yet"}}
+    urlopen(Request(f"{server.url}/experiment", json.dumps(body).encode(), method="PUT")).close()
+    page = visit(address(server, experiment="bare"))
+    expect(page.get_by_label("First visitor")).to_contain_text("Name two variants and a goal in the settings")
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 1024), ("light", 390)])
 def test_axe_finds_no_serious_violation_and_nothing_is_wider_than_the_screen(server, visit, scheme, width):
     body = {

@@ -42,7 +42,7 @@ def rotate(account: Account, gimel_at: Any, kind: str = WRITE, overlap_s: int = 
     return before, after
 
 
-def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkeypatch):
+def test_functions_tell_the_keys_apart_by_their_hashes_and_refuse_all_others(account, gimel_at, monkeypatch):
     plan = gimel_at().plan()
     apply(gimel_at(), plan)
     values = {kind: value(account, account.key(kind)) for kind in (READ, WRITE)}
@@ -54,6 +54,18 @@ def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkey
     monkeypatch.setenv(access.VARIABLE, json.dumps(known(account)))
     assert {kind: access.kind_of(one) for kind, one in values.items()} == {READ: READ, WRITE: WRITE}
     assert [len(one) for one in values.values()] == [40, 40]
+
+    gateway, stage = account.client("apigateway"), {"apiId": next(iter(account.state()["apis"])), "stage": "prod"}
+    own = next(iter(account.state()["plans"]))
+    other = gateway.create_usage_plan(name="partners", apiStages=[stage])["id"]
+    partners = [gateway.create_api_key(name="partner", enabled=True)["id"] for _ in range(2)]
+    for plan_id, key in zip((own, other), partners):
+        gateway.create_usage_plan_key(usagePlanId=plan_id, keyId=key, keyType="API_KEY")
+    assert list(gimel_at().plan().notes) == [
+        f"the functions refuse the other API keys in usage plan {name} ({key}): they take the read and the write key "
+        "alone"
+        for name, key in zip(("gimel", "partners"), partners)
+    ]
 
 
 def test_only_a_function_of_its_own_answers_without_a_key(gimel_at):

@@ -53,7 +53,7 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
     found = [_function(client("lambda"), item["FunctionName"]) for item in own]
     api = _api(gateway, names)
     keys = _keys(gateway, names, api.id if api else None, notes)
-    plan, foreign = _usage_plans(gateway, names, api, {key.id for key in keys})
+    plan, foreign = _usage_plans(gateway, names, api)
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
     found_queues = queues(client("sqs"), names, settings.durable)
     retentions = _log_groups(logs, groups | {names.access_log_group})
@@ -338,10 +338,8 @@ def _key(item: Mapping[str, Any], kind: str) -> Key:
     return Key(item["id"], text, bool(item.get("enabled")), known, until is not None and until <= time.time())
 
 
-def _usage_plans(
-    client: Any, names: Names, api: Api | None, keys: set[str]
-) -> tuple[UsagePlan | None, tuple[UsagePlan, ...]]:
-    """Our own usage plan, and those that somebody else created but that already have one of our keys and our stage."""
+def _usage_plans(client: Any, names: Names, api: Api | None) -> tuple[UsagePlan | None, tuple[UsagePlan, ...]]:
+    """Our own usage plan, and those that somebody else created but that have our stage."""
     own, foreign = None, []
     for item in _pages(client, "get_usage_plans", "items"):
         stages = tuple(f"{stage['apiId']}:{stage['stage']}" for stage in item.get("apiStages") or [])
@@ -352,7 +350,7 @@ def _usage_plans(
         plan = UsagePlan(item["id"], item.get("name") or "", stages, item.get("throttle") or {}, held)
         if ours:
             own = plan
-        elif keys.intersection(held):
+        else:
             foreign.append(plan)
     return own, tuple(foreign)
 

@@ -14,6 +14,7 @@ from gimel.ops.aws import observe
 from gimel.ops.aws.plan import api_key, steps
 from gimel.ops.aws.plan.steps import Plan
 
+from . import gimel15
 from .account import Account, apply, descriptions
 from .test_settings import entry
 
@@ -42,7 +43,7 @@ def rotate(account: Account, gimel_at: Any, kind: str = WRITE, overlap_s: int = 
     return before, after
 
 
-def test_functions_tell_the_keys_apart_by_their_hashes_and_refuse_all_others(account, gimel_at, monkeypatch):
+def test_functions_tell_the_keys_apart_by_their_hashes(account, gimel_at, monkeypatch):
     plan = gimel_at().plan()
     apply(gimel_at(), plan)
     values = {kind: value(account, account.key(kind)) for kind in (READ, WRITE)}
@@ -54,18 +55,6 @@ def test_functions_tell_the_keys_apart_by_their_hashes_and_refuse_all_others(acc
     monkeypatch.setenv(access.VARIABLE, json.dumps(known(account)))
     assert {kind: access.kind_of(one) for kind, one in values.items()} == {READ: READ, WRITE: WRITE}
     assert [len(one) for one in values.values()] == [40, 40]
-
-    gateway, stage = account.client("apigateway"), {"apiId": next(iter(account.state()["apis"])), "stage": "prod"}
-    own = next(iter(account.state()["plans"]))
-    other = gateway.create_usage_plan(name="partners", apiStages=[stage])["id"]
-    partners = [gateway.create_api_key(name="partner", enabled=True)["id"] for _ in range(2)]
-    for plan_id, key in zip((own, other), partners):
-        gateway.create_usage_plan_key(usagePlanId=plan_id, keyId=key, keyType="API_KEY")
-    assert list(gimel_at().plan().notes) == [
-        f"the functions refuse the other API keys in usage plan {name} ({key}): they take the read and the write key "
-        "alone"
-        for name, key in zip(("gimel", "partners"), partners)
-    ]
 
 
 def test_only_a_function_of_its_own_answers_without_a_key(gimel_at):
@@ -130,6 +119,35 @@ def test_a_key_that_ends_at_once_stays_ended_if_its_rotation_is_interrupted(acco
     apply(gimel_at())
     assert leaked not in account.state()["keys"]
     assert [one["kind"] for one in known(account)] == [READ, WRITE]
+
+
+def test_keys_that_somebody_added_go_on_working_as_long_as_they_are_in_a_usage_plan(account, gimel_at):
+    def partner(name: str, plan: str) -> str:
+        made = gateway.create_api_key(name=name, enabled=True)["id"]
+        gateway.create_usage_plan_key(usagePlanId=plan, keyId=made, keyType="API_KEY")
+        return str(made)
+
+    gateway, old = account.client("apigateway"), gimel15.lay_out(account)
+    theirs = gateway.create_usage_plan(name="partners", apiStages=[{"apiId": old.api, "stage": "prod"}])["id"]
+    before = partner("shop", theirs)
+    plan = gimel_at().plan()
+    assert any(
+        f"did not make are in a usage plan of the API and can write, too: shop ({before})" in note
+        for note in plan.notes
+    )
+    apply(gimel_at(), plan)
+    (own,) = (id for id, found in account.state()["plans"].items() if found["name"] == "gimel")
+    later = partner("press", own)
+    apply(gimel_at())
+    assert descriptions(gimel_at().plan()) == []
+    wanted = [access.Key.of(WRITE, value(account, id)).as_dict() for id in (before, later, old.key)]
+    assert [one for one in known(account) if one not in wanted] == [
+        access.Key.of(READ, value(account, account.key(READ))).as_dict()
+    ]
+    assert len(known(account)) == 4
+    gateway.delete_usage_plan_key(usagePlanId=own, keyId=later)
+    apply(gimel_at())
+    assert access.Key.of(WRITE, value(account, later)).as_dict() not in known(account)
 
 
 def test_a_rollback_brings_back_no_replaced_key(account, gimel_at):

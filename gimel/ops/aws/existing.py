@@ -200,7 +200,10 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Existing:
-    """Everything in the account that belongs to one deployment, or affects it."""
+    """Everything in the account that belongs to one deployment, or affects it.
+
+    `other_keys` are API keys that somebody else made and put into a usage plan of the stage, by name and id.
+    """
 
     role: Role | None = None
     functions: Mapping[str, Function] = field(default_factory=dict)
@@ -209,6 +212,7 @@ class Existing:
     http_api: HttpApi | None = None
     domains: Mapping[str, Domain] = field(default_factory=dict)
     keys: tuple[Key, ...] = ()
+    other_keys: Mapping[str, access.Key] = field(default_factory=dict)
     usage_plan: UsagePlan | None = None
     foreign_plans: tuple[UsagePlan, ...] = ()
     log_groups: Mapping[str, int | None] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,9 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
     found = [_function(client("lambda"), item["FunctionName"]) for item in own]
     api = _api(gateway, names)
     keys = _keys(gateway, names, api.id if api else None, notes)
+    ids = {key.id for key in keys}
     plan, foreign = _usage_plans(gateway, names, api)
+    held = {id for each in (plan, *foreign) if each for id in each.keys}
     groups = {names.log_group(name) for name in (*functions, *(function.name for function in found))}
     found_queues = queues(client("sqs"), names, settings.durable)
     retentions = _log_groups(logs, groups | {names.access_log_group})
@@ -65,8 +67,9 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         http_api=_http_api(client("apigatewayv2"), names),
         domains={found.name: found for found in _domains(client("apigatewayv2"), names, settings.domain)},
         keys=keys,
+        other_keys=dict(_other_keys(gateway, sorted(held - ids))),
         usage_plan=plan,
-        foreign_plans=foreign,
+        foreign_plans=tuple(each for each in foreign if ids.intersection(each.keys)),
         log_groups=retentions,
         log_group_tags={group: _log_group_tags(logs, names.log_group_arn(group)) for group in retentions},
         queues=found_queues,
@@ -338,7 +341,7 @@ def _key(item: Mapping[str, Any], kind: str) -> Key:
     return Key(item["id"], text, bool(item.get("enabled")), known, until is not None and until <= time.time())
 
 
-def _usage_plans(client: Any, names: Names, api: Api | None) -> tuple[UsagePlan | None, tuple[UsagePlan, ...]]:
+def _usage_plans(client: Any, names: Names, api: Api | None) -> tuple[UsagePlan | None, list[UsagePlan]]:
     """Our own usage plan, and those that somebody else created but that have our stage."""
     own, foreign = None, []
     for item in _pages(client, "get_usage_plans", "items"):
@@ -352,7 +355,14 @@ def _usage_plans(client: Any, names: Names, api: Api | None) -> tuple[UsagePlan 
             own = plan
         else:
             foreign.append(plan)
-    return own, tuple(foreign)
+    return own, foreign
+
+
+def _other_keys(client: Any, ids: Sequence[str]) -> Iterator[tuple[str, access.Key]]:
+    """Whoever put them into the plan let them do everything."""
+    for id in ids:
+        if item := _or_none(client.get_api_key, apiKey=id, includeValue=True):
+            yield f"{item.get('name') or 'without a name'} ({id})", access.Key.of(WRITE, item.get("value") or "")
 
 
 def queues(client: Any, names: Names, needed: bool) -> dict[str, Queue]:

@@ -47,13 +47,14 @@ def replaced(existing: Existing, kind: str, until: int) -> Existing:
 
 def with_keys(desired: Desired, existing: Existing, new: Mapping[str, str]) -> Desired:
     """The desired state with what its functions have to know of these keys."""
-    kept = [key.known for key in existing.keys if not key.is_expired]
-    text = as_text([*kept, *(access.Key.of(kind, value) for kind, value in new.items())])
+    text = as_text(existing, new)
     return with_changes(desired, functions=tuple(with_text(function, text) for function in desired.functions))
 
 
-def as_text(keys: Iterable[access.Key]) -> str:
-    """Keys as functions have them in their environment."""
+def as_text(existing: Existing, new: Mapping[str, str]) -> str:
+    """What functions have to know of the keys that exist and of new ones, as they have it in their environment."""
+    keys = [key.known for key in existing.keys if not key.is_expired]
+    keys += [*existing.other_keys.values(), *(access.Key.of(kind, value) for kind, value in new.items())]
     ordered = sorted(keys, key=lambda key: (key.kind, key.until or 0, key.sha256))
     return json.dumps([key.as_dict() for key in ordered])
 

@@ -86,18 +86,13 @@ def _notes(desired: Desired, existing: Existing) -> list[str]:
             f"{', '.join(names)} will leave the VPC and can then no longer reach a private Redis in it; to stay, "
             f'add this to the aws section: "vpc": {vpc}'
         )
-    own_keys = {key.id for key in existing.keys}
     notes += [
         f"an API key is in usage plan {plan.name or plan.id}, which Gimel did not create and leaves as is"
         for plan in existing.foreign_plans
-        if own_keys.intersection(plan.keys)
     ]
-    for plan in filter(None, (existing.usage_plan, *existing.foreign_plans)):
-        if others := sorted(set(plan.keys) - own_keys):
-            notes.append(
-                f"the functions refuse the other API keys in usage plan {plan.name or plan.id} ({', '.join(others)}): "
-                "they take the read and the write key alone"
-            )
+    if existing.other_keys:
+        others = ", ".join(sorted(existing.other_keys))
+        notes.append(f"API keys that Gimel did not make are in a usage plan of the API and can write, too: {others}")
     if existing.api and not any(key.known.kind == WRITE for key in existing.keys):
         notes.append(f"API key {base} no longer exists; the new one has a different value, so update your dashboards")
     notes += [

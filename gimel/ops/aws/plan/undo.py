@@ -81,7 +81,7 @@ def rollback(
     target = replace(source, password=_password(source, now, configured))
     updates: list[Step] = []
     publications, moves, notes = [], [], [_about_redis(wanted, source, now)]
-    keys = api_key.as_text(key.known for key in existing.keys)
+    keys = api_key.as_text(existing, {})
     for function, newest in affected:
         version: str | Ref | None = _usable_version(function, wanted, existing.role, source, target.password, keys)
         if version is None:

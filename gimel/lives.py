@@ -262,7 +262,9 @@ def _with_status(before: Life, wanted: str | None, headline: str | None, problem
         problems.append("status: it cannot run again, because its counters are gone; give the next run a new name")
     elif wanted == RUNNING:
         dates = {status: at for status, at in dates.items() if status not in (STOPPED, DECIDED)}
-        return replace(before, status=wanted, dates={RUNNING: now, **dates}, decision=None, headline=None)
+        # One that runs again began earlier: on the day in its record, or when its first event came.
+        dates = {RUNNING: now, **dates} if before.status == DRAFT else dates
+        return replace(before, status=wanted, dates=dates, decision=None, headline=None)
     elif before.status == ARCHIVED:
         return replace(before, status=wanted)
     else:

@@ -17,9 +17,15 @@ MOMENT = 29_000_000
 
 
 @pytest.fixture(autouse=True)
-def _moment(monkeypatch):
-    monkeypatch.setattr(histories, "now", lambda: MOMENT)
-    monkeypatch.setattr("gimel.reports.now", lambda: MOMENT)
+def at(monkeypatch):
+    """Sets the clock, to minutes after MOMENT."""
+
+    def at(minutes: int) -> None:
+        monkeypatch.setattr(histories, "now", lambda: MOMENT + minutes)
+        monkeypatch.setattr("gimel.reports.now", lambda: MOMENT + minutes)
+
+    at(0)
+    return at
 
 
 def put(expected: int = 200, version: int | None = None, name: str = NAME, **changes: Any) -> dict[str, Any]:
@@ -132,6 +138,18 @@ def test_the_headline_stays_that_of_the_decision(fake):
     put(status="running")
     _, found = reports()
     assert found[NAME]["headline"] != then
+
+
+@pytest.mark.parametrize("between", [{"status": "stopped"}, {"status": "decided", "decision": "red"}], ids=str)
+def test_what_runs_again_has_been_running_since_its_first_event(fake, at, between):
+    gimel.snapshot({})
+    at(120)
+    count()
+    gimel.snapshot({})
+    put(**between)
+    at(9_000)
+    again = put(status="running")["settings"]
+    assert again["dates"] == {"running": histories.as_text(MOMENT + 100)}, "the hour of its first event"
 
 
 def test_an_archived_experiment_is_named_apart_and_reported_if_asked_for(fake):

@@ -74,7 +74,7 @@ def test_an_interrupted_step_names_its_number_and_description(raised, monkeypatc
     monkeypatch.setattr(Aws, "perform", interrupted)
     error = raised(commands.deploy, "--yes")
     assert isinstance(error, errors.Interrupted)
-    assert (error.number, error.description) == (1, "create log group /aws/lambda/gimel-track")
+    assert (error.number, error.description) == (1, "create API key gimel")
 
 
 def test_every_type_is_an_error_of_gimel_and_says_what_it_means():

@@ -59,12 +59,19 @@ def sent(client: Client, events: Sequence[Event], precision: Precision) -> tuple
     """What `counters.record` sends for these events: the first time in a process, and again."""
     passes: list[list[Command]] = []
 
-    def send(client: Client, commands: Sequence[Command], atomic: bool = False, once: bool = False) -> list[int]:
+    def send(
+        client: Client,
+        commands: Sequence[Command],
+        atomic: bool = False,
+        once: bool = False,
+        spare: Sequence[Command] = (),
+    ) -> list[Any]:
+        commands = [*commands, *spare]
         if not commands:
             return []  # nothing is sent
         is_transaction = atomic and isinstance(client, redis.Redis)
-        passes.append([("MULTI",), *commands, ("EXEC",)] if is_transaction else list(commands))
-        return [int(command[0] == "EXISTS") for command in commands]
+        passes.append([("MULTI",), *commands, ("EXEC",)] if is_transaction else commands)
+        return [[] if command[0] == "SMEMBERS" else int(command[0] == "EXISTS") for command in commands]
 
     with patch.object(counters, "send", send):
         counters.record(client, events, lambda _: precision)

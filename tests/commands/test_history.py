@@ -22,7 +22,7 @@ MOMENTS = (NOW - 600 - 2 * DAY, NOW - 600 - DAY, NOW - 600, NOW - 300)
 @pytest.fixture
 def grown(tracked, monkeypatch):  # noqa: F811
     """An experiment with a history of two days and a half."""
-    monkeypatch.setattr("gimel.histories.now", lambda: NOW)
+    monkeypatch.setattr("gimel.reports.now", lambda: NOW)
     for number in range(40):
         gimel.track({**EVENT, "experiment": NAME, "variant": ("blue", "red")[number % 2], "uuid": number})
     for number in (1, 3, 5, 4):

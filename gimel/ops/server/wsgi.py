@@ -22,12 +22,12 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gimel.errors import ConfigError
-from gimel.ops.endpoints import ENDPOINTS
+from gimel.ops.endpoints import ENDPOINTS, PAGE
 
 from .app import Answer, App, Environ, HttpError
 
 THREADS = 32  # of each kind of path: with a Redis 200 ms away, these answer 160 requests a second
-LANES = {endpoint.path for endpoint in ENDPOINTS}
+LANES = {endpoint.path for endpoint in ENDPOINTS} - {PAGE}
 """Paths that may wait for Redis: each has threads of its own, so that no other path waits for them."""
 
 DESCRIPTORS = 10_000  # macOS allows little more

@@ -28,9 +28,9 @@ _told: dict[str, float] = {}
 def to_tell(batch: Batch, items: Sequence[object]) -> list[Command]:
     """What to write of the events of a request that were not counted; nothing if that was written a moment ago."""
     start = time.monotonic()
-    if any(until <= start for until in _told.values()):
-        for text in [text for text, until in _told.items() if until <= start]:
-            del _told[text]
+    for text, until in [*_told.items()]:  # other threads change it meanwhile
+        if until <= start:
+            _told.pop(text, None)
     new = {}
     for one in _described(batch, items):
         text = json.dumps(one, separators=(",", ":"))

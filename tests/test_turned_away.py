@@ -55,6 +55,17 @@ def test_refused_events_are_told_with_all_that_is_wrong(real):
     ]
 
 
+def test_threads_may_tell_at_the_same_time(real):
+    class MeanwhileForgotten(float):
+        def __le__(self, start: float) -> bool:
+            turned_away._told.popitem()
+            return True
+
+    turned_away._told |= {"one": MeanwhileForgotten(), "two": 0.0, "three": 0.0, "four": 0.0}
+    assert gimel.track(make_rest_event(query=OTHER))["statusCode"] == 200
+    assert told() == [ignored()]
+
+
 @pytest.mark.parametrize("item", ["text", 7, None, [], {"variant": {"a": 1}, "experiment": ["x"]}, {}])
 def test_what_is_no_event_is_told_without_names(real, item):
     gimel.track(post([item]))

@@ -15,6 +15,9 @@ GUARDRAILS_WANTED = (
     'by more than 2 %, or {"order placed": -0.02} for one that must not fall by more than 2 %'
 )
 
+SMALLEST_CHANGE = 1e-9
+"""With changes that are much smaller, a report could not calculate."""
+
 IN_CONFIG_ONLY = frozenset({"precision"})
 """Keys that only config.json may set: `track` needs them, and reads no settings from Redis."""
 
@@ -114,7 +117,7 @@ def _weights(value: object) -> dict[str, float] | None:
 
 def _change(value: object) -> float | None:
     share = positive(value)
-    return share if share and share <= 1 else None
+    return share if share and SMALLEST_CHANGE <= share <= 1 else None
 
 
 def _guardrails(value: object) -> dict[str, float] | None:
@@ -131,7 +134,7 @@ def names_of(value: object) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
-_CHANGE = ("a relative change above 0 and at most 1, such as 0.03 for 3 %", _change)
+_CHANGE = ("a relative change from 10^-9 to 1, such as 0.03 for 3 %", _change)
 PRECISION = ('1, 4, 16, 64, 256, "bitmap", "bitmap-768" or "exact"', _precision)
 KEYS = set(ExperimentSettings.__dataclass_fields__) - {"given"}
 EDITABLE = KEYS - IN_CONFIG_ONLY

@@ -568,12 +568,12 @@ def test_precision_and_an_experiments_own_settings_are_read(tmp_path):
                 {"experiments": {"b": {"guardrails": guardrails}}},
                 "experiments.b.guardrails: must be relative changes from -1 to 1, and not 0, by goal, such as",
             )
-            for guardrails in ({"call": 0}, {"call": 1.5}, {"call": True}, {"call": "0.1"}, ["call"])
+            for guardrails in ({"call": 0}, {"call": 5e-324}, {"call": 1.5}, {"call": True}, {"call": "0.1"}, ["call"])
         ),
         ({"experiments": {"b": {"goal": ""}}}, "experiments.b.goal: must be the name of the goal that decides"),
         *(
-            ({"experiments": {"b": {"smallest_change": change}}}, "smallest_change: must be a relative change above 0")
-            for change in (0, -0.1, 1.1, True)
+            ({"experiments": {"b": {"smallest_change": change}}}, "smallest_change: must be a relative change from")
+            for change in (0, -0.1, 1.1, True, 1e-320)
         ),
         (
             {"experiments": {"b": {"planned_visitors": 0}}},

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import histories, stopping
-from .counters import ask_each
+from .counters import ask_each, forget
 from .errors import BadRequest, GimelError, StoreUnavailable
 from .events import CHANGE_HINT, CONTROL, name_problems
 from .keyspace import NAMESPACES_KEY, experiments_key, settings_key, statuses_key
@@ -191,11 +191,27 @@ def change(
             break
     else:
         raise StoreUnavailable("could not change the settings", "others keep changing them; retry the same later")
-    lists = [("HSET", statuses_key(namespace), experiment, after.status), ("SADD", NAMESPACES_KEY, namespace)]
-    ask_each(client, lists)
-    if "status" in changes:
-        stopping.apply(client, namespace, experiment, before.status, after.status)
+    _apply(client, namespace, experiment, before.status, after, "status" in changes)
     return after
+
+
+def _apply(client: Client, namespace: str, experiment: str, before: str, after: Life, is_new: bool) -> None:
+    """Do what the status of this record means, if it is new, and list it.
+
+    Somebody else may have changed the record since, and done the same first. So whoever does it last looks, and does it
+    anew.
+    """
+    for _ in range(ATTEMPTS):
+        if is_new:
+            stopping.apply(client, namespace, experiment, before, after.status)
+        lists = [("HSET", statuses_key(namespace), experiment, after.status), ("SADD", NAMESPACES_KEY, namespace)]
+        ask_each(client, lists)
+        now = read(client, namespace, [experiment])[experiment]
+        if not now.version:  # deleted
+            forget(client, namespace, experiment)
+        if now.version in (0, after.version):
+            return
+        before, after, is_new = after.status, now, is_new or now.status != after.status
 
 
 def _raise_conflict(versions: Mapping[int, bytes], now: Life, changes: Mapping[str, Any], base: int | None) -> None:

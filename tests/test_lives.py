@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import gimel
-from gimel import connection, histories, lives, settings
+from gimel import connection, counters, histories, lives, settings
 from gimel.errors import BadRequest
 from gimel.lives import Conflict
 
@@ -232,6 +232,42 @@ class TestTwoEditors:
         assert sorted(one.version for one in done) == [1, 2, 3, 4]
         found = latest()
         assert (found.hypothesis, found.owner, found.note, found.settings) == ("x", "x", "x", {"goal": "x"})
+
+
+def meanwhile(monkeypatch, act):
+    """Have this happen once, after a record is written and before the rest is done."""
+    apply = lives.stopping.apply
+
+    def later(*given):
+        monkeypatch.setattr(lives.stopping, "apply", apply)
+        act()
+        apply(*given)
+
+    monkeypatch.setattr(lives.stopping, "apply", later)
+
+
+@pytest.mark.parametrize(("first", "second"), [("stopped", "running"), ("running", "stopped"), ("running", "archived")])
+def test_of_two_statuses_at_the_same_moment_the_last_written_one_is_done(fake, monkeypatch, first, second):
+    gimel.track(EVENT)
+    change(status="stopped" if first == "running" else "running")
+    between = ["stopped"] if second == "archived" else []
+    meanwhile(monkeypatch, lambda: [change(status=status) for status in (*between, second)])
+    try:
+        change(status=first)
+    except BadRequest:
+        assert second == "archived"  # its counters are gone
+    assert latest().status == second
+    assert fake.hgetall("alephbet:statuses") == {NAME: second}
+    assert bool(fake.exists("alephbet:stopped")) == bool(fake.exists(f"alephbet:frozen:{NAME}:counts"))
+    assert bool(fake.exists("alephbet:stopped")) == (second != "running")
+
+
+def test_what_was_deleted_while_it_was_stopped_stays_deleted(fake, monkeypatch):
+    gimel.track(EVENT)
+    change(status="running")
+    meanwhile(monkeypatch, lambda: counters.forget(connection.client(), "alephbet", NAME))
+    change(status="stopped")
+    assert fake.keys() == []
 
 
 def test_the_same_change_again_repairs_what_follows_from_it(fake):

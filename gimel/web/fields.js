@@ -7,7 +7,7 @@ import { participants, variants } from "./verdicts.js";
 
 export const SETTINGS = {
   hypothesis: "Hypothesis", owner: "Owner", link: "Link", goal: "Goal that decides", guardrails: "Guardrails",
-  per_visitor: "Goals counted per visitor", goals: "Only these goals", baseline: "Control", variants: "Only these variants",
+  per_visitor: "Goals counted per visitor", goals: "All its goals", baseline: "Control", variants: "All its variants",
   weights: "Weights", smallest_change: "Smallest change that matters", planned_visitors: "Planned visitors",
   status: "Status", decision: "Decision", note: "Note",
 };
@@ -96,7 +96,7 @@ export function goalsPart(item, isFixed) {
       : "Which one decides, and which must not get worse?"),
     h("div", {"data-key": "goal guardrails per_visitor goals"}, list,
       isFixed("goals") ? null : addButton("goal", () => addRow("", "").focus()),
-      checkField(only, "Ignore all other goals", isFixed("goals")))),
+      checkField(only, "These are all its goals", isFixed("goals")))),
     fill(values) {
       const counted = values.goals || item.goals.map(each => each.goal);
       const judged = [values.goal, ...Object.keys(values.guardrails || {})];
@@ -132,7 +132,7 @@ export function variantsPart(item, isFixed) {
   const byWeights = h("input", {type: "checkbox", id: "set-weights", disabled: isFixed("weights"),
     onchange: () => toggleWeights()});
   const control = h("select", {id: "set-baseline", disabled: isFixed("baseline"), "aria-describedby": "help-baseline"});
-  let isClosed = false; // whether other variants are ignored, also without weights
+  let isClosed = false; // whether these are all, also without weights
 
   function addRow(name, weight) {
     const label = nameField("variant", name, areNamesFixed);
@@ -168,7 +168,7 @@ export function variantsPart(item, isFixed) {
       h("div", {"data-key": "variants weights"}, list,
         areNamesFixed ? null : addButton("variant", () => addRow("").focus()),
         checkField(byWeights, "Visitors are split by weights, not equally", isFixed("weights")),
-        checkField(only, "Ignore all other variants", isFixed("variants"))),
+        checkField(only, "These are all its variants", isFixed("variants"))),
       settingField("baseline", control, "The others are compared with it.", isFixed)),
     fill(values) {
       const {weights, baseline} = values;

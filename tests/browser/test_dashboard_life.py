@@ -93,7 +93,7 @@ def test_every_setting_is_edited_on_the_page_and_read_back(server, opened):
     dialog.get_by_role("button", name="Add a goal").click()
     page.keyboard.type("page view ")
     goal_row(dialog, "page view ").get_by_label("Role").select_option("Per visitor, not tested")
-    dialog.get_by_label("Ignore all other goals").check()
+    dialog.get_by_label("These are all its goals").check()
     dialog.get_by_label("Visitors are split by weights").check()
     dialog.get_by_label("Weight", exact=True).last.fill("9")
     dialog.get_by_label("Control").select_option("red")
@@ -133,7 +133,7 @@ def test_every_setting_is_edited_on_the_page_and_read_back(server, opened):
     assert settings(server, "edited")["version"] == 1
     dialog = edit(page)
     dialog.get_by_label("Visitors are split by weights").uncheck()
-    dialog.get_by_label("Ignore all other goals").uncheck()
+    dialog.get_by_label("These are all its goals").uncheck()
     while dialog.get_by_role("button", name="Remove this goal").count():
         dialog.get_by_role("button", name="Remove this goal").first.click()
     for label in ("Hypothesis", "Owner", "Link", "Smallest change", "Planned visitors"):

@@ -98,7 +98,8 @@ def test_an_unknown_experiment_may_be_mistyped(store):
     gimel.track(EVENT)
     found = run("experiment", "show", "button colour", code=1)
     assert "No experiment 'button colour' in namespace 'alephbet'. Did you mean 'button color'?" in found.stderr
-    run("experiment", "stop", "button colour", code=1)
+    for command in "stop", "start":
+        run("experiment", command, "button colour", code=1)
     assert not store.exists("alephbet:statuses")
 
 

@@ -162,6 +162,7 @@ def set_(target: Target, settings: tuple[str, ...], version: int | None) -> None
 @version_option
 def start(target: Target, version: int | None) -> None:
     """Start the draft NAME, or count again what was stopped."""
+    target.settings()  # or else a mistyped name would be a new experiment
     target.change({"status": RUNNING}, version)
 
 

@@ -117,8 +117,9 @@ const DIALOGS = {
       changes: () => ({status: "running"}),
       content: h("p", null, isDraft
         ? "It is shown as running from now on. A draft also starts by itself, with its first visitor."
-        : "Its events are counted again, on top of what was counted until it was stopped. What happened in between is not "
-          + "known, and stays a gap in its history."),
+        : "Within a minute its events are counted again, on top of what was counted until it was stopped. What happened in "
+          + "between stays a gap in its history. Visitors who came then are not counted as participants later, but may still "
+          + "reach goals: if they were many, give the next run a new name instead."),
     });
   },
 

@@ -67,7 +67,7 @@ def observe(client: Client, names: Names, functions: set[str], settings: AwsSett
         http_api=_http_api(client("apigatewayv2"), names),
         domains={found.name: found for found in _domains(client("apigatewayv2"), names, settings.domain)},
         keys=keys,
-        other_keys=dict(_other_keys(gateway, sorted(held - ids))),
+        other_keys=dict(_other_keys(gateway, names, sorted(held - ids))),
         usage_plan=plan,
         foreign_plans=tuple(each for each in foreign if ids.intersection(each.keys)),
         log_groups=retentions,
@@ -358,10 +358,11 @@ def _usage_plans(client: Any, names: Names, api: Api | None) -> tuple[UsagePlan 
     return own, foreign
 
 
-def _other_keys(client: Any, ids: Sequence[str]) -> Iterator[tuple[str, access.Key]]:
-    """Whoever put them into the plan let them do everything."""
+def _other_keys(client: Any, names: Names, ids: Sequence[str]) -> Iterator[tuple[str, access.Key]]:
+    """Whoever put them into the plan let them do everything. None of Gimel's own: a second one may be a read key."""
     for id in ids:
-        if item := _or_none(client.get_api_key, apiKey=id, includeValue=True):
+        item = _or_none(client.get_api_key, apiKey=id, includeValue=True)
+        if item and not _is_marked(item, names):
             yield f"{item.get('name') or 'without a name'} ({id})", access.Key.of(WRITE, item.get("value") or "")
 
 

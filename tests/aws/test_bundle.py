@@ -308,6 +308,7 @@ def test_only_the_function_that_takes_snapshots_knows_the_webhook(tmp_path):
     assert (own["GIMEL_NOTIFY_URL"], own["GIMEL_NOTIFY_SECRET"]) == (notify["url"], notify["secret"])
     assert desired_of(tmp_path, {**content, "notify": {**notify, "secret": "other"}}).release == built.release
     assert desired_of(tmp_path, {**content, "notify": {"url": notify["url"]}}).release != built.release
+    assert "hooks" not in str(desired_of(tmp_path, {**content, "notify": None}).functions)
 
 
 def test_functions_carry_the_address_of_their_redis(tmp_path):

@@ -210,8 +210,8 @@ def _webhook(config: Config) -> dict[str, str]:
 
 
 def _without_webhook(content: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in content.get("notify", {}).items() if key not in ("url", "secret")}
-    return {**content, "notify": kept} if "notify" in content else content
+    kept = {key: value for key, value in (content.get("notify") or {}).items() if key not in ("url", "secret")}
+    return {**content, "notify": kept} if content.get("notify") else content
 
 
 def _without_password(url: str) -> str:

@@ -170,6 +170,7 @@ def test_the_plan_says_if_older_log_entries_are_deleted(account, gimel_at, old):
         "set retention of log group /aws/lambda/gimel-plan to 30 days",
         "set retention of log group /aws/lambda/gimel-delete-experiment to 30 days",
         "set retention of log group /aws/lambda/gimel-health to 30 days",
+        "set retention of log group /aws/lambda/gimel-dashboard to 30 days",
         "set retention of log group /aws/lambda/gimel-snapshot to 30 days",
     ]
 

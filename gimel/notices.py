@@ -38,6 +38,9 @@ PAUSES_S = (1.0, 3.0)
 AT_ONCE = 50
 """How many notices one snapshot sends at most."""
 
+LONGEST_S = 60.0
+"""After so long, a snapshot sends no more: it has to end in time."""
+
 KEPT_DAYS = 3
 """A notice that is not taken for so long is given up."""
 
@@ -122,7 +125,11 @@ def _tell(client: Client, notify: Notify, found: Collection[Notice], known: Coll
     # Before they are sent: whoever is cut off sends one twice rather than never.
     commands += [("HSET", NOTICES_KEY, notice.name, waiting[notice.name]) for notice in new]
     ask_each(client, commands)
+    end_s = time.monotonic() + LONGEST_S
     for name, body in [*waiting.items()][:AT_ONCE]:
+        if time.monotonic() > end_s:
+            log.warning("%s is slow; the next snapshot goes on", urlsplit(notify.url).hostname)
+            break
         if now - histories.as_moment(json.loads(body)["at"]) > KEPT_DAYS * DAY:
             log.warning("a notice was not taken for %d days and is given up", KEPT_DAYS)
         else:
@@ -168,7 +175,9 @@ def _send(notify: Notify, body: bytes) -> None:
         try:
             status = within(TIMEOUT_S, lambda: post(notify, body))
         except (OSError, HTTPException) as error:  # TimeoutError, too
-            failure = NotTaken(notify, str(error) or type(error).__name__, is_down=True)
+            told = str(error) or type(error).__name__
+            # What the receiver sent must not begin a line of the log.
+            failure = NotTaken(notify, told if told.isprintable() else repr(error)[:200], is_down=True)
         else:
             if 200 <= status < 300:
                 return
@@ -188,10 +197,11 @@ def post(notify: Notify, body: bytes) -> int:
     if notify.secret:
         sent = str(int(time.time()))
         headers |= {"X-Gimel-Timestamp": sent, "X-Gimel-Signature": signature(notify.secret, sent, body)}
-    link = HTTPConnection(host, timeout=TIMEOUT_S)
+    port = url.port or (443 if is_https else 80)
+    link = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
         # Connected to the very address that was checked. Redirects, which lead elsewhere, are not followed.
-        link.sock = _connect(host, url.port or (443 if is_https else 80), notify.allow_private)
+        link.sock = _connect(host, port, notify.allow_private)
         if is_https:
             link.sock = ssl.create_default_context().wrap_socket(link.sock, server_hostname=host)
         link.request("POST", f"{url.path or '/'}{'?' * bool(url.query)}{url.query}", body, headers)
@@ -223,5 +233,8 @@ def _is_public(address: str) -> bool:
         # Addresses that lead to one of IPv4.
         nat64 = ipaddress.IPv4Address(int(found) % 2**32) if found in ipaddress.ip_network("64:ff9b::/96") else None
         found = found.ipv4_mapped or found.sixtofour or nat64 or found
+        # All that is public is in there. Python takes more for public, as site-local addresses and a local NAT64's.
+        if found.version == 6 and found not in ipaddress.ip_network("2000::/3"):
+            return False
     # Python before 3.13 takes most of the last one for public; a cloud's metadata are there.
     return found.is_global and not found.is_multicast and found not in ipaddress.ip_network("192.0.0.0/24")

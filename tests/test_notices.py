@@ -272,11 +272,57 @@ def test_what_no_one_foresaw_costs_no_snapshot(fake, receiver, monkeypatch, capl
     assert caplog.records[0].message == "could not send notices: division by zero"
 
 
+def test_a_slow_receiver_does_not_hold_up_the_snapshot(fake, receiver, monkeypatch, caplog):
+    hook = receiver(200)
+    notify(hook.url)
+    for number in range(3):
+        count(f"winning {number}", EVEN, WINS)
+    monkeypatch.setattr(notices, "LONGEST_S", -1.0)
+    snapshots.take(START)
+    assert (hook.told, caplog.records[-1].message) == ([], "localhost is slow; the next snapshot goes on")
+    monkeypatch.undo()
+    snapshots.take(START + HOUR)
+    assert len(hook.told) == 3
+
+
+def test_what_a_receiver_sends_begins_no_line_of_the_log(fake, monkeypatch, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(3):
+                link, _ = server.accept()
+                with link:
+                    link.recv(65536)
+                    link.sendall(b"forged\x1b[2J line\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        monkeypatch.setattr(notices, "PAUSES_S", (0.0, 0.0))
+        notify(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        count("winning", EVEN, WINS)
+        snapshots.take(START)
+    assert "forged" in caplog.records[0].message
+    assert caplog.records[0].message.isprintable()
+
+
+def test_a_receiver_may_be_named_by_its_address_in_ipv6(monkeypatch):
+    asked = []
+
+    def reach(address: tuple[str, int], *given: Any) -> socket.socket:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", reach)
+    with pytest.raises(ConnectionRefusedError):
+        notices.post(Notify("https://[2606:4700::abcd]/"), b"{}")
+    assert asked == [("2606:4700::abcd", 443)]
+
+
 @pytest.mark.parametrize(
     "address",
     [
         *("127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.0.192"),
         *("224.0.0.1", "::", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"),
+        *("64:ff9b:1::a00:1", "fec0::1", "::a00:1"),
     ],
 )
 def test_a_private_address_is_not_asked(monkeypatch, address):

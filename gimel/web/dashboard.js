@@ -17,7 +17,8 @@ import { copy, experimentNotFound, keyForm, loading, noReport, nothingMatches, n
 import { address, readView, replaceView, show } from "./view.js";
 
 const REFRESH_MS = 30000;
-const AWAITED_MS = 3000; // while the first visitor of a draft is awaited
+const AWAITED_MS = 3000; // while the first visitor of a draft is awaited, ...
+const AWAITED_FOR_MS = 600000; // ... but not for ever in a forgotten tab: on AWS, each request is paid for
 const part = id => document.getElementById(id);
 const hide = (id, isHidden) => part(id).toggleAttribute("hidden", Boolean(isHidden));
 
@@ -38,6 +39,7 @@ let server = null; // what it says about itself
 let shown = ""; // the experiment of which the page has all
 let lastRead = 0; // only the answer to the latest request counts
 let timer = null;
+let shownSince = Date.now(); // when the address changed last
 
 async function read() {
   const thisRead = ++lastRead;
@@ -68,7 +70,8 @@ async function read() {
     visit = snapshot ? readAt : lastVisit(view.namespace, readAt);
   }
   draw();
-  const isAwaiting = !error && !view.plan && isAwaited(items?.find(each => each.experiment === shown));
+  const isAwaiting = !error && !view.plan && Date.now() - shownSince < AWAITED_FOR_MS
+    && isAwaited(items?.find(each => each.experiment === shown));
   if (!snapshot) timer = setTimeout(readIfVisible, isAwaiting ? AWAITED_MS : REFRESH_MS);
 }
 
@@ -269,6 +272,7 @@ function clearSearch() {
 
 function viewChanged() {
   const before = view;
+  shownSince = Date.now();
   view = readView();
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;

@@ -204,6 +204,32 @@ def test_a_draft_that_names_too_little_for_a_snippet_says_so(server, visit):
     expect(page.get_by_label("First visitor")).to_contain_text("Name two variants and a goal in the settings")
 
 
+def test_a_draft_in_a_forgotten_tab_is_not_asked_for_every_few_seconds(server, visit):
+    body = {"experiment": "forgotten", "changes": {"owner": "Ann"}}
+    urlopen(Request(f"{server.url}/experiment", json.dumps(body).encode(), method="PUT")).close()
+    page = visit(address(server, experiment="forgotten"), stopped=True)
+    expect(page.get_by_text("Waiting for the first visitor…")).to_be_visible()
+    asked: list[str] = []
+
+    def asks_within(milliseconds: int) -> bool:
+        asked.clear()
+        page.clock.run_for(milliseconds)
+        page.evaluate("0")
+        return bool(asked)
+
+    page.on("request", lambda one: asked.append(one.url) if "/experiments?" in one.url else None)
+    with page.expect_response("**/experiments?**") as answered:
+        assert asks_within(4_000)
+    answered.value.finished()
+    page.wait_for_function("!document.body.classList.contains('reading')")
+    with page.expect_response("**/experiments?**") as answered:
+        page.clock.fast_forward(600_000)
+    answered.value.finished()
+    page.wait_for_function("!document.body.classList.contains('reading')")
+    assert not asks_within(4_000)
+    assert asks_within(30_000)
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1400), ("dark", 1024), ("light", 390)])
 def test_axe_finds_no_serious_violation_and_nothing_is_wider_than_the_screen(server, visit, scheme, width):
     body = {

@@ -217,4 +217,4 @@ def test_a_change_of_the_settings_of_an_experiment_takes_few_round_trips(single,
     connection.client().ping()
     round_trips()
     put(owner="Ann")
-    assert round_trips() == 5  # to read, to write, to list, and two for the answer
+    assert round_trips() == 6  # to read, to write, to list, to look again, and two for the answer

@@ -12,7 +12,7 @@ from . import histories, stopping
 from .counters import ask_each, forget
 from .errors import BadRequest, GimelError, StoreUnavailable
 from .events import CHANGE_HINT, CONTROL, name_problems
-from .keyspace import NAMESPACES_KEY, experiments_key, settings_key, statuses_key
+from .keyspace import NAMESPACES_KEY, experiments_key, frozen_key, settings_key, statuses_key, stopped_key
 from .outages import ask
 from .round_trip import Client, Command, as_hash, send
 from .settings import EDITABLE, NO_SETTINGS, ExperimentSettings, merged
@@ -207,8 +207,16 @@ def _apply(client: Client, namespace: str, experiment: str, before: str, after: 
         lists = [("HSET", statuses_key(namespace), experiment, after.status), ("SADD", NAMESPACES_KEY, namespace)]
         ask_each(client, lists)
         now = read(client, namespace, [experiment])[experiment]
-        if not now.version:  # deleted
-            forget(client, namespace, experiment)
+        if not now.version:
+            # It was deleted, so nothing of this is to be left. But no counters are deleted: they may be new, or of a
+            # Redis that took over a moment ago and lacks the record.
+            undone: list[Command] = [
+                ("HDEL", statuses_key(namespace), experiment),
+                ("SREM", stopped_key(namespace), experiment),
+                ("DEL", frozen_key(namespace, experiment)),
+            ]
+            if not ask_each(client, [*undone, ("SISMEMBER", experiments_key(namespace), experiment)])[-1]:
+                forget(client, namespace, experiment)
         if now.version in (0, after.version):
             return
         before, after, is_new = after.status, now, is_new or now.status != after.status

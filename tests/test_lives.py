@@ -270,6 +270,16 @@ def test_what_was_deleted_while_it_was_stopped_stays_deleted(fake, monkeypatch):
     assert fake.keys() == []
 
 
+def test_a_record_that_is_lost_takes_no_counters_with_it(fake, monkeypatch):
+    """As in a Redis that takes over before it has the last write."""
+    gimel.track(EVENT)
+    before = fake.keys()
+    meanwhile(monkeypatch, lambda: fake.delete(KEY))
+    change(status="stopped")
+    assert set(before) <= set(fake.keys())
+    assert not fake.exists("alephbet:statuses", "alephbet:stopped", f"alephbet:frozen:{NAME}:counts")
+
+
 def test_the_same_change_again_repairs_what_follows_from_it(fake):
     change(status="draft")
     change(status="stopped")

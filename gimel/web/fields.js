@@ -140,9 +140,18 @@ export function variantsPart(item, isFixed) {
     const share = h("input", {type: "text", inputmode: "decimal", "aria-label": "Weight", value: weight ?? 1,
       readonly: isFixed("weights")});
     const row = h("li", null, label, h("label", {class: "unit weight"}, "weight", share),
-      areNamesFixed ? null : removeButton(() => row, list, "variant", () => offerControls(control.value)));
+      areNamesFixed ? null : removeButton(() => row, list, "variant", () => {
+        close();
+        offerControls(control.value);
+      }));
     list.append(row);
     return label;
+  }
+
+  // Whoever adds or removes a name means the list: without it, nothing of that would be saved.
+  function close() {
+    isClosed = true;
+    toggleWeights();
   }
 
   function toggleWeights() {
@@ -166,7 +175,10 @@ export function variantsPart(item, isFixed) {
   return {
     element: formPart("Variants",
       h("div", {"data-key": "variants weights"}, list,
-        areNamesFixed ? null : addButton("variant", () => addRow("").focus()),
+        areNamesFixed ? null : addButton("variant", () => {
+          close();
+          addRow("").focus();
+        }),
         checkField(byWeights, "Visitors are split by weights, not equally", isFixed("weights")),
         checkField(only, "These are all its variants", isFixed("variants"))),
       settingField("baseline", control, "The others are compared with it.", isFixed)),

@@ -167,6 +167,18 @@ def test_what_config_json_sets_is_shown_and_cannot_be_edited(server, opened):
     assert (found["baseline"], found["goal"], found["weights"]) == ("red", "bought", CONFIGURED["weights"])
 
 
+def test_a_variant_that_is_added_or_removed_is_saved(server, opened):
+    page = opened("names")
+    dialog = edit(page)
+    dialog.get_by_role("button", name="Add a variant").click()
+    page.keyboard.type("green")
+    expect(dialog.get_by_label("These are all its variants")).to_be_checked()
+    dialog.get_by_role("button", name="Remove this variant").first.click()
+    save(dialog)
+    expect(dialog).to_have_count(0)
+    assert settings(server, "names")["variants"] == ["green", "red"]
+
+
 def test_all_that_is_wrong_is_told_at_its_fields_and_nothing_typed_is_lost(server, opened):
     page = opened("wrong", failing=True)
     dialog = edit(page)

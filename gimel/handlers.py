@@ -124,7 +124,9 @@ def plan(request: Request) -> Answer:
 def delete(request: Request) -> Answer:
     """Delete one experiment: its counters, name, settings, history and end of its plan, and nothing else."""
     namespace, name = read_experiment(request.params)
-    counters.forget(connection.client(), namespace, name)
+    client = connection.client()
+    counters.forget(client, namespace, name)
+    counters.learn_stopped(client, namespace)  # one of this name that begins now counts at once
     return Answer()
 
 

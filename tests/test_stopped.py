@@ -71,6 +71,14 @@ def test_the_process_that_stops_or_starts_one_need_not_wait(real):
     assert visitors() == 2
 
 
+def test_one_that_is_deleted_while_it_is_stopped_may_begin_again_at_once(real):
+    track()
+    stopping.apply(connection.client(), "alephbet", NAME, "running", "stopped")
+    gimel.delete({"experiment": NAME})
+    assert track() is None
+    assert visitors() == 1
+
+
 def test_a_new_process_learns_by_the_answer_to_its_first_request_and_says_so(real):
     track()
     real.sadd(STOPPED, NAME)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from . import connection, counters, histories, notices, reports
+from . import connection, counters, histories, lives, notices, reports
 from .counters import ask_each
 from .errors import StoreUnavailable
 from .events import DEFAULT_NAMESPACE
@@ -58,6 +58,10 @@ def take(now: int | None = None) -> Taken:
         (stopped,) = ask_each(client, [("SMEMBERS", stopped_key(namespace))])
         every = counters.overview(client, namespace).names
         names = [name for name in every if name.encode() not in stopped]
+        halted = [name for name in every if name.encode() in stopped]
+        for name, life in lives.read(client, namespace, halted).items():
+            if life.status in (lives.RUNNING, lives.ARCHIVED):  # cut off, too
+                lives.change(client, namespace, name, {"status": life.status})
         known |= {(namespace, name) for name in [*every, *(name.decode("utf-8", "replace") for name in stopped)]}
         experiments += len(names)
         writes = _writes(namespace, names, moment, last_run, found)
@@ -91,6 +95,10 @@ def _writes(
     """What to write for those of these experiments whose history changes. Adds what is to tell. Raises
     StoreUnavailable."""
     for name, report in reports.in_batches(namespace, names, moment=now):
+        status = report.content["settings"]["status"]
+        if status in (lives.STOPPED, lives.ARCHIVED):  # whoever wrote that was cut off before it took effect
+            lives.change(connection.client(), namespace, name, {"status": status})
+            continue
         found += notices.of(namespace, name, report.content)
         before = History.decode(report.record)
         if not report.counts or (report.record and not before):

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
 
 import gimel
-from gimel import config, connection, counters, histories, snapshots
+from gimel import config, connection, counters, histories, lives, snapshots
 from gimel.errors import StoreUnavailable
 from gimel.events import Event
 from gimel.histories import DAY, HOUR, Change, History
@@ -54,6 +55,22 @@ def test_a_snapshot_appends_what_has_changed(real):
     assert series() == [(0, 4), (60, 8)]
     assert series("still") == [(0, 2)]
     assert series(namespace="other") == [(0, 6)]
+
+
+@pytest.mark.parametrize("way", [["stopped"], ["stopped", "running"], ["stopped", "archived"]], ids="-".join)
+def test_a_status_whose_effect_was_cut_off_has_it_with_the_next_snapshot(real, monkeypatch, way):
+    visit(4)
+    for status in way[:-1]:
+        lives.change(connection.client(), "alephbet", "e", {"status": status})
+    with monkeypatch.context() as cut:
+        cut.setattr("gimel.stopping.apply", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            lives.change(connection.client(), "alephbet", "e", {"status": way[-1]})
+    assert real.sismember("alephbet:stopped", "e") == (len(way) > 1)
+    snapshots.take(histories.now())
+    assert real.sismember("alephbet:stopped", "e") == real.exists("alephbet:frozen:e:counts") == (way[-1] != "running")
+    assert real.sismember("alephbet:experiments", "e") == (way[-1] != "archived")
+    assert real.hget("alephbet:statuses", "e") == way[-1]
 
 
 def test_the_history_is_in_the_report(real):

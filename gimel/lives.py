@@ -261,6 +261,10 @@ def _changed(
         after = replace(after, settings={key: value for key, value in settings.items() if value is not None})
         own, contradictions = merged(after.settings, before.configured(configured))
         problems += contradictions
+        for key in sorted(edited):
+            problems += [
+                f"{key}: {name!r} {problem}" for name in _names(edited[key]) for problem in name_problems(name)
+            ]
     if after.status == ARCHIVED and before.status != ARCHIVED:
         frozen = {key: _as_json(getattr(own, key)) for key in sorted(EDITABLE & own.given.keys())}
         after = replace(after, settings=frozen)
@@ -361,6 +365,12 @@ def _normal(key: str, value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         value = sorted(set(value))
     return None if value == EMPTY.get(key) else value
+
+
+def _names(value: Any) -> list[str]:
+    """The names of goals or variants in the value of a setting."""
+    found = [value] if isinstance(value, str) else value if isinstance(value, (list, dict)) else []
+    return [name for name in found if isinstance(name, str)]
 
 
 def _text(name: str) -> tuple[str, Callable[[object], str | None]]:

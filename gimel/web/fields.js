@@ -95,7 +95,10 @@ export function goalsPart(item, isFixed) {
       ? "Choose them before you look at results: a goal chosen afterwards proves nothing."
       : "Which one decides, and which must not get worse?"),
     h("div", {"data-key": "goal guardrails per_visitor goals"}, list,
-      isFixed("goals") ? null : addButton("goal", () => addRow("", "").focus()),
+      isFixed("goals") ? null : addButton("goal", () => {
+        only.checked = true; // as for variants, see close
+        addRow("", "").focus();
+      }),
       checkField(only, "These are all its goals", isFixed("goals")))),
     fill(values) {
       const counted = values.goals || item.goals.map(each => each.goal);

@@ -229,14 +229,17 @@ export function planner(section, save) {
       reached.length < 1 || isUnclear(reached) ? "Give each goal a name, all different." : null,
       byWeights.checked && !weights.every(each => /^[1-9]\d{0,5}$/.test(each)) ? "Weights must be whole numbers from 1, such as 9 and 1." : null,
       found ? null : "The figures above are not complete.",
+      found && isPlanned() && !found.settings.planned_visitors
+        ? "There is no planned size for these figures: choose the other way to decide, or change them." : null,
     ].filter(Boolean);
   }
+
+  const isPlanned = () => ends.querySelector("[value=planned]").checked;
 
   function changes() {
     const labels = rowsOf(variants);
     const reached = rowsOf(goals);
     const repeated = reached.slice(1).filter(each => each.second.checked).map(each => each.name);
-    const isPlanned = ends.querySelector("[value=planned]").checked;
     return {
       status: "draft",
       hypothesis: hypothesis.value.trim() || null,
@@ -247,7 +250,7 @@ export function planner(section, save) {
       goals: reached.map(each => each.name),
       per_visitor: repeated,
       smallest_change: found.settings.smallest_change,
-      planned_visitors: isPlanned ? found.settings.planned_visitors : null,
+      planned_visitors: isPlanned() ? found.settings.planned_visitors : null,
     };
   }
 

@@ -335,7 +335,7 @@ def _keys(client: Any, names: Names, api: str | None, notes: list[str]) -> tuple
 
 def _key(item: Mapping[str, Any], kind: str) -> Key:
     text = item.get("description") or ""
-    replaced = re.search(r", until (\S+)$", text)
+    replaced = re.search(r", until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d)$", text)
     until = int(datetime.fromisoformat(replaced[1]).timestamp()) if replaced else None
     known = access.Key.of(kind, item.get("value") or "", until)
     return Key(item["id"], text, bool(item.get("enabled")), known, until is not None and until <= time.time())

@@ -111,7 +111,7 @@ def test_a_snapshot_has_minutes_and_no_queue(account, gimel_at):
     function = account.state()["functions"]["gimel-snapshot"]
     assert (function["configuration"]["Timeout"], function["configuration"]["MemorySize"]) == (300, 256)
     assert function["reserved"] == 3
-    known, others = environment(account, "gimel-snapshot"), environment(account, "gimel-experiment")
+    known, others = environment(account, "gimel-snapshot"), environment(account, "gimel-health")
     assert known == others
     assert not [key for key in known if "QUEUE" in key or "LETTERS" in key]
 

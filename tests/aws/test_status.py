@@ -178,7 +178,7 @@ def test_logs_can_be_limited_to_a_function_and_a_period(deployed, write):
     assert "long ago" in deployed("logs", "--since", "3h").stdout
     unknown = deployed("logs", "--function", "healthy")
     assert unknown.exit_code == 1
-    assert "there is no function healthy: use one of all-experiments, delete-experiment, experiment," in unknown.stderr
+    assert "there is no function healthy: use one of all-experiments, dashboard, delete-experiment," in unknown.stderr
     assert deployed("logs", "--since", "soon").exit_code == 2
 
 

@@ -74,6 +74,13 @@ def test_every_server_serves_the_same_page():
         assert [answer["headers"][name] for name in names] == [headers[name] for name in names]
 
 
+@pytest.mark.parametrize("query", ["about=1", "about", "%61bout=1", "x=1&abou%74"])
+def test_what_a_forwarder_knows_of_its_api_needs_the_token(query):
+    forwarded = App(Forwarder("https://api.example", "https://api.example/e").answer)
+    environ = {"PATH_INFO": "/", "REQUEST_METHOD": "GET", "QUERY_STRING": query, "wsgi.input": io.BytesIO()}
+    assert forwarded(environ)[0] == 403
+
+
 def test_a_page_that_the_browser_has_is_not_sent_again():
     _, headers, _ = call()
     status, again, body = call(HTTP_IF_NONE_MATCH=headers["ETag"])

@@ -32,7 +32,7 @@ class Forwarder:
         """Raise HttpError for a request without a valid token, unless it needs none."""
         path = environ["PATH_INFO"]
         # The page holds no secrets, and the browser cannot send the token when it loads it.
-        is_page = path == PAGE and "about" not in environ.get("QUERY_STRING", "")
+        is_page = path == PAGE and "about" not in _params(environ)
         if path != ENTER and not is_page:
             self._require_token(environ)
 
@@ -53,7 +53,7 @@ class Forwarder:
         method = environ["REQUEST_METHOD"]
         if not endpoint.needs_key(method):
             raise HttpError(405, "only requests that need a key are forwarded")
-        params = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+        params = _params(environ)
         try:
             content = environ["wsgi.input"].read() if method == "PUT" else None
             reply = api_client.request(self.url, self.key, endpoint.path, params, method, content, PASSED_ON)
@@ -80,6 +80,10 @@ class Forwarder:
 
     def _about(self) -> dict[str, object]:
         return {"track_url": self.track_url, "needs_key": False, "example": None, "is_demo": False}
+
+
+def _params(environ: Environ) -> dict[str, str]:
+    return dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
 
 
 def _is_own_page(environ: Environ) -> bool:

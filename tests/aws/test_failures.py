@@ -49,9 +49,10 @@ EVERYTHING = {"track_api": "http", "domain": DOMAIN, "certificate_arn": CERTIFIC
 
 
 @pytest.mark.parametrize(
-    # What a new deployment has by default is all in the plan of everything; and what the last one has, in the others.
+    # What a new deployment has by default is all in the plan of everything; and what the last one has, in the others. The
+    # time grows with the square of the steps.
     ("beginning", "options", "every"),
-    [("nothing", EVERYTHING, 1), ("gimel 1.5", {}, 1), ("gimel 1.5", EVERYTHING, 5)],
+    [("nothing", EVERYTHING, 2), ("gimel 1.5", {}, 3), ("gimel 1.5", EVERYTHING, 5)],
     ids=["everything", "gimel 1.5", "gimel 1.5, everything"],
 )
 def test_a_deploy_interrupted_after_any_step_resumes_with_the_next(account, gimel_at, beginning, options, every):

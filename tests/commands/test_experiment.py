@@ -103,7 +103,7 @@ def test_an_unknown_experiment_may_be_mistyped(store):
     assert not store.exists("alephbet:statuses")
 
 
-@pytest.mark.parametrize("setting", ["goal", "weights=a", "smallest_change=much", "goals=[1"])
+@pytest.mark.parametrize("setting", ["goal", "weights=a", "smallest_change=much", "goals=[1", "status=archived"])
 def test_what_is_no_setting_is_a_mistake_of_usage(store, setting):
     assert "Error: Invalid value: " in run("experiment", "set", NAME, setting, code=2).stderr
 

@@ -223,6 +223,8 @@ def _setting(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign:
         raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+    if key in ("status", "decision"):  # which ask, or say more
+        raise click.BadParameter(f"{key} is changed by start, stop, decide, archive and restore")
     if not value:
         return key, None
     try:

@@ -257,6 +257,8 @@ def _changed(
     if edited := {key: _normal(key, changes[key]) for key in EDITABLE & changes.keys()}:
         set_there = sorted(edited.keys() & _in_config(after.configured(configured)))
         problems += [f"{key}: is set in config.json; change it there" for key in set_there]
+        if ARCHIVED in before.dates:
+            problems += [f"{key}: stays as it was when the experiment was archived" for key in sorted(edited)]
         settings = {**before.settings, **{key: value for key, value in edited.items() if key not in set_there}}
         after = replace(after, settings={key: value for key, value in settings.items() if value is not None})
         own, contradictions = merged(after.settings, before.configured(configured))

@@ -175,6 +175,7 @@ def test_an_archived_experiment_keeps_the_settings_of_then(fake):
         found = change(own=own, **changes)
     assert found.settings == {"baseline": "blue", "goal": "buy"}
     assert fake.hkeys(KEY) == [str(found.version)]
+    assert problems(goal="view") == ["goal: stays as it was when the experiment was archived"]
     later = settings.read({"baseline": "red"}, "", [])
     assert found.own(later)[0].baseline == "blue"
     assert found.as_dict(later, None, True)["in_config"] == []

@@ -49,8 +49,8 @@ EVERYTHING = {"track_api": "http", "domain": DOMAIN, "certificate_arn": CERTIFIC
 
 
 @pytest.mark.parametrize(
-    # What a new deployment has by default is all in the plan of everything; and what the last one has, in the others. The
-    # time grows with the square of the steps.
+    # What a new deployment has by default is all in the plan of everything; and what the last one has, in the others.
+    # The time grows with the square of the steps.
     ("beginning", "options", "every"),
     [("nothing", EVERYTHING, 2), ("gimel 1.5", {}, 3), ("gimel 1.5", EVERYTHING, 5)],
     ids=["everything", "gimel 1.5", "gimel 1.5, everything"],

@@ -128,7 +128,7 @@ function drawResults() {
   patch(part("list"), matches.length || !view.search ? listTable(matches, shown, view, since)
     : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, shown, view.search));
   patch(part("ignored"), ignoredToday(ignored), turnedAwayNote(turnedAway));
-  if (!item && (!isWhole || isOnItsWay())) {
+  if (isWhole ? !item && isOnItsWay() : !(view.experiment && item)) {
     patch(part("experiment"), loading());
   } else if (item) {
     if (isWhole) readHistory(item, readAt, draw);

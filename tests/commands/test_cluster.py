@@ -106,7 +106,8 @@ def everything(store: Cluster | RedisServer) -> dict[bytes, object]:
     found: dict[bytes, object] = {}
     for node in namespaces.primaries(connection.connect(settings)):
         for key in set(node.scan_iter()) - {LAST_SNAPSHOT_KEY.encode()}:
-            value = node.smembers(key) if node.type(key) == b"set" else node.get(key)
+            read = {b"set": node.smembers, b"hash": node.hgetall, b"string": node.get}
+            value = read[node.type(key)](key)
             found[key] = backup_file.registers(value) if isinstance(value, bytes) and value[:4] == b"HYLL" else value
     return found
 

@@ -179,7 +179,7 @@ def _record(request: Request) -> Batch:
     if batch.accepted:
         batch = batch.ignoring(_count(batch.accepted, request.from_queue))
     if batch.ignored or batch.refused:
-        _tell(batch, request.items)
+        _note(batch, request.items)
     return batch
 
 
@@ -212,12 +212,13 @@ def _count(events: list[Event], from_queue: bool) -> list[tuple[Event, str]]:
     return ignored
 
 
-def _tell(batch: Batch, items: Sequence[object]) -> None:
-    """Count the request as ignored today, and tell what was not counted. It is answered the same if that fails."""
-    ignored, told = sorted({(event.namespace, why) for event, why in batch.ignored}), turned_away.to_tell(batch, items)
-    if ignored or told:
+def _note(batch: Batch, items: Sequence[object]) -> None:
+    """Count the request as ignored today, and record what was not counted. It is answered the same if that fails."""
+    ignored = sorted({(event.namespace, reason) for event, reason in batch.ignored})
+    also = turned_away.to_record(batch, items)
+    if ignored or also:
         with suppress(GimelError):
-            counters.ignore(connection.client(), ignored, told)
+            counters.ignore(connection.client(), ignored, also)
 
 
 def _tracked(batch: Batch, is_list: bool) -> Answer:

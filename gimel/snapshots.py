@@ -41,7 +41,7 @@ def take(now: int | None = None) -> Taken:
     """Append to the history of each experiment what has changed, as of the moment `now`.
 
     A snapshot that is cut off has written a part of the histories, and the next one goes on from there. Two at once do
-    no harm. What there is to tell is told at the end. Raises StoreUnavailable.
+    no harm. Notices are sent at the end. Raises StoreUnavailable.
     """
     client, moment = connection.client(), histories.now() if now is None else now
     last_run = last(client)

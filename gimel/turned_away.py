@@ -16,29 +16,29 @@ from .round_trip import Command
 MAX_KEPT, MAX_SHOWN = 100, 50
 """How many of them Redis keeps, and a report has."""
 
-TELL_EVERY_S, MAX_TOLD = 60, 20
-"""How often a process tells the same, and how much it tells at most in that time: strangers make up names."""
+RECORD_EVERY_S, MAX_AT_ONCE = 60, 20
+"""How often a process records the same, and how many it records at most in that time: strangers make up names."""
 
 NAMES = ("namespace", "experiment", "variant", "event")
 
-_told: dict[str, float] = {}
-"""What this process has told, and until when it does not tell it again."""
+_recorded: dict[str, float] = {}
+"""What this process has recorded, and until when it does not record it again."""
 
 
-def to_tell(batch: Batch, items: Sequence[object]) -> list[Command]:
+def to_record(batch: Batch, items: Sequence[object]) -> list[Command]:
     """What to write of the events of a request that were not counted; nothing if that was written a moment ago."""
     start = time.monotonic()
-    for text, until in [*_told.items()]:  # other threads change it meanwhile
+    for text, until in [*_recorded.items()]:  # other threads change it meanwhile
         if until <= start:
-            _told.pop(text, None)
+            _recorded.pop(text, None)
     new = {}
     for one in _described(batch, items):
         text = json.dumps(one, separators=(",", ":"))
-        if text not in _told and len(_told) < MAX_TOLD:
-            new[text] = _told[text] = start + TELL_EVERY_S
+        if text not in _recorded and len(_recorded) < MAX_AT_ONCE:
+            new[text] = _recorded[text] = start + RECORD_EVERY_S
     if not new:
         return []
-    # A member stands once, whoever told it, at the minute when it was told last.
+    # A member stands once, whoever recorded it, at the minute when that was done last.
     added = [part for text in new for part in (now(), text)]
     return [
         ("ZADD", TURNED_AWAY_KEY, *added),

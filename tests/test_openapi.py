@@ -133,7 +133,7 @@ def filled(fake):
 
 @pytest.mark.parametrize("query", [{}, {"control": "nobody"}, {"scope": "alone"}, {"namespace": "empty"}])
 def test_reports_are_as_described(filled, query, monkeypatch):
-    monkeypatch.setattr(turned_away, "_told", {})
+    monkeypatch.setattr(turned_away, "_recorded", {})
     gimel.track(make_rest_event())
     weighted = ExperimentSettings(weights={"red": 1, "blue": 2, "never": 1})
     roles = {"goal": "buy", "guardrails": {"view": 0.02}, "variants": frozenset(("red", "blue"))}

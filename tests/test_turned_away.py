@@ -22,7 +22,7 @@ KEY = "gimel-turned-away"
 def _closed(real, monkeypatch):
     connection.use(replace(connection.settings(), allowed_experiments=frozenset({EVENT["experiment"]})))
     monkeypatch.setattr(turned_away, "now", lambda: 30_000_000)
-    monkeypatch.setattr(turned_away, "_told", {})
+    monkeypatch.setattr(turned_away, "_recorded", {})
 
 
 def told(namespace: str = "alephbet") -> list[dict[str, Any]]:
@@ -58,10 +58,10 @@ def test_refused_events_are_told_with_all_that_is_wrong(real):
 def test_threads_may_tell_at_the_same_time(real):
     class MeanwhileForgotten(float):
         def __le__(self, start: float) -> bool:
-            turned_away._told.popitem()
+            turned_away._recorded.popitem()
             return True
 
-    turned_away._told |= {"one": MeanwhileForgotten(), "two": 0.0, "three": 0.0, "four": 0.0}
+    turned_away._recorded |= {"one": MeanwhileForgotten(), "two": 0.0, "three": 0.0, "four": 0.0}
     assert gimel.track(make_rest_event(query=OTHER))["statusCode"] == 200
     assert told() == [ignored()]
 
@@ -90,7 +90,7 @@ def test_long_and_broken_names_are_cut_and_mended(real):
 def test_the_same_is_told_once_and_by_each_process_once_a_minute(real, monkeypatch):
     for number in range(5):
         gimel.track(make_rest_event(query={**OTHER, "uuid": f"u{number}"}))
-    monkeypatch.setattr(turned_away, "_told", {})  # another process
+    monkeypatch.setattr(turned_away, "_recorded", {})  # another process
     monkeypatch.setattr(turned_away, "now", lambda: 30_000_005)
     gimel.track(make_rest_event(query=OTHER))
     assert told() == [{**ignored(), "at": histories.as_text(30_000_005)}]
@@ -106,9 +106,9 @@ def test_the_newest_come_first(real, monkeypatch):
 def test_they_are_bounded_in_number_for_a_process_and_in_all(real, monkeypatch):
     for number in range(30):
         gimel.track(make_rest_event(query={**OTHER, "experiment": f"e{number}"}))
-    assert len(told()) == turned_away.MAX_TOLD
+    assert len(told()) == turned_away.MAX_AT_ONCE
     for process in range(6):
-        monkeypatch.setattr(turned_away, "_told", {})
+        monkeypatch.setattr(turned_away, "_recorded", {})
         gimel.track(post([{**OTHER, "experiment": f"e{process} {number}"} for number in range(30)]))
     assert len(told()) == turned_away.MAX_SHOWN
     assert real.zcard(KEY) == turned_away.MAX_KEPT
@@ -118,10 +118,10 @@ def test_a_process_goes_on_telling_after_a_minute(real, monkeypatch):
     for number in range(30):
         gimel.track(make_rest_event(query={**OTHER, "experiment": f"e{number}"}))
     clock = turned_away.time.monotonic
-    monkeypatch.setattr(turned_away.time, "monotonic", lambda: clock() + turned_away.TELL_EVERY_S + 1)
+    monkeypatch.setattr(turned_away.time, "monotonic", lambda: clock() + turned_away.RECORD_EVERY_S + 1)
     gimel.track(make_rest_event(query=OTHER))
     assert "other" in {one["experiment"] for one in told()}
-    assert len(turned_away._told) == 1
+    assert len(turned_away._recorded) == 1
 
 
 def test_they_are_those_of_the_last_hour_and_are_forgotten(real, monkeypatch):

@@ -103,7 +103,7 @@ def rollback(
         notes.append(f"the {cause} since then, so functions get a new version of release {wanted}")
     checking = [access.VARIABLE in functions.variables_of(function.versions[newest]) for function, newest in affected]
     if existing.key(READ) and not any(checking):
-        notes.append(f"release {wanted} does not tell keys apart: until the next deploy, the read key can delete, too")
+        notes.append(f"release {wanted} has only one kind of key: until the next deploy, the read key can delete, too")
     kept = [function.name for function in live if not _newest_version(function, wanted)]
     notes += [f"{name} has no version of release {wanted} and stays as it is" for name in kept]
     steps = (*updates, *publications, *moves)

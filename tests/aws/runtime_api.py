@@ -97,6 +97,7 @@ class Lambda:
                 "LAMBDA_TASK_ROOT": str(self.folder),
                 "PYTHONPATH": f"{self.folder}{os.pathsep}{_client(self.folder.parent / 'client')}",
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "_HANDLER": self.handler,
                 **self.environ,
             },
         )

@@ -101,7 +101,7 @@ def test_an_import_error_is_reported_to_lambda(unzip, redis_server):
     with Lambda(folder, "gimel.track", **environ) as track:
         kind, answer = track(EVENT)
         assert kind in ("init", "error")
-        assert answer["errorType"] == "ImportError"
+        assert answer["errorType"] == "Runtime.ImportModuleError"
 
 
 def test_a_cold_start_compiles_nothing(unzip, redis_server):

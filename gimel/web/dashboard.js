@@ -334,8 +334,8 @@ async function exportAs(button) {
   const {form} = button.dataset;
   const one = part("export").querySelector("[value=one]").checked ? shown : "";
   const report = one ? items.filter(each => each.experiment === one) : items;
-  if (form === "link") return copy(button, one ? linkTo(one) : new URL(address({experiment: "", control: ""}), location).href);
-  if (form === "markdown") return copy(button, asMarkdown(report, linkTo, view.namespace, readAt));
+  if (form === "link") return copy(one ? linkTo(one) : new URL(address({experiment: "", control: ""}), location).href);
+  if (form === "markdown") return copy(asMarkdown(report, linkTo, view.namespace, readAt));
   closeMenus();
   try {
     const read_at = readAt.toISOString();

@@ -26,7 +26,7 @@ export function experimentPane(item, actions, arrival) {
       h("div", {class: "acts"},
         variants(item).length > 1 ? controlChoice(item, actions) : null,
         actions ? copyButton("Copy link", actions.link) : null,
-        actions ? h("button", {type: "button", class: "copy", onclick: ({target}) => copy(target, actions.markdown())},
+        actions ? h("button", {type: "button", class: "copy", onclick: () => copy(actions.markdown())},
           "Copy as Markdown") : null,
         actions?.change && !item.settings ? lifeActions(item, actions) : null)),
     lifeSection(item, actions),

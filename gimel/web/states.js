@@ -40,16 +40,21 @@ function curlCommand(url, namespace) {
 }
 
 export function copyButton(title, text) {
-  return h("button", {type: "button", class: "copy", onclick: ({target}) => copy(target, text)}, title);
+  return h("button", {type: "button", class: "copy", onclick: () => copy(text)}, title);
 }
 
-export async function copy(button, text) {
+let copies = 0;
+
+// What says so is no part of what is drawn anew when an answer comes.
+export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
   } catch {
-    prompt("Copy this:", text); // the browser allows no more on this page
+    return prompt("Copy this:", text); // the browser allows no more on this page
   }
+  const said = document.querySelector("#copied"), own = ++copies;
+  said.textContent = "Copied";
+  setTimeout(() => own === copies && said.replaceChildren(), 4000);
 }
 
 export function nothingMatches(search, clear) {

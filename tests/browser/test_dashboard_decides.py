@@ -415,7 +415,7 @@ def test_a_link_to_one_experiment_or_all_is_copied(server, visit):
     page = visit(address(server, search="s", sort="name"), permissions=["clipboard-read", "clipboard-write"])
     expect(page.locator("#experiment h2")).to_have_text("first")
     page.locator(".acts").get_by_role("button", name="Copy link").click()
-    expect(page.locator(".acts").get_by_role("button", name="Copied")).to_be_visible()
+    expect(page.locator("#copied")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/#experiment=first"
     page.get_by_text("Export", exact=True).click()
     menu = page.locator("#export")
@@ -424,6 +424,20 @@ def test_a_link_to_one_experiment_or_all_is_copied(server, visit):
     menu.get_by_label("This experiment").check()
     menu.locator("[data-form=link]").click()
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/#experiment=first"
+
+
+def test_that_it_was_copied_is_said_for_four_seconds_whatever_is_drawn_meanwhile(server, visit):
+    page = visit(server.url, permissions=["clipboard-read", "clipboard-write"], stopped=True)
+    expect(page.locator("#experiment h2")).to_be_visible()
+    page.clock.pause_at(datetime.now() + timedelta(seconds=60))
+    page.locator(".acts").get_by_role("button", name="Copy link").click()
+    expect(page.locator("#copied")).to_have_text("Copied")
+    with page.expect_response("**/experiments?*"):
+        page.get_by_role("button", name="Refresh").click()
+    page.clock.run_for(3900)
+    expect(page.locator("#copied")).to_have_text("Copied")
+    page.clock.run_for(200)
+    expect(page.locator("#copied")).to_have_text("")
 
 
 def test_one_experiment_is_exported_alone(server, visit, tmp_path):

@@ -23,7 +23,7 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 def copied(part, button: str) -> str:
     part.get_by_role("button", name=button).click()
-    expect(part.get_by_role("button", name="Copied")).to_be_visible()
+    expect(part.page.locator("#copied")).to_have_text("Copied")
     return part.page.evaluate("navigator.clipboard.readText()")
 
 

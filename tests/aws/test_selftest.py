@@ -154,8 +154,18 @@ def test_another_run_may_delete_its_events_once(serve, redis_server, reply):
 def test_a_redis_that_is_down_is_found_although_a_queue_takes_the_events(serve, redis_server):
     url = serve("--api-key", "open sesame", GIMEL_REDIS_URL=redis_server.url).url
     redis_server.stop()
-    last = check(url, patience_s=30, sleep=lambda seconds: pytest.fail("the functions answered, so why wait?"))[-1]
+    waits: list[float] = []
+    last = check(url, patience_s=30, sleep=waits.append)[-1]
     assert (last.level, "/health answered 503" in last.message) == (Level.ERROR, True)
+    assert len(waits) == 2  # the functions answered, so there is no need to wait longer
+
+
+def test_a_first_connection_that_takes_too_long_fails_no_deploy(serve, redis_server, reply):
+    url = serve("--api-key", "open sesame", GIMEL_REDIS_URL=redis_server.url).url
+    reply("GET", "/health", 2, 503, b'{"error": "could not store or read counts"}')
+    assert [one.level for one in check(url, patience_s=30)] == [Level.GOOD] * 5
+    reply("GET", "/health", 1, 503, b'{"error": "could not store or read counts"}')
+    assert check(url)[-1].level is Level.ERROR  # as `gimel status` asks: what is true now
 
 
 @pytest.fixture

@@ -27,6 +27,10 @@ PATIENCE_S = 30
 """How long a new API, key or permission may take until all of AWS knows it."""
 
 RETRY_S = 2
+
+HEALTH_RETRIES = 2
+"""How often a deploy asks again whether Redis answers: the first connection of a new function may take too long."""
+
 TRIES = 2
 """Somebody else's self-test may delete the events of this one before they are read back."""
 
@@ -121,7 +125,13 @@ def _preflight(api: _Api) -> str:
 
 def _health(api: _Api) -> str:
     url = f"{api.live.reports_url}{HEALTH}"
-    _require(api.ask(url), 200, "GET", url)
+    reply = api.ask(url)
+    for _ in range(min(HEALTH_RETRIES, api.retries)):
+        if reply.status != 503:
+            break
+        api.sleep(RETRY_S)
+        reply = api.ask(url)
+    _require(reply, 200, "GET", url)
     return "Redis answers the functions, and takes writes"
 
 

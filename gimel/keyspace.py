@@ -47,6 +47,7 @@ What belongs to no namespace has no colon in its key, so that no names can produ
     gimel-last-snapshot                                           string: when the last snapshot of all experiments was
                                                                   taken, in minutes since 1970 (UTC)
     gimel-notices                                                 hash: what a webhook was told, or is still to be told
+    gimel-notifying                                               string: a snapshot is sending notices; expires
     gimel-turned-away                                             sorted set: events that were not counted of late, JSON
                                                                   without ids, by the minute; expires after an hour
     gimel-ignored-{day}                                           hash: requests ignored on this day (UTC), by reason
@@ -84,6 +85,7 @@ MAX_ESCAPED = 2_000
 NAMESPACES_KEY = "gimel-namespaces"
 LAST_SNAPSHOT_KEY = "gimel-last-snapshot"
 NOTICES_KEY = "gimel-notices"
+NOTIFYING_KEY = "gimel-notifying"
 TURNED_AWAY_KEY = "gimel-turned-away"
 
 Experiment = tuple[str, str]

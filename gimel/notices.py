@@ -24,7 +24,7 @@ from .deadline import within
 from .errors import GimelError
 from .events import DEFAULT_NAMESPACE
 from .histories import DAY
-from .keyspace import NOTICES_KEY, Experiment
+from .keyspace import NOTICES_KEY, NOTIFYING_KEY, Experiment
 from .round_trip import Client, Command, as_hash
 
 log = logging.getLogger("gimel")
@@ -40,6 +40,9 @@ AT_ONCE = 50
 
 LONGEST_S = 60.0
 """After so long, a snapshot sends no more: it has to end in time."""
+
+CLAIMED_S = 120
+"""For so long nobody else sends notices, unless this is done earlier: longer than a snapshot can send."""
 
 KEPT_DAYS = 3
 """A notice that is not taken for so long is given up."""
@@ -102,6 +105,8 @@ def of(namespace: str, experiment: str, content: Mapping[str, Any]) -> Iterator[
 def tell(client: Client, found: Collection[Notice], known: Collection[Experiment], now: int) -> None:
     """Tell the webhook, if there is one, which of these states it has not been told. Nothing is raised, but logged.
 
+    Of two snapshots at once, one does it. What only the other one has found, the next snapshot finds, too.
+
     `known` are all experiments, those included that are stopped, of which there is nothing to tell. What is kept of
     others is deleted.
     """
@@ -109,7 +114,11 @@ def tell(client: Client, found: Collection[Notice], known: Collection[Experiment
     if notify is None:
         return
     try:
-        _tell(client, notify, [notice for notice in found if notice.kind in notify.on], known, now)
+        if ask_each(client, [("SET", NOTIFYING_KEY, now, "NX", "EX", CLAIMED_S)])[0]:
+            try:
+                _tell(client, notify, [notice for notice in found if notice.kind in notify.on], known, now)
+            finally:
+                ask_each(client, [("DEL", NOTIFYING_KEY)])
     except Exception as error:  # whatever it is, the snapshot is taken
         log.warning("could not send notices: %s", error, exc_info=not isinstance(error, GimelError))
 

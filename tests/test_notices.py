@@ -215,6 +215,38 @@ def test_nothing_is_kept_of_an_experiment_that_is_deleted_but_of_one_that_is_sto
     assert hook.told[2:] == [("deleted", "winner")]
 
 
+def test_of_two_snapshots_at_once_one_sends(single, receiver, monkeypatch):
+    hook, send, left_s = receiver(), notices.post, []
+    notify(hook.url)
+    count("winning", EVEN, WINS)
+    count("losing", EVEN, LOSES)
+
+    def post(*given: Any) -> int:
+        if len(left_s) < 2:  # or, if the other one sends too, for ever
+            left_s.append(single.ttl("gimel-notifying"))
+            snapshots.take(START)
+        return send(*given)
+
+    monkeypatch.setattr(notices, "post", post)
+    snapshots.take(START)
+    assert sorted(hook.told) == [("losing", "loser"), ("winning", "winner")]
+    longest_s = notices.LONGEST_S + 3 * notices.TIMEOUT_S + 4  # with the pauses
+    assert all(longest_s < one <= notices.CLAIMED_S for one in left_s)
+    assert not single.exists("gimel-notifying")
+
+
+def test_who_was_cut_off_while_sending_holds_up_no_later_snapshot(single, receiver):
+    hook = receiver()
+    notify(hook.url)
+    count("winning", EVEN, WINS)
+    single.set("gimel-notifying", START, px=60_000)
+    snapshots.take(START)
+    assert hook.told == []
+    single.pexpire("gimel-notifying", 0)
+    snapshots.take(START + HOUR)
+    assert hook.told == [("winning", "winner")]
+
+
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_receiver_that_is_down_is_asked_again_now_and_by_the_next_snapshots(fake, receiver, caplog, status):
     hook = receiver(status)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .events import DEFAULT_NAMESPACE, MAX_NAME_LENGTH, Batch
+from .gateway import to_json
 from .histories import HOUR, as_text, now
 from .keyspace import TURNED_AWAY_KEY
 from .plans import UNREADABLE
@@ -15,6 +16,10 @@ from .round_trip import Command
 
 MAX_KEPT, MAX_SHOWN = 100, 50
 """How many of them Redis keeps, and a report has."""
+
+MAX_NAME_BYTES = 300
+"""Of a name as JSON, where a character takes up to 6. So all that Redis keeps takes less than 250 KB: the reasons of an
+event, which no stranger can make longer, take less than 1 KB."""
 
 RECORD_EVERY_S, MAX_AT_ONCE = 60, 20
 """How often a process records the same, and how many it records at most in that time: strangers make up names."""
@@ -33,7 +38,7 @@ def to_record(batch: Batch, items: Sequence[object]) -> list[Command]:
             _recorded.pop(text, None)
     new = {}
     for one in _described(batch, items):
-        text = json.dumps(one, separators=(",", ":"))
+        text = to_json(one)
         if text not in _recorded and len(_recorded) < MAX_AT_ONCE:
             new[text] = _recorded[text] = start + RECORD_EVERY_S
     if not new:
@@ -62,7 +67,13 @@ def _names(item: object) -> dict[str, str]:
     if values["namespace"] in (None, "", "undefined"):
         values["namespace"] = DEFAULT_NAMESPACE
     texts = {name: str(value) if isinstance(value, (str, int, float)) else "" for name, value in values.items()}
-    return {name: text[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode() for name, text in texts.items()}
+    return {name: _cut(text) for name, text in texts.items()}
+
+
+def _cut(text: str) -> str:
+    """As much of it as a valid name may have, and less if that takes many bytes."""
+    text = text[:MAX_NAME_LENGTH].encode("utf-8", "replace").decode()
+    return text if len(to_json(text).encode()) <= MAX_NAME_BYTES else text[: MAX_NAME_BYTES // 6]
 
 
 def read(members: Sequence[bytes], namespace: str, namespaces: Collection[str]) -> list[dict[str, Any]]:

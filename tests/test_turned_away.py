@@ -114,6 +114,23 @@ def test_they_are_bounded_in_number_for_a_process_and_in_all(real, monkeypatch):
     assert real.zcard(KEY) == turned_away.MAX_KEPT
 
 
+def test_they_are_bounded_in_bytes_and_valid_names_seldom_cut(real, monkeypatch):
+    for character in "\x01x":
+        names = dict.fromkeys(("experiment", "variant", "event", "uuid"), character * 300)
+        for process in range(5):
+            monkeypatch.setattr(turned_away, "_recorded", {})
+            gimel.track(post([{**names, "namespace": f"{one}{process}:{character * 300}"} for one in range(20)]))
+        found = real.zrange(KEY, 0, -1)
+        assert len(found) == turned_away.MAX_KEPT
+        assert sum(len(one.encode()) for one in found) < 250_000
+        assert all({*json.loads(one)["variant"]} == {character} for one in found)
+        real.delete(KEY)
+    monkeypatch.setattr(turned_away, "_recorded", {})
+    whole = {"x" * 200, "ü" * 149, "中" * 99, "\U0001f600" * 74}
+    gimel.track(post([{**OTHER, "experiment": one} for one in sorted({*whole, "ü" * 150})]))
+    assert {one["experiment"] for one in told()} == {*whole, "ü" * 50}
+
+
 def test_a_process_goes_on_telling_after_a_minute(real, monkeypatch):
     for number in range(30):
         gimel.track(make_rest_event(query={**OTHER, "experiment": f"e{number}"}))

@@ -36,7 +36,7 @@ class Request:
 
     `headers` have lowercase names, and are empty if the request did not come over HTTP. `from_queue`: these events
     have waited in a queue, which delivers them again unless they are counted. `stage` are the variables of API
-    Gateway's stage, for GET.
+    Gateway's stage, for GET. `unreadable` says why there are no items in what was posted.
     """
 
     params: Mapping[str, object] = field(default_factory=dict)
@@ -47,6 +47,7 @@ class Request:
     method: str = "GET"
     content: Mapping[str, Any] = field(default_factory=dict)
     stage: Mapping[str, str] = field(default_factory=dict)
+    unreadable: BadRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,18 @@ def _form(text: str) -> dict[str, object]:
 
 
 def _read(call: _Call) -> Request:
-    params = call.params()
     if call.method == "PUT":
-        return Request(params, headers=call.headers, method=call.method, content=_read_object(call.body()))
+        return Request(call.params(), headers=call.headers, method=call.method, content=_read_object(call.body()))
+    try:
+        return _read_events(call)
+    except BadRequest as error:
+        if call.method != "POST":
+            raise
+        return Request(headers=call.headers, method=call.method, unreadable=error)
+
+
+def _read_events(call: _Call) -> Request:
+    params = call.params()
     body = call.body() if call.method == "POST" else b""
     # navigator.sendBeacon(url) posts an empty body, with the event in the query string.
     if not body.strip():

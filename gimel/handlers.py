@@ -34,6 +34,9 @@ PAGE_BYTES, PAGE_S = 2_000_000, 3.0
 @endpoint(GET=None, POST=None)
 def track(request: Request) -> Answer:
     """Count each event once, no matter how often it is sent."""
+    if request.unreadable:
+        _note(Batch(refused={0: request.unreadable.problems}), [None])
+        raise request.unreadable
     # What comes from the queue was told when it was kept there.
     log = None if request.from_queue else connection.function_log()
     try:

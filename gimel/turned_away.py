@@ -64,7 +64,7 @@ def _names(item: object) -> dict[str, str]:
     """What somebody sent for the names, as far as it is text."""
     found = item if isinstance(item, Mapping) else {}
     values = {name: found.get(name) for name in NAMES}
-    if values["namespace"] in (None, "", "undefined"):
+    if found is item and values["namespace"] in (None, "", "undefined"):  # what is no event, each namespace shows
         values["namespace"] = DEFAULT_NAMESPACE
     texts = {name: str(value) if isinstance(value, (str, int, float)) else "" for name, value in values.items()}
     return {name: _cut(text) for name, text in texts.items()}

@@ -10,6 +10,7 @@ import pytest
 
 import gimel
 from gimel import connection, counters, histories, turned_away
+from gimel.events import HINT, Event
 
 from .calls import EVENT, make_rest_event, post
 
@@ -71,6 +72,20 @@ def test_what_is_no_event_is_told_without_names(real, item):
     gimel.track(post([item]))
     (found,) = told()
     assert (found["experiment"], found["variant"], found["event"]) == ("", "", "")
+
+
+def test_what_cannot_be_read_is_told_in_each_namespace(real):
+    counters.record(connection.client(), [Event("staging", "e", "participate", "a", "u1")], lambda name: 1)
+    answers = [gimel.track(make_rest_event("POST", body=body)) for body in ("nonsense", "[]", "nonsense")]
+    hints = [HINT, "send 1 to 500 events at a time"]
+    assert [answer["statusCode"] for answer in answers] == [400] * 3
+    assert [json.loads(answer["body"])["hint"].split(";")[0] for answer in answers[:2]] == hints
+    for namespace in "alephbet", "staging":
+        found = [
+            {"at": NOW, "experiment": "", "variant": "", "event": "", "why": "refused", "reasons": [reason]}
+            for reason in ("the list has 0 events", "the body is neither JSON nor a form")
+        ]
+        assert sorted(told(namespace), key=str) == sorted(found, key=str)
 
 
 def test_no_id_of_a_visitor_is_kept(real):

@@ -130,7 +130,7 @@ def read_change(content: Mapping[str, object]) -> tuple[str, str, int | None, di
     version, changes = content.get("version"), content.get("changes")
     if version is not None and (type(version) is not int or version < 0):
         problems.append("version must be a whole number from 0")
-    if not isinstance(changes, dict) or not changes:
+    if not isinstance(changes, dict) or all(key.startswith("//") for key in changes):  # comments
         problems.append("changes must be an object that is not empty")
     problems += [
         f"{key} is unknown" for key in sorted(content.keys() - {"experiment", "namespace", "version", "changes"})

@@ -194,6 +194,13 @@ def test_a_change_needs_an_experiment_and_changes(fake):
     ]
 
 
+@pytest.mark.parametrize("changes", [{}, {"//x": 1, "// note": None}])
+def test_who_changes_nothing_is_told_so_and_makes_no_draft(fake, changes):
+    assert put(400, **changes)["problems"] == ["changes must be an object that is not empty"]
+    assert fake.keys() == []
+    assert put(owner="Ann", **changes)["settings"]["owner"] == "Ann"
+
+
 @pytest.mark.parametrize("value", [[], {}, 7, True, "over", [[]], "\ud800"])
 @pytest.mark.parametrize("key", ["status", "goal", "weights", "variants", "planned_visitors", "owner", "decision"])
 def test_whatever_is_sent_is_an_answer(fake, key, value):

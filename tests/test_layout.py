@@ -37,6 +37,7 @@ LAYERS = [
 ]
 OPS_LAYERS = [
     {"commands.main"},
+    {"commands.plan"},
     {"commands.experiment", "commands.queue", "commands.status"},
     {
         "commands.backup",
@@ -48,7 +49,7 @@ OPS_LAYERS = [
         "commands.serve",
         "commands.snapshot",
     }
-    | {"commands.openapi", "commands.plan", "commands.snippet"},
+    | {"commands.openapi", "commands.snippet"},
     {"commands.console", "commands.store"},
     {
         "aws.logs",

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from gimel import snippet
 from gimel.analysis.planning import WAYS, Question, answer
 from tests.calls import taking_part
+from tests.commands.test_main import run
 from tests.parts import alephbet_file
 
 from .reading import address, numbers, report, visitors
@@ -105,6 +106,9 @@ def test_the_figures_of_another_experiment_are_proposed(demo, visit):
         pytest.approx(sum(item["visitors_per_day"].values()), rel=0.005),
     )
     expect(table(page, "Visitors and days for each way of deciding")).to_be_visible()
+    asked = ("plan", "--like", "button color", "--goal", "confirmed e-mail", "--change", "10%", "--url", demo.url)
+    printed = json.loads(run(*asked, "--format", "json").stdout)
+    assert (printed["rate"], printed["per_day"]) == (pytest.approx(shown / 100), per_day)
 
 
 def test_what_is_wrong_is_told_where_it_was_typed(demo, visit):

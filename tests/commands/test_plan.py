@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+import gimel
+from gimel import histories
 from gimel.errors import BadRequest
+from gimel.histories import History
+from gimel.keyspace import history_key
 from gimel.ops import plan_formats, resources, text_plot
+from tests.calls import EVENT
 from tests.commands.test_main import fail, run
 
 ASKED = ("plan", "--rate", "5%", "--change", "10%", "--per-day", "400")
@@ -48,6 +54,83 @@ def test_the_precision_is_that_of_the_configuration(tmp_path):
 def test_wrong_options_are_all_named():
     error = fail(BadRequest, "plan", "--rate", "5", "--change", "0", "--per-day", "x")
     assert all(f"{name} must be" in error for name in ("rate", "change", "per_day"))
+
+
+def reported(goals: dict[str, tuple[int, str]], per_day: float) -> dict[str, Any]:
+    """An experiment whose control, of 400 visitors, has so many successes of goals of this kind."""
+    rows = {goal: [{"label": "a", "trials": 400, "rate": n / 400, "successes": n}] for goal, (n, _) in goals.items()}
+    found = [{"goal": goal, "kind": kind, "results": rows[goal]} for goal, (_, kind) in goals.items()]
+    return {
+        "experiment": "old one",
+        "control": "a",
+        "goals": found,
+        "visitors_per_day": {"a": per_day / 2, "b": per_day / 2},
+    }
+
+
+@pytest.fixture
+def like(monkeypatch):
+    """Plans by what an API reports of an experiment."""
+
+    def planned(item: dict[str, Any]) -> tuple[str, ...]:
+        monkeypatch.setattr("gimel.ops.commands.experiment.fetch_report", lambda url, key, params: [item])
+        return ("plan", "--change", "10%", "--url", "https://x.example", "--like", "old one")
+
+    return planned
+
+
+def test_the_figures_of_another_experiment_are_taken_unless_given(like):
+    """With three digits, as on the page: 12.25 % is 12.3 %, and 240.5 is 241."""
+    asked = like(reported({"buy": (49, "proportion"), "view": (300, "per_visitor"), "all": (400, "proportion")}, 240.5))
+    shown = run(*asked, "--format", "json")
+    assert [json.loads(shown.stdout)[key] for key in ("rate", "per_day")] == [pytest.approx(0.123), 241]
+    assert shown.stderr == (
+        "As in 'old one': 49 of 400 visitors of its control 'a' reached 'buy'; "
+        "240 visitors per day came over its last 7 full days.\n"
+    )
+    assert run(*asked, "--rate", "5%").stdout.startswith(
+        "As in 'old one': 240 visitors per day came over its last 7 full days.\n"
+        "To detect a rise of 10 % from a rate of 5 % with a chance of 80 %, at 241 visitors per day\n"
+    )
+    assert run(*asked, "--rate", "5%", "--per-day", "400").stdout == run(*ASKED).stdout
+
+
+def test_figures_are_taken_from_redis(redis_server, monkeypatch):
+    monkeypatch.setenv("GIMEL_REDIS_URL", redis_server.url)
+    for event, visitors in (("participate", 20), ("buy", 5)):
+        for number in range(visitors):
+            gimel.track({**EVENT, "namespace": "shop", "event": event, "uuid": number})
+    today = histories.now() // histories.DAY * histories.DAY
+    counts = {"participate": {"red": (0, 12, 20)}, "buy": {"red": (0, 2, 5)}}
+    history = History((today - 2 * histories.DAY, today - histories.DAY, today), counts)
+    redis_server.client().set(history_key("shop", EVENT["experiment"]), history.encode())
+    asked = ("plan", "--change", "10%", "--namespace", "shop", "--like")
+    shown = json.loads(run(*asked, EVENT["experiment"], "--format", "json").stdout)
+    assert (shown["rate"], shown["per_day"]) == (0.25, 8)
+    told = run(*asked, "buton color", code=1).stderr
+    assert told == "No experiment 'buton color' in namespace 'shop'. Did you mean 'button color'?\n"
+
+
+@pytest.mark.parametrize(
+    ("goals", "per_day", "options", "error"),
+    [
+        ({"buy": 9, "sign up": 9}, 5, (), "several goals: --goal must be one of 'buy', 'sign up'"),
+        ({"buy": 9, "sign up": 9}, 5, ("--goal", "by"), "no conversion rate for 'by': --goal must be one of 'buy', 's"),
+        ({"buy": 0}, 5, (), "no goal of 'old one' has a conversion rate above 0 % and below 100 % yet: give --rate"),
+        ({"buy": 9}, 0, (), "'old one' has no full day of visitors yet: give --per-day"),
+        ({"buy": 0}, 0, (), "give --rate; 'old one' has no full day of visitors yet"),
+    ],
+)
+def test_what_another_experiment_has_no_figures_for_is_told(like, goals, per_day, options, error):
+    item = reported({goal: (count, "proportion") for goal, count in goals.items()}, per_day)
+    assert error in fail(BadRequest, *like(item), *options)
+
+
+@pytest.mark.parametrize(
+    "options", [("--rate", "5%"), ("--per-day", "5"), (*ASKED[3:], "--rate", "5%", "--goal", "buy")]
+)
+def test_without_another_experiment_all_figures_are_given(options):
+    assert "--like EXPERIMENT" in run("plan", "--change", "10%", *options, code=2).stderr
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -22,7 +22,7 @@ from gimel.ops.api_client import ApiError, fetch_report, request
 from gimel.settings import EDITABLE
 
 from .console import config_option, data_option, err, key_option, namespace_option, out, plain
-from .report import say_unknown
+from .report import exists, say_unknown
 from .store import use_store
 
 LISTS = ("goals", "per_visitor", "variants")
@@ -47,14 +47,19 @@ class Target:
             items = cast("list[dict[str, Any]]", gimel.all.handle(Request(params)).value)
         return [item for item in items if item.get("experiment")]
 
-    def settings(self) -> dict[str, Any]:
-        """Its settings, or the end if there is no such experiment."""
+    def report(self) -> dict[str, Any]:
+        """What is reported of it, or the end if there is no such experiment."""
         found = next((item for item in self.read(self.name) if item["experiment"] == self.name), None)
-        if found and "settings" not in found:
-            raise ApiError(f"{self.url} knows no settings", "deploy this version of Gimel")
-        if not found or not (found["participants"] or found["settings"]["version"]):
+        if not found or not exists(found):
             say_unknown(self.name, self.namespace, self.read(""))
             sys.exit(1)
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """Its settings, or the end if there is no such experiment."""
+        found = self.report()
+        if "settings" not in found:
+            raise ApiError(f"{self.url} knows no settings", "deploy this version of Gimel")
         return cast("dict[str, Any]", found["settings"])
 
     def change(self, changes: Mapping[str, Any], version: int | None = None) -> None:

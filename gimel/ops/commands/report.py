@@ -164,7 +164,7 @@ def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, Any], 
     page, after = {"limit": str(PAGE)}, ""
     while True:
         items = read({**params, **page})
-        found += [item for item in items if item.get("experiment") and _exists(item)]
+        found += [item for item in items if item.get("experiment") and exists(item)]
         meta: dict[str, Any] = next((item["meta"] for item in items if isinstance(item.get("meta"), dict)), {})
         following = meta.get("next") or ""
         if following <= after:
@@ -172,7 +172,7 @@ def _read_pages(read: Read, params: Mapping[str, str]) -> tuple[dict[str, Any], 
         page["after"] = after = following
 
 
-def _exists(item: Mapping[str, Any]) -> bool:
+def exists(item: Mapping[str, Any]) -> bool:
     """Whether it is more than a name that was asked for."""
     return bool(item["goals"] or item.get("participants") or (item.get("settings") or {}).get("version"))
 

@@ -117,10 +117,12 @@ def history(request: Request) -> Answer:
 
 @endpoint(GET=READ)
 def plan(request: Request) -> Answer:
-    """Say how many visitors and days an experiment will take, with counters of the configured precision."""
+    """Say how many visitors and days an experiment will take, with counters of the configured precision: that of
+    `experiment`, if it has one of its own."""
     from .analysis.planning import Question, answer  # not at the top: `track` starts without the statistics
 
-    return Answer(answer(Question.read(request.params, connection.settings().precision)))
+    precision = connection.settings().precision_of(str(request.params.get("experiment", "")))
+    return Answer(answer(Question.read(request.params, precision)))
 
 
 @endpoint(DELETE=WRITE)

@@ -290,3 +290,11 @@ def test_the_history_of_an_unknown_experiment_is_empty(real):
     answer = gimel.history({"experiment": "nobody's"})
     assert (answer["experiment"], answer["control"], answer["at"], answer["goals"]) == ("nobody's", None, [], [])
     assert gimel.history(make_rest_event())["statusCode"] == 400
+
+
+def test_a_plan_is_that_of_the_precision_of_its_experiment():
+    connection.use(config.Config(precision=16, experiments={"small": ExperimentSettings(precision="bitmap")}))
+    asked = {"rate": "5%", "change": "10%", "per_day": "400"}
+    plans = [gimel.plan({**asked, **named}) for named in ({"experiment": "small"}, {"experiment": "other"}, {})]
+    assert [plan["precision"] for plan in plans] == ["bitmap", 16, 16]
+    assert plans[0]["ways"] != plans[1]["ways"]

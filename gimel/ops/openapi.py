@@ -247,6 +247,9 @@ def _parameters() -> Json:
         "weights": query(
             "weights", TEXT, "The variants' weights, the control's first, separated by commas; default: equal ones."
         ),
+        "planned": query(
+            "experiment", TEXT, "The experiment's name, in case its counters have a precision of their own."
+        ),
     }
 
 
@@ -752,7 +755,7 @@ OPERATIONS = {
     ("GET", "/plan"): Operation(
         "Tell how many visitors and days an experiment will take",
         "Computed from the parameters and the configured precision of the counters; reads no counts.",
-        ("rate", "change", "per_day", "variants", "weights"),
+        ("rate", "change", "per_day", "variants", "weights", "planned"),
         _schema("Planning"),
         "The numbers, each for a power of 80 % at a level of 5 %.",
     ),

@@ -129,6 +129,7 @@ export function planner(section, save) {
     return {
       rate: percentOf(typedIn(rate)), change: percentOf(typedIn(change)), per_day: plainNumber(perDay.value),
       ...(byWeights.checked ? {weights: weights.join(",")} : {}), variants: String(variants.children.length),
+      experiment: name.value.trim(),
     };
   }
 

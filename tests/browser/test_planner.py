@@ -54,7 +54,9 @@ def test_the_numbers_are_those_of_the_functions(demo, visit):
     page = visit(demo.url)
     page.get_by_role("link", name="New experiment").click()
     expect(page.get_by_role("heading", name="New experiment")).to_be_focused()
-    type_figures(page)
+    with page.expect_request(lambda asked: "experiment=tea+%26+cake" in asked.url):  # whose precision may be its own
+        page.get_by_label("Name", exact=True).fill("tea & cake")
+        type_figures(page)
     page.get_by_label("split by weights").check()
     page.get_by_role("button", name="Add a variant").click()
     for weight, text in zip(page.get_by_label("weight", exact=True).all(), ("8", "1", "1"), strict=True):

@@ -46,6 +46,8 @@ def test_the_precision_is_that_of_the_configuration(tmp_path):
     file.write_text('{"precision": "exact"}')
     assert found()["ways"]["planned"]["visitors"] == 75_642
     assert found("--weights", "9,1")["shares"] == [0.9, 0.1]
+    file.write_text('{"precision": 64, "experiments": {"small": {"precision": "exact"}}}')
+    assert [found("--experiment", name)["precision"] for name in ("small", "other")] == ["exact", 64]
     file.write_text("{}")
     hidden = run("plan", "--rate", "20%", "--change", "1%", "--per-day", "400").stdout
     assert "counting error of precision 1 hides this change" in " ".join(hidden.split())

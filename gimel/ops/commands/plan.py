@@ -30,6 +30,7 @@ ROUNDED = Context(prec=3, rounding=ROUND_HALF_UP)
 @click.option("--per-day", help="Visitors per day, in all variants together.")
 @click.option("--variants", help="How many variants there are, with the control; default: 2.")
 @click.option("--weights", help="The variants' weights, the control's first, such as 9,1; default: equal ones.")
+@click.option("--experiment", default="", help="Its name, in case config.json has a precision of its own for it.")
 @click.option("--like", metavar="EXPERIMENT", help="Take the rate and the visitors per day that are not given from it.")
 @click.option("--goal", help="The goal of that experiment with the rate to take, if it has several.")
 @namespace_option
@@ -39,6 +40,7 @@ ROUNDED = Context(prec=3, rounding=ROUND_HALF_UP)
 @config_option
 @data_option
 def plan(
+    experiment: str,
     like: str | None,
     goal: str | None,
     namespace: str,
@@ -61,7 +63,7 @@ def plan(
     elif not (asked["rate"] and asked["per_day"]):
         raise click.UsageError("give --rate and --per-day, or --like EXPERIMENT to take them from")
     settings = config.load(config_file)
-    found = answer(Question.read(asked, settings.precision if settings.path else resources.PRECISION))
+    found = answer(Question.read(asked, settings.precision_of(experiment) if settings.path else resources.PRECISION))
     if form == "json":
         click.echo(json.dumps(found, indent=2))
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from math import inf
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from .errors import ConfigError
@@ -90,7 +90,7 @@ def positive(value: object) -> float | None:
     """A finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if 0 < value < inf else None
+    return float(value) if 0 < value <= float_info.max else None
 
 
 def json_object(value: object) -> dict[str, Any] | None:

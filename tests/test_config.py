@@ -239,7 +239,7 @@ def test_a_wrong_value_is_named_with_what_its_key_takes(tmp_path, wrong, problem
     assert str(caught.value).splitlines()[1:] == [f"  {problem}"]
 
 
-@pytest.mark.parametrize("weights", [{}, 5, {"red": -1}, {"red": "3"}])
+@pytest.mark.parametrize("weights", [{}, 5, {"red": -1}, {"red": "3"}, {"red": 10**400}])
 def test_weights_are_numbers_by_variant(tmp_path, weights):
     with pytest.raises(ConfigError, match=r"experiments\.b\.weights: must be numbers above 0 by variant"):
         config.load(write(tmp_path / "c.json", {"experiments": {"b": {"weights": weights}}}), {})

@@ -264,9 +264,9 @@ def _changed(
         own, contradictions = merged(after.settings, before.configured(configured))
         problems += contradictions
         for key in sorted(edited):
-            problems += [
-                f"{key}: {name!r} {problem}" for name in _names(edited[key]) for problem in name_problems(name)
-            ]
+            for name in _names(edited[key]):
+                wrong = name_problems(name) if name else ["is empty"]
+                problems += [f"{key}: {name!r} {problem}" for problem in wrong]
     if after.status == ARCHIVED and before.status != ARCHIVED:
         frozen = {key: _as_json(getattr(own, key)) for key in sorted(EDITABLE & own.given.keys())}
         after = replace(after, settings=frozen)

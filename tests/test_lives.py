@@ -104,9 +104,10 @@ def test_a_name_that_no_event_can_have_gets_no_record(fake, name):
 
 
 def test_names_that_no_event_can_have_are_refused(fake):
-    assert problems(goals=["a\0b"], goal="x" * 201, weights={"red": 1, "\x7f": 1}) == [
+    assert problems(goals=["a\0b", ""], goal="x" * 201, weights={"red": 1, "\x7f": 1}) == [
         "goals: must include what goal names: " + "x" * 201,
         "goal: " + repr("x" * 201) + " has 201 characters; at most 200 are allowed",
+        "goals: '' is empty",
         "goals: 'a\\x00b' contains a control character",
         "weights: '\\x7f' contains a control character",
     ]

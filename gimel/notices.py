@@ -96,7 +96,7 @@ def of(namespace: str, experiment: str, content: Mapping[str, Any]) -> Iterator[
         yield notice(verdict["state"], headline, verdict["goal"], labels)
     if content["sample_ratio"]["state"] == "mismatch":
         yield notice("split", headline)
-    if silent := next((note for note in content["notes"] if note.startswith(SILENT)), None):
+    if silent := next((note for note in content["notes"] if SILENT.fullmatch(note)), None):
         yield notice("no_events", f"{silent[0].upper()}{silent[1:]}. Does the page still send them?")
     if (content["plan"] or {}).get("ended"):
         yield notice("planned", f"The planned visitors have come. {headline}")

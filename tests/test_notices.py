@@ -116,7 +116,7 @@ def test_each_state_is_told_once(fake, receiver):
     count("losing", EVEN, LOSES)
     count("split", {"a": 3000, "b": 2000}, WINS)
     count("planned", EVEN, {"a": 100, "b": 100})
-    count("young", {"a": 5, "b": 5})
+    count("young", {"a": 500, "b": 500, "no events for 1 day": 1})  # which a note begins with
     snapshots.take(START)
     every = [("losing", "loser"), ("planned", "planned"), ("split", "split"), ("winning", "winner")]
     assert sorted(hook.told) == every

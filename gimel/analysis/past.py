@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ SHOWN_DAYS = 28
 WEEK = 7
 """In days."""
 
-SILENT = "no events for"
-"""So begins the note that tells it."""
+SILENT = re.compile("no events for [0-9]+ days?")
+"""The note that tells it. Others may begin like this: with the name of a variant, which anybody can make up."""
 
 MISSED = 10
 """No events for a day are worth a note if at least so many were to be expected in that time."""
@@ -242,7 +243,7 @@ class Past:
         if ended:
             return  # no more visitors are needed, so that an end of them is none to look into
         if self.silent_for:
-            yield f"{SILENT} {self.silent_for} day{'s' * (self.silent_for > 1)}"
+            yield f"no events for {self.silent_for} day{'s' * (self.silent_for > 1)}"
         elif fall := self.fall():
             day, left = fall
             yield f"visitors per day fell by {round(100 * (1 - left))} % on {on_date(day, self.now)}"

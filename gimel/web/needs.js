@@ -3,7 +3,7 @@
 import { dayOf } from "./numbers.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const SILENT = "no events for "; // so begins the note on an experiment that is broken, or over
+const SILENT = /^no events for \d+ days?$/; // the note on an experiment that is broken, or over
 const STOPPED = 2; // days without events, if no note says so before
 const FORGOTTEN = 30; // days: later, nobody waits for events
 const WEEK = 7; // days that an experiment should run
@@ -38,7 +38,7 @@ function isOpen({goals, verdict}) {
 export function need(item, {visit, now}) {
   const later = LATER[item.settings?.status];
   if (later) return {rank: NEEDS.length + later, why: null, group: 1 + later};
-  const note = (item.notes || []).find(each => each.startsWith(SILENT));
+  const note = (item.notes || []).find(each => SILENT.test(each));
   const quiet = (now - Date.parse(item.last_seen)) / DAY_MS; // not a number if that is unknown
   const known = {visit, note, isSilent: Boolean(note) || quiet > STOPPED, isForgotten: quiet > FORGOTTEN};
   for (let rank = 0; item.verdict && rank < NEEDS.length; rank++) {

@@ -78,9 +78,9 @@ def test_what_is_shown_says_what_config_json_sets(store, tmp_path):
 
 def test_who_is_later_is_told_what_others_changed(store):
     run("experiment", "set", NAME, "goal=buy")
-    run("experiment", "set", NAME, "goal=view", "--version", "1")
+    run("experiment", "set", NAME, "goal=[/view]", "--version", "1")
     refused = run("experiment", "set", NAME, "goal=click", "--version", "1", code=1)
-    assert "  goal: was buy, is view\nLook at it, and repeat the command with --version 2.\n" in refused.stderr
+    assert "  goal: was buy, is [/view]\nLook at it, and repeat the command with --version 2.\n" in refused.stderr
 
 
 @pytest.mark.parametrize("said", ["n\n", ""])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 from rich.table import Table
@@ -74,20 +74,12 @@ class Target:
             except BadRequest as error:
                 answer = {"problems": error.problems}
         if problems := answer.get("problems"):
-            err.print(
-                "[red]Error:[/] nothing was changed", *(f"  {plain(one)}" for one in problems), sep="\n", soft_wrap=True
-            )
-            sys.exit(1)
+            _refuse("", problems)
         settings = answer["settings"]
         if changed := answer.get("changed"):
-            told = [
-                f"  {key}: was {_shown(one['was'])}, is {_shown(one['is'])}" for key, one in sorted(changed.items())
-            ]
+            told = [f"{key}: was {_shown(one['was'])}, is {_shown(one['is'])}" for key, one in sorted(changed.items())]
             hint = f"Look at it, and repeat the command with --version {settings['version']}."
-            err.print(
-                f"[red]Error:[/] nothing was changed, as others did since version {version}", *told, hint, sep="\n"
-            )
-            sys.exit(1)
+            _refuse(f", as others did since version {version}", told, hint)
         out.print(f"{plain(self.name)}: {settings['status']}, version {settings['version']}", soft_wrap=True)
 
 
@@ -219,6 +211,12 @@ def restore(target: Target, version: int | None) -> None:
     target.change({"status": STOPPED}, version)
 
 
+def _refuse(why: str, told: Iterable[str], *hint: str) -> NoReturn:
+    lines = (f"  {plain(one)}" for one in told)
+    err.print(f"[red]Error:[/] nothing was changed{why}", *lines, *hint, sep="\n", soft_wrap=True)
+    sys.exit(1)
+
+
 def _said(note: str | None) -> dict[str, str]:
     return {} if note is None else {"note": note}
 
@@ -233,7 +231,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not value:
         return key, None
     try:
-        if value.startswith(("[", "{")) and key not in TEXTS:
+        if value.startswith(("[", "{")) and key in (*LISTS, *NUMBERS_BY_NAME):
             return key, json.loads(value)
         if key in LISTS:
             return key, [one.strip() for one in value.split(",")]

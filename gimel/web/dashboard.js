@@ -147,21 +147,18 @@ function drawResults() {
   }
 }
 
-// The form for a new experiment is made once, and keeps what is typed until it is left.
+// The form for a new experiment is made once, and keeps what is typed until it is saved.
 function drawPlanner(isHidden) {
   part("new").ariaCurrent = view.plan ? "page" : null;
   part("new").href = address({experiment: "", control: "", plan: "1"});
-  if (!view.plan) {
-    part("planner").replaceChildren();
-    plan = null;
-  } else if (!isHidden) {
-    plan ??= planner(part("planner"), saveDraft);
-    plan({items, access});
-  }
+  if (!view.plan || isHidden) return;
+  plan ??= planner(part("planner"), saveDraft);
+  plan({items, access});
 }
 
 async function saveDraft(experiment, changes) {
   await changeSettings(experiment, changes, 0);
+  plan = null;
   show({experiment, control: "", search: ""});
   read();
 }

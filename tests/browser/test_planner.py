@@ -149,6 +149,10 @@ def test_a_planned_experiment_runs_once_its_snippet_has_a_visitor(browser, serve
         weight.fill(text)
     page.get_by_role("button", name="Save the draft").click()
     expect(page.get_by_role("alert")).to_contain_text("Give each goal a name")
+    page.evaluate("location.hash = 'namespace=shop&experiment=another'")
+    expect(page.get_by_role("heading", name="New experiment")).to_be_hidden()
+    page.go_back()  # what was typed is still there
+    expect(page.get_by_label("Name", exact=True)).to_be_visible()
     page.get_by_label("Name of the goal").fill("order placed")
     page.get_by_role("button", name="Add a goal").click()
     page.get_by_label("Name of the goal").last.fill("page view")
@@ -190,6 +194,8 @@ def test_a_planned_experiment_runs_once_its_snippet_has_a_visitor(browser, serve
     expect(page.get_by_text("The first visitor has arrived.")).to_be_visible()
     expect(page.locator(".tag.status.running").first).to_be_visible()
     shop.close()
+    page.evaluate("location.hash = 'namespace=shop&plan=1'")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("")
     item = report(server, namespace="shop")["checkout, short"]
     assert (item["settings"]["status"], taking_part(item)["current"]) == ("running", 1)
 

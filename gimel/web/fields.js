@@ -205,7 +205,7 @@ export function variantsPart(item, isFixed) {
   };
 }
 
-function formPart(title, ...content) {
+export function formPart(title, ...content) {
   return h("fieldset", {class: "part"}, h("legend", null, title), content);
 }
 
@@ -215,7 +215,7 @@ function settingField(key, input, help, isFixed) {
     help ? h("small", {id: `help-${key}`}, help) : null);
 }
 
-function checkField(input, title, isLocked) {
+export function checkField(input, title, isLocked) {
   return h("label", {class: "check"}, input, h("span", null, title), isLocked ? fixedTag() : null);
 }
 
@@ -224,16 +224,16 @@ function fixedTag() {
 }
 
 // Read-only, unlike disabled, can be reached by keyboard, and copied.
-function nameField(thing, name, isLocked) {
+export function nameField(thing, name, isLocked) {
   return h("input", {type: "text", class: "wide", dir: "auto", autocomplete: "off", spellcheck: "false", value: name,
     "aria-label": `Name of the ${thing}`, placeholder: `Name of the ${thing}`, readonly: isLocked});
 }
 
-function addButton(thing, onclick) {
+export function addButton(thing, onclick) {
   return h("button", {type: "button", class: "plain add", onclick}, `Add a ${thing}`);
 }
 
-function removeButton(row, list, thing, after) {
+export function removeButton(row, list, thing, after) {
   const remove = () => {
     const next = row().nextElementSibling || row().previousElementSibling;
     row().remove();
@@ -255,9 +255,13 @@ function sortedOrNull(rows) {
 
 // What is no number is sent as it was typed, so that the answer can say what is wrong with it.
 function toNumber(text) {
+  const plain = plainNumber(text);
+  return plain === "" ? null : Number.isFinite(Number(plain)) ? Number(plain) : plain;
+}
+
+export function plainNumber(text) {
   const typed = text.trim();
-  const plain = /^\d{1,3}([ ,]\d{3})+$/.test(typed) ? typed.replaceAll(/[ ,]/g, "") : typed;
-  return plain === "" ? null : Number.isFinite(Number(plain)) ? Number(plain) : typed;
+  return /^\d{1,3}([ ,]\d{3})+$/.test(typed) ? typed.replaceAll(/[ ,]/g, "") : typed;
 }
 
 function fromPercent(text) {

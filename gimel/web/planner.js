@@ -2,6 +2,7 @@
 
 import { inLines } from "./dialogs.js";
 import { capitalize, h, icon, s } from "./elements.js";
+import { addButton, checkField, formPart, nameField, plainNumber, removeButton } from "./fields.js";
 import { chosen, count, plural } from "./numbers.js";
 import { patch } from "./patch.js";
 import { request } from "./source.js";
@@ -55,16 +56,15 @@ export function planner(section, save) {
         setting(change, "Smallest change that matters", "Relative to that rate: 10 % of 5 % is 0.5 percentage points", "%"),
         setting(perDay, "Visitors per day", "Who take part, in all variants together")),
       taken,
-      h("fieldset", {class: "part"}, h("legend", null, "Variants"), variants,
-        add("variant", () => addVariant("")),
-        h("label", {class: "check"}, byWeights, h("span", null, "Visitors are split by weights, not equally")),
+      formPart("Variants", variants, add("variant", addVariant),
+        checkField(byWeights, "Visitors are split by weights, not equally"),
         h("p", {class: "problem", id: "problem-plan-weights"})),
       numbers),
     h("section", {class: "card plan-card", "aria-labelledby": "plan-what"},
       h("h3", {id: "plan-what"}, "What is it about?"),
       setting(name, "Name", "A changed name is a new experiment"),
       setting(hypothesis, "Hypothesis", null),
-      h("fieldset", {class: "part"}, h("legend", null, "Goals"), goals, add("goal", () => addGoal(""))),
+      formPart("Goals", goals, add("goal", addGoal)),
       ends, trouble,
       h("div", {class: "row end"}, needsKey, button)));
   addVariant("current");
@@ -81,35 +81,27 @@ export function planner(section, save) {
   }
 
   function add(thing, addRow) {
-    return h("button", {type: "button", class: "plain add", onclick: () => {
-      addRow();
-      form.querySelector(`.${thing}:last-child input`).focus();
+    return addButton(thing, () => {
+      addRow("").focus();
       typed();
-    }}, `Add a ${thing}`);
+    });
   }
 
   function row(list, thing, value, ...more) {
-    const label = h("input", {type: "text", class: "wide", dir: "auto", autocomplete: "off", spellcheck: "false", value,
-      "aria-label": `Name of the ${thing}`, placeholder: `Name of the ${thing}`});
-    const title = `Remove this ${thing}`;
-    const remove = h("button", {type: "button", class: "plain remove", "aria-label": title, title, onclick: () => {
-      each.remove();
-      list.parentElement.querySelector(".add").focus();
-      typed();
-    }}, "✕");
-    const each = h("li", {class: thing}, label, more, remove);
+    const label = nameField(thing, value);
+    const each = h("li", {class: thing}, label, more, removeButton(() => each, list, thing, typed));
     list.append(each);
+    return label;
   }
 
   function addVariant(value) {
-    row(variants, "variant", value,
+    return row(variants, "variant", value,
       h("label", {class: "unit weight"}, "weight", h("input", {type: "text", inputmode: "numeric", value: "1"})),
       h("span", {class: "tag only-first"}, "control"));
   }
 
   function addGoal(value) {
-    row(goals, "goal", value,
-      h("label", {class: "check"}, h("input", {type: "checkbox"}), h("span", null, "counts every time, as page views")),
+    return row(goals, "goal", value, checkField(h("input", {type: "checkbox"}), "counts every time, as page views"),
       h("span", {class: "tag only-first"}, "decides"));
   }
 
@@ -270,11 +262,6 @@ export function planner(section, save) {
 }
 
 const speedOf = item => Object.values(item.visitors_per_day || {}).reduce((sum, each) => sum + each, 0);
-
-// What is no number is sent as it is typed, so that the answer can say what is wrong with it.
-function plainNumber(text) {
-  return /^\s*\d{1,3}([ ,]\d{3})+\s*$/.test(text) ? text.replaceAll(/[ ,]/g, "") : text.trim();
-}
 
 function percentOf(text) {
   return text && `${text}%`;

@@ -124,6 +124,9 @@ def test_what_is_wrong_is_told_where_it_was_typed(demo, visit):
     alert = page.get_by_role("alert")
     for problem in ("of this name exists", "Give each goal a name", "figures above are not complete"):
         expect(alert).to_contain_text(problem)
+    remove = page.get_by_role("button", name="Remove this variant")
+    remove.first.click()
+    expect(remove).to_be_focused()  # that of the other one
 
 
 def test_a_reader_sees_the_numbers_and_cannot_save(serve, redis_server, visit):

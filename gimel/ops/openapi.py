@@ -761,7 +761,7 @@ OPERATIONS = {
     ),
     ("DELETE", "/delete"): Operation(
         "Delete one experiment",
-        "Deletes its counters, its name and the end of its plan, and nothing else. There is no undo.",
+        "Deletes its counters, name, settings, history and the end of its plan, and nothing else. There is no undo.",
         ("experiment", "namespace"),
         NULL,
         "It is deleted, or was not there.",

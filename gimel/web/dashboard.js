@@ -218,7 +218,7 @@ function askForAnotherKey() {
 
 function forgetKey() {
   apiKey.forget();
-  [items, isWhole, archived] = [null, false, []];
+  [items, isWhole, namespaces, archived] = [null, false, [], []];
   closeMenus();
   read();
 }
@@ -274,7 +274,7 @@ function viewChanged() {
   part("namespace").value = view.namespace;
   if (part("search").value.trim() !== view.search) part("search").value = view.search;
   const isOther = view.namespace !== before.namespace;
-  if (isOther) [items, isWhole, ignored, archived, visit] = [null, false, {}, [], null];
+  if (isOther) [items, isWhole, ignored, archived, turnedAway, visit] = [null, false, {}, [], [], null];
   closeMenus();
   // A control is chosen for one experiment only, so leaving that experiment changes its figures too.
   const isRead = !isOther && view.control === before.control && (!view.control || view.experiment === before.experiment)

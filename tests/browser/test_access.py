@@ -22,6 +22,7 @@ def guarded(tmp_path_factory) -> Iterator[GimelServer]:
     server = GimelServer("--api-key", WRITE_KEY, "--read-key", READ_KEY, home=tmp_path_factory.mktemp("home"))
     for name in ("one page", "two pages"):
         visitors(server, name, {"a": (30, {"buy": 3}), "b": (31, {"buy": 9})}, namespace="shop")
+    visitors(server, "letter", {"a": (3, {}), "b": (3, {})}, namespace="mail")
     yield server
     server.stop()
 
@@ -62,9 +63,11 @@ def test_the_read_key_shows_no_way_to_change_anything(guarded, invitation, visit
 
 def test_a_forgotten_key_is_gone_from_all_tabs(guarded, invitation, visit):
     page = visit(invitation, failing=True)
+    expect(page.locator("#in-use")).to_be_visible()
     page.get_by_text("Read only").click()
     page.get_by_role("button", name="Forget the key").click()
     expect(page.get_by_label("API key")).to_be_visible()
+    expect(page.locator("#in-use")).to_be_hidden()
     expect(page.locator("#list")).to_be_hidden()
     expect(page.locator("#key")).to_be_hidden()
     other = page.context.new_page()

@@ -102,11 +102,12 @@ export function goalsPart(item, isFixed) {
       checkField(only, "These are all its goals", isFixed("goals")))),
     fill(values) {
       const counted = values.goals || item.goals.map(each => each.goal);
-      const judged = [values.goal, ...Object.keys(values.guardrails || {})];
+      const guardrails = new Map(Object.entries(values.guardrails || {})); // a goal may be called constructor
+      const judged = [values.goal, ...guardrails.keys()];
       const names = new Set([...judged, ...counted, ...values.per_visitor || []].filter(Boolean));
       list.replaceChildren();
       for (const name of names) {
-        const accepted = values.guardrails?.[name];
+        const accepted = guardrails.get(name);
         const isRisingBad = typeof accepted === "string" ? !accepted.startsWith("-") : accepted > 0;
         addRow(name, name === values.goal ? "goal" : accepted != null ? isRisingBad ? "rise" : "fall"
           : values.per_visitor?.includes(name) ? "per_visitor" : "", accepted);

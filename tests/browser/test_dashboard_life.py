@@ -91,8 +91,8 @@ def test_every_setting_is_edited_on_the_page_and_read_back(server, opened):
     goal_row(dialog, "bought").get_by_label("Accepted change").fill("2.5")
     goal_row(dialog, "refund").get_by_label("Role").select_option("Guardrail: must not rise")
     dialog.get_by_role("button", name="Add a goal").click()
-    page.keyboard.type("page view ")
-    goal_row(dialog, "page view ").get_by_label("Role").select_option("Per visitor, not tested")
+    page.keyboard.type("constructor ")
+    goal_row(dialog, "constructor ").get_by_label("Role").select_option("Per visitor, not tested")
     dialog.get_by_label("These are all its goals").check()
     dialog.get_by_label("Visitors are split by weights").check()
     dialog.get_by_label("Weight", exact=True).last.fill("9")
@@ -109,8 +109,8 @@ def test_every_setting_is_edited_on_the_page_and_read_back(server, opened):
         "link": "https://tracker.example/T-1",
         "goal": "clicked",
         "guardrails": {"bought": -0.025, "refund": 0.02},
-        "per_visitor": ["page view"],
-        "goals": ["bought", "clicked", "page view", "refund"],
+        "per_visitor": ["constructor"],
+        "goals": ["bought", "clicked", "constructor", "refund"],
         "weights": {"blue": 1, "red": 9},
         "baseline": "red",
         "smallest_change": 0.07,
@@ -127,6 +127,7 @@ def test_every_setting_is_edited_on_the_page_and_read_back(server, opened):
     # What is there is shown again, and resetting it leaves nothing.
     dialog = edit(page)
     assert goal_row(dialog, "bought").get_by_label("Accepted change").input_value() == "2.5"
+    expect(goal_row(dialog, "constructor").get_by_label("Role")).to_have_value("per_visitor")
     expect(dialog.get_by_label("Planned visitors")).to_have_value("20000")
     save(dialog)
     expect(dialog).to_have_count(0)

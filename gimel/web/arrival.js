@@ -70,7 +70,7 @@ export function arrivalSection(item, turnedAway) {
     names ? null : h("p", null, "Name two variants and a goal in the settings, and the snippet for them appears here."),
     failure ? h("div", {class: "wrong"}, icon("warning"), h("div", null,
       (failure.details?.problems || [failure.message]).map(problem => h("p", null, problem)),
-      h("p", null, "Change it in the settings."))) : null,
+      failure.kind === "refused" ? h("p", null, "Change it in the settings.") : null)) : null,
     snippet ? [
       h("p", {class: "quiet"}, "Fill in what each variant shows, and what a visitor does to reach a goal."),
       code(snippet.html),

@@ -132,11 +132,14 @@ CHANGEABLE = {*EDITABLE, *TEXTS, "status"}
 
 
 class Conflict(GimelError):
-    """Somebody else has changed the same since. `changed` has by key what it `was` and what it `is`."""
+    """Somebody else has changed the same since, or deleted it all. `changed` has by key what it `was` and `is`."""
 
-    def __init__(self, changed: Mapping[str, Mapping[str, Any]]) -> None:
-        keys = ", ".join(sorted(changed))
-        super().__init__(f"somebody else has changed {keys}", "look at what it is now, and send the new version")
+    def __init__(self, changed: Mapping[str, Mapping[str, Any]], is_deleted: bool = False) -> None:
+        message = f"somebody else has changed {', '.join(sorted(changed))}"
+        hint = "look at what it is now, and send the new version"
+        if is_deleted:
+            message, hint = "the experiment was deleted", "if it is still wanted, make a new one of this name"
+        super().__init__(message, hint)
         self.changed = changed
 
 
@@ -168,8 +171,9 @@ def change(
     """Change a record, and do what its new status means. Returns the new record.
 
     `changes` has the new values by key, None to reset it. `base` is the version that they are based on: if others have
-    changed the same keys since, it raises Conflict; what they have changed otherwise stays. `configured` are the
-    settings of config.json. `headline` is that of the report, to be kept if this decides the experiment.
+    changed the same keys since, or deleted the experiment, it raises Conflict; what they have changed otherwise stays.
+    `configured` are the settings of config.json. `headline` is that of the report, to be kept if this decides the
+    experiment.
 
     What is there already is not written again, but done again: so after a failure, the same change completes itself.
     Raises BadRequest, which says all that is wrong, and StoreUnavailable.
@@ -223,21 +227,23 @@ def _apply(client: Client, namespace: str, experiment: str, before: str, after: 
 
 
 def _raise_conflict(versions: Mapping[int, bytes], now: Life, changes: Mapping[str, Any], base: int | None) -> None:
-    """Raises Conflict if others have changed the same keys to something else since the version `base`.
+    """Raises Conflict if others have changed the same keys to something else since the version `base`, or have deleted
+    the experiment. If that version is not kept any more, anything may have been.
 
-    If that is not kept any more, anything may have been.
+    One that has counters alone has version 0, too. So whoever sends that for a new one says which status it has.
     """
-    if base is None or base == now.version:
+    is_deleted = _is_new(now) and base is not None and (base > 0 or "status" not in changes)
+    if base is None or (base == now.version and not is_deleted):
         return
     then = Life.decode(base, versions[base]) if base in versions else None if base else Life()
     changed = {}
     for key in CHANGEABLE & changes.keys():
         was, found = then and then.value_of(key), now.value_of(key)
         # Of an experiment that was deleted since, nothing is written; where nothing is, nothing is lost.
-        if base > now.version or (was != found and found != _normal(key, changes[key])):
+        if is_deleted or base > now.version or (was != found and found != _normal(key, changes[key])):
             changed[key] = {"was": was, "is": found}
     if changed:
-        raise Conflict(changed)
+        raise Conflict(changed, is_deleted)
 
 
 def _changed(

@@ -219,6 +219,25 @@ def test_a_deleted_experiment_is_gone_with_its_settings(fake):
     assert fake.keys() == []
 
 
+@pytest.mark.parametrize("has_settings", [False, True])
+def test_who_edits_an_experiment_while_it_is_deleted_is_told_so(fake, has_settings):
+    count()
+    version = put(owner="Ann")["settings"]["version"] if has_settings else 0
+    gimel.delete({"experiment": NAME})
+    refused = put(409, version=version, owner="Bob")
+    assert refused["error"] == "the experiment was deleted"
+    assert (refused["changed"], refused["settings"]["version"]) == ({"owner": {"was": None, "is": None}}, 0)
+    assert fake.keys() == []
+    assert put(version=0, status="draft", owner="Bob")["settings"]["version"] == 1  # as a new one
+
+
+def test_of_an_experiment_that_was_deleted_and_counts_again_the_settings_are_new(fake):
+    count()
+    gimel.delete({"experiment": NAME})
+    count()
+    assert put(version=0, owner="Bob")["settings"]["version"] == 1
+
+
 def test_a_change_of_the_settings_of_an_experiment_takes_few_round_trips(single, round_trips):
     count()
     connection.client().ping()

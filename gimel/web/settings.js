@@ -53,7 +53,7 @@ export function editSettings(item, change) {
   function explain(error) {
     form().querySelectorAll("[aria-invalid]").forEach(each => { each.removeAttribute("aria-invalid"); });
     form().querySelectorAll(".problem").forEach(each => each.remove());
-    if (error.details?.changed) {
+    if (hasChanged(error)) {
       rebase(error.details);
       return [];
     }
@@ -93,9 +93,14 @@ export function editSettings(item, change) {
   });
 }
 
+// Whether somebody else has changed the experiment, and not deleted it.
+function hasChanged({details}) {
+  return Boolean(details?.changed && details.settings.version);
+}
+
 // A failure of a dialog that asks for one thing only, as elements.
 export function changedMeanwhile(error) {
-  if (!error.details?.changed) return inLines(error);
+  if (!hasChanged(error)) return inLines(error);
   return [icon("warning"), h("div", null,
     h("p", null, "Somebody else changed this experiment meanwhile:"),
     h("ul", null, Object.entries(error.details.changed).map(([key, {was, is}]) => h("li", null,

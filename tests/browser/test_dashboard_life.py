@@ -235,6 +235,14 @@ def test_the_later_of_two_editors_is_told_what_changed_and_loses_no_typing(serve
     wanted = {"owner": "Mine", "hypothesis": "My hypothesis", "goal": "bought", "planned_visitors": 5000}
     assert {key: found[key] for key in wanted} == wanted
     assert found["link"] == "https://tracker.example/theirs"
+    dialog = edit(page)
+    dialog.get_by_label("Owner").fill("Mine again")
+    urlopen(Request(f"{server.url}/delete?namespace=both&experiment=button", method="DELETE")).close()
+    for _ in range(2):
+        save(dialog)
+        expect(dialog.get_by_role("alert").last).to_contain_text("the experiment was deleted")
+        expect(dialog.get_by_label("Owner")).to_have_value("Mine again")
+    assert report(server, namespace="both") == {}
 
 
 def test_escape_leaves_a_form_but_not_with_changes(opened):

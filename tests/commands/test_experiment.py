@@ -83,6 +83,14 @@ def test_who_is_later_is_told_what_others_changed(store):
     assert "  goal: was buy, is [/view]\nLook at it, and repeat the command with --version 2.\n" in refused.stderr
 
 
+def test_whoever_changes_what_was_deleted_is_told_so(store):
+    run("experiment", "set", NAME, "goal=buy")
+    gimel.delete({"experiment": NAME})
+    for version in "1", "0":
+        refused = run("experiment", "set", NAME, "goal=view", "--version", version, code=1)
+        assert refused.stderr.startswith("Error: the experiment was deleted")
+
+
 @pytest.mark.parametrize("said", ["n\n", ""])
 def test_archiving_asks(store, said):
     gimel.track(EVENT)

@@ -76,7 +76,10 @@ class Target:
         if problems := answer.get("problems"):
             _refuse("", problems)
         settings = answer["settings"]
-        if changed := answer.get("changed"):
+        changed = answer.get("changed")
+        if changed and not settings["version"]:
+            raise ApiError(answer["error"], answer["hint"])
+        if changed:
             told = [f"{key}: was {_shown(one['was'])}, is {_shown(one['is'])}" for key, one in sorted(changed.items())]
             hint = f"Look at it, and repeat the command with --version {settings['version']}."
             _refuse(f", as others did since version {version}", told, hint)

@@ -7,7 +7,6 @@ import { dateAndTime, plural } from "./numbers.js";
 import { changedMeanwhile, editSettings } from "./settings.js";
 import { participants, variants } from "./verdicts.js";
 
-const NO_VARIANT = "none"; // the decision for none of the variants
 const LAST = 80; // characters of a link's address that are shown
 
 // What can be done in each status, beside deleting.
@@ -50,7 +49,7 @@ export function lifeSection(item, actions) {
       h("p", {class: "life-status"}, statusTag(status),
         dates[status] ? h("span", null, sinceOrOn(status, dates[status])) : null),
       actions?.change ? h("div", {class: "life-acts"}, lifeActions(item, actions)) : null),
-    decision != null ? h("p", {class: "decision"}, h("strong", null, "Decision: ", inShort(decision))) : null,
+    decision != null ? h("p", {class: "decision"}, h("strong", null, "Decision: ", inShort(decision, item))) : null,
     note ? h("p", {class: "said"}, isolated(note)) : null,
     hypothesis ? h("p", {class: "said"}, h("span", {class: "quiet"}, "Hypothesis: "), isolated(hypothesis)) : null,
     told(settings) ? h("p", {class: "quiet"}, told(settings)) : null,
@@ -63,8 +62,13 @@ export function statusTag(status) {
   return h("span", {class: `tag status ${status}`}, status);
 }
 
-function inShort(decision) {
-  return decision === NO_VARIANT ? "none of the variants" : isolated(decision);
+function inShort(decision, item) {
+  return decision === noneOf(item) ? "none of the variants" : isolated(decision);
+}
+
+// The decision for none of the variants: "none", unless that is the name of one.
+function noneOf(item) {
+  return variants(item).some(variant => variant.label === "none") ? "none of the variants" : "none";
 }
 
 // Only the web's own addresses can be followed.
@@ -155,7 +159,8 @@ const DIALOGS = {
     const {status, decision, note} = item.settings;
     const labels = variants(item).map(variant => variant.label);
     const winner = decision == null ? winnerOf(item) : decision;
-    const isOther = winner != null && winner !== NO_VARIANT && !labels.includes(winner);
+    const none = noneOf(item);
+    const isOther = winner != null && winner !== none && !labels.includes(winner);
     const radio = (value, isChosen, ...title) => h("label", null,
       h("input", {type: "radio", name: "decision", value, checked: isChosen}), h("span", null, title));
     const other = h("input", {type: "text", dir: "auto", "aria-label": "Another decision", value: isOther ? winner : "",
@@ -163,13 +168,13 @@ const DIALOGS = {
     const choices = h("fieldset", {class: "options"}, h("legend", null, "What was decided?"),
       labels.map((label, index) => radio(index, label === winner,
         isolated(label), " ", label === item.control ? h("span", {class: "tag"}, "control") : null)),
-      radio("none", winner === NO_VARIANT, "None of the variants"),
+      radio("none", winner === none, "None of the variants"),
       h("div", {class: "row other"}, radio("other", isOther, "Something else:"), other),
       status === "decided" ? radio("open", false, "It is not decided after all") : null);
     const comment = h("textarea", {id: "note", rows: 3, dir: "auto"}, note);
     const changes = () => {
       const {value} = choices.querySelector(":checked") || {};
-      const chosen = value === "other" ? other.value.trim() : value === "none" ? NO_VARIANT : labels[value];
+      const chosen = value === "other" ? other.value.trim() : value === "none" ? none : labels[value];
       const made = value === "open" ? {status: "running"} : {status: "decided", decision: chosen};
       return {...made, note: comment.value.trim() || null};
     };

@@ -335,6 +335,22 @@ def test_from_running_to_decided_stopped_archived_and_back(server, opened):
     expect(page.locator(".filed")).to_have_count(0)
 
 
+def test_a_variant_may_be_called_none(server, visit):
+    visitors(server, "button", {"none": (3, {}), "shown": (3, {})}, namespace="none")
+    put(server, "none", status="decided", decision="none")
+    page = visit(address(server, namespace="none", experiment="button"))
+    decision, dialog = page.locator(".decision"), page.get_by_role("dialog")
+    expect(decision).to_have_text("Decision: none")
+    page.get_by_role("button", name="Change decision…").click()
+    chosen = dialog.locator("label:has(:checked)")
+    expect(chosen).to_have_text(re.compile("^none"))
+    dialog.get_by_label("None of the variants").check()
+    dialog.get_by_role("button", name="Save the decision").click()
+    expect(decision).to_have_text("Decision: none of the variants")
+    page.get_by_role("button", name="Change decision…").click()
+    expect(chosen).to_have_text("None of the variants")
+
+
 def test_a_draft_waits_apart_and_runs_with_its_first_visitor(server, visit):
     put(server, "drafts", "planned", hypothesis="It will help.", variants=["a", "b"], goal="buy")
     page = visit(address(server, namespace="drafts"))

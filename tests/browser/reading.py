@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
+
+from tests.parts import wait_for
 
 
 def visitors(server, experiment: str, arms: dict[str, tuple[int, dict[str, int]]], namespace: str = "alephbet") -> None:
@@ -80,6 +82,16 @@ def row(part: Locator, label: str) -> Locator:
 def cell(line: Locator, label: str) -> Locator:
     """A figure of a row, by its heading."""
     return line.locator(f'td[data-label="{label}"]')
+
+
+def copied(button: Locator) -> str:
+    """What a button puts on the clipboard, which takes it a moment."""
+    page = button.page
+    page.evaluate("navigator.clipboard.writeText('')")
+    button.click()
+    found = wait_for(lambda: page.evaluate("navigator.clipboard.readText()"), "the clipboard")
+    expect(page.locator("#copied")).to_have_text("Copied")
+    return str(found)
 
 
 LIST = "#list tbody tr:not(.group)"

@@ -12,19 +12,13 @@ from urllib.request import Request, urlopen
 from markdown_it import MarkdownIt
 from playwright.sync_api import expect
 
-from .reading import address, report, visitors
+from .reading import address, copied, report, visitors
 from .test_dashboard import serious
 from .test_dashboard_files import exported, opened_file
 
 ARMS = {"a": (300, {"buy": 30}), "b": (310, {"buy": 62})}
 HOSTILE = "a|b *c* `d` <img src=x> @team #7 https://evil.example www.evil.example _e_ [f](g) &amp; ~~h~~"
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
-
-
-def copied(part, button: str) -> str:
-    part.get_by_role("button", name=button).click()
-    expect(part.page.locator("#copied")).to_have_text("Copied")
-    return part.page.evaluate("navigator.clipboard.readText()")
 
 
 def test_the_page_works_below_the_stage_of_an_api(server, visit, tmp_path):
@@ -42,7 +36,8 @@ def test_the_page_works_below_the_stage_of_an_api(server, visit, tmp_path):
     with page.expect_response("**/experiments?*"):
         page.get_by_role("button", name="Refresh").click()
     assert sum("about=1" in url for url in asked) == 1
-    assert copied(page.locator("#experiment"), "Copy link") == f"{server.url}/prod/#experiment=kept"
+    link = copied(page.locator("#experiment").get_by_role("button", name="Copy link"))
+    assert link == f"{server.url}/prod/#experiment=kept"
     assert "kept" in exported(page, "CSV", tmp_path).read_text()
     kept = opened_file(visit, exported(page, "HTML", tmp_path))
     expect(kept.locator("#experiment h2")).to_have_text("kept")
@@ -52,7 +47,7 @@ def test_markdown_has_the_sentences_and_figures_of_the_page(server, visit):
     for name in ("kept", "other"):
         visitors(server, name, ARMS)
     page = visit(address(server, experiment="kept"), permissions=CLIPBOARD)
-    text = copied(page.locator("#experiment"), "Copy as Markdown")
+    text = copied(page.locator("#experiment").get_by_role("button", name="Copy as Markdown"))
     assert report(server)["kept"]["headline"] in text
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     rows = [" ".join(line.split("|")[2:]).split() for line in lines[2:]]
@@ -60,7 +55,7 @@ def test_markdown_has_the_sentences_and_figures_of_the_page(server, visit):
     assert rows == [" ".join(row.locator("td.number").all_inner_texts()).split() for row in shown]
     assert len(rows) == 2
     page.get_by_text("Export", exact=True).click()
-    both = copied(page.locator("#export"), "Copy as Markdown")
+    both = copied(page.locator("#export").get_by_role("button", name="Copy as Markdown"))
     assert re.findall(r"### \[(\w+)\]\((.*)\)", both) == [
         (name, address(server, experiment=name)) for name in ("kept", "other")
     ]
@@ -69,7 +64,7 @@ def test_markdown_has_the_sentences_and_figures_of_the_page(server, visit):
 def test_names_in_markdown_stay_text(server, visit):
     visitors(server, HOSTILE, {HOSTILE: (300, {HOSTILE: 30}), "b": (310, {HOSTILE: 62})})
     page = visit(address(server, experiment=HOSTILE), permissions=CLIPBOARD)
-    text = copied(page.locator("#experiment"), "Copy as Markdown")
+    text = copied(page.locator("#experiment").get_by_role("button", name="Copy as Markdown"))
     shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
     tags = {"h3", "a", "p", "strong", "table", "thead", "tbody", "tr", "th", "td"}
     assert set(re.findall(r"<(\w+)", shown)) == tags

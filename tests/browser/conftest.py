@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.parts import GimelServer, RedisServer
+
+expect.set_options(timeout=15_000)  # for a busy machine, but less than until the page reads again by itself
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +61,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
             ),
         )
         if stopped:
+            # Installed alone, it goes on like any clock.
             page.clock.install()
+            page.clock.pause_at(datetime.now() + timedelta(seconds=60))
         page.goto(url)
         return page
 

@@ -50,6 +50,7 @@ def test_an_html_snapshot_shows_the_same_without_a_server(serve, visit, tmp_path
     visitors(server, "another", arms, namespace="odd")
     page = visit(address(server, namespace="odd", experiment="kept for later", control="b"))
     expect(page.get_by_label("Compared with")).to_have_value("b")
+    expect(page.locator(".over-time, .history-note").first).to_be_attached()  # the history has come, too
     figures = page.locator("#experiment section.goal").all_inner_texts()
     file = exported(page, "HTML", tmp_path)
     server.stop()

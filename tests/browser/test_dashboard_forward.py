@@ -92,8 +92,8 @@ def test_the_page_shows_a_deployed_api_and_never_sees_the_key(deployed, dashboar
     expect(page.locator("#experiment h2")).to_have_text("deployed")
     page.get_by_label("Compared with").select_option("b")
     expect(page).to_have_url(f"{started.url}/#namespace=shop&experiment=deployed&control=b")
-    page.wait_for_load_state("networkidle")
-    assert len(seen) > 10
+    expect(row(goal(page, "buy"), "b")).to_contain_text("control")
+    wait_for(lambda: page.evaluate("1") and len(seen) > 10, "all requests and their answers")
     assert not any(KEY in text for text in [*seen, *started.lines])
 
 

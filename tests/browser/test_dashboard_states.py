@@ -52,7 +52,7 @@ def test_the_command_by_hand_counts_a_visitor(server, visit):
 def test_loading_is_shown_until_the_answer_comes(server, visit):
     visitors(server, "slow", ALIKE, namespace="slow")
     page = visit(server.url)
-    page.wait_for_load_state("networkidle")
+    expect(page.locator("#freshness time")).to_be_visible()
     held = []
     page.route("**/experiments?*", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=slow'")
@@ -66,7 +66,7 @@ def test_a_slow_answer_to_an_old_question_is_not_shown(server, visit):
     visitors(server, "old question", ALIKE, namespace="old")
     visitors(server, "new question", ALIKE, namespace="new")
     page = visit(address(server, namespace="elsewhere"))
-    page.wait_for_load_state("networkidle")
+    expect(page.locator("#freshness time")).to_be_visible()
     held = []
     page.route("**/experiments?namespace=old&*", lambda route: held.append(route))
     page.evaluate("location.hash = 'namespace=old'")
@@ -94,7 +94,7 @@ def test_an_unreachable_server_leaves_the_last_good_answer(serve, visit):
 
 def test_a_server_that_never_answered_is_reported_and_can_be_retried(server, visit):
     page = visit(server.url, failing=True)
-    page.wait_for_load_state("networkidle")
+    expect(page.locator("#freshness time")).to_be_visible()
     page.route("**/experiments?*", lambda route: route.abort())
     page.evaluate("location.hash = 'namespace=gone'")
     expect(page.get_by_role("heading", name="Gimel does not answer")).to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -47,12 +48,19 @@ def wait_for(condition: Callable[[], object], what: str, deadline_s: float = DEA
 
 
 def free_ports(number: int) -> list[int]:
-    """So many different TCP ports of 127.0.0.1 that nobody listens on."""
+    """So many different TCP ports of 127.0.0.1 that nobody listens on.
+
+    They are none of those that Linux gives to whoever asks for no certain one, or a connection could take the port of a
+    server that a test has stopped and will start again.
+    """
+    chance, ports = random.SystemRandom(), set[int]()
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+        while len(ports) < number:
+            with suppress(OSError):
+                probe = stack.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", chance.randrange(10_000, 32_768)))
+                ports.add(int(probe.getsockname()[1]))
+    return [*ports]
 
 
 def free_port() -> int:
@@ -122,7 +130,8 @@ class Process(subprocess.Popen[str]):
 
     def wait_for_line(self, text: str) -> None:
         """Wait until it prints this line, and fail if it ends before."""
-        wait_for(lambda: text in self.lines or self.poll() is not None, f"{text!r} from {self.args}")
+        said = lambda: text in self.lines or self.poll() is not None  # noqa: E731
+        wait_for(said, f"{text!r} from {self.args}", 3 * DEADLINE_S)  # a demo takes a while on a busy machine
         assert text in self.lines, self.output
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -46,9 +46,9 @@ class Deployed:
             self.sqs.purge_queue(QueueUrl=url)
 
     def counted(self) -> dict[str, int]:
-        """Participants of each variant, as the API reports them."""
-        status, _, body = ask(f"{self.base}/experiments?scope=e", self.key)
-        assert status == 200, body
+        """Participants of each variant, as the API reports them. A new function may need more than one try."""
+        url = f"{self.base}/experiments?scope=e"
+        body = str(wait_for(lambda: (found := ask(url, self.key))[0] == 200 and found[2], "a report"))
         return {one["label"]: one["trials"] for one in json.loads(body)[1]["participants"]}
 
     def messages(self) -> tuple[int, int]:

@@ -299,7 +299,13 @@ def test_a_domain_leads_to_both_apis_whichever_takes_the_events(person, ministac
 def reports_of(person: Person, output: str) -> Callable[[], list[dict]]:
     """Reads the reports of the deployment that printed this, from its REST API."""
     key, url = person.types("api-key").strip(), url_in(output, "Report URL:")
-    return lambda: json.loads(ask(url, key)[2])[1:]
+
+    def read() -> list[dict]:
+        # The first connection of a new function may take longer than its time limit.
+        body = wait_for(lambda: (found := ask(url, key))[0] == 200 and found[2], "a report")
+        return json.loads(str(body))[1:]
+
+    return read
 
 
 def successes(report: list[dict], experiment: str, variant: str) -> int:

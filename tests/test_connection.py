@@ -158,7 +158,7 @@ def test_a_restarted_redis_is_found_again(redis_server: RedisServer):
     assert gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["statusCode"] == 503
     redis_server.start()
     answers = lambda: gimel.track(make_rest_event(query={**EVENT, "uuid": "u2"}))["statusCode"] == 200  # noqa: E731
-    wait_for(answers, "Redis to be found", 2)
+    wait_for(answers, "Redis to be found")
     assert participants(redis_server.client()) == 2
 
 

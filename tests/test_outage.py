@@ -173,15 +173,15 @@ class TestDeadline:
             _, taken_s = timed(track)
         assert taken_s < IN_TIME_S
 
-    @pytest.mark.parametrize(("delay_s", "status"), [(0.2, 200), (0.8, 503)])
+    @pytest.mark.parametrize(("delay_s", "status"), [(0.2, 200), (1.0, 503)])
     def test_a_report_may_take_longer_than_an_event_but_no_silence_may(self, redis_server, delay_s, status):
         with listening(lambda link: forward(link, redis_server.port, delay_s)) as port:
-            use(url=f"redis://127.0.0.1:{port}", timeout_s=0.35)
+            use(url=f"redis://127.0.0.1:{port}", timeout_s=0.6)
             redis_server.client().sadd("alephbet:experiments", "e")
             redis_server.client().sadd("alephbet:e:counter_keys", "alephbet:counters:e:participate:a")
             answer, taken_s = timed(lambda: gimel.all(make_rest_event()))
         assert answer["statusCode"] == status
-        assert taken_s > 0.35
+        assert taken_s > 0.6
 
 
 def forward(link: socket.socket, port: int, delay_s: float) -> None:
@@ -343,7 +343,7 @@ class TestFailover:
         with pytest.raises(StoreUnavailable, match=r"^Redis is a read-only replica: use the address of its primary$"):
             counters.record(connection.client(), [Event("alephbet", "e", "g", "v", "u")], lambda name: 1)
         redis_server.client().replicaof("NO", "ONE")
-        wait_for(lambda: track() == 200, "the primary to be found", 2)
+        wait_for(lambda: track() == 200, "the primary to be found")
 
     def test_a_deletion_on_a_replica_ends(self, redis_server):
         use(url=redis_server.url)

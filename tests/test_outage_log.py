@@ -108,7 +108,7 @@ def test_the_end_is_told_when_redis_is_back(redis_server, caplog):
     redis_server.stop()
     assert gimel.track(make_rest_event(query=EVENT))["statusCode"] == 503
     redis_server.start()
-    wait_for(lambda: gimel.track(make_rest_event(query=EVENT))["statusCode"] == 200, "Redis to be found", 2)
+    wait_for(lambda: gimel.track(make_rest_event(query=EVENT))["statusCode"] == 200, "Redis to be found")
     assert len(caplog.messages) == 2
     assert caplog.messages[1].startswith("events are counted again, after ")
 

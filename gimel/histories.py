@@ -15,7 +15,7 @@ from typing import Any
 from .counters import Counts
 from .events import PARTICIPATE
 from .hyperloglog import NOTHING, Count
-from .plans import BEGAN_AGAIN, LARGEST, UNREADABLE
+from .plans import BEGAN_AGAIN, LARGEST, TIME, UNREADABLE, participants
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
@@ -44,8 +44,6 @@ days that a report shows and compares."""
 
 SPLIT = ""
 """The goal of a Change that is about the split of the visitors. No goal has this name."""
-
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ def append(history: History | None, counts: Counts, now: int, last_run: int | No
     """
     if last_run is not None and last_run >= now:
         last_run = None
-    if history is None or _participants(counts) < BEGAN_AGAIN * history.participants:
+    if history is None or participants(counts) < BEGAN_AGAIN * history.participants:
         return until(History(() if last_run is None else (last_run,)), counts, now)
     found = until(history, counts, now)
     every = [values for variants in found.counts.values() for values in variants.values()]
@@ -280,10 +278,6 @@ def _points(history: History, places: Sequence[int]) -> History:
         goal: {variant: pick(values) for variant, values in found.items()} for goal, found in history.counts.items()
     }
     return History(pick(history.moments), counts, history.changes)
-
-
-def _participants(counts: Counts) -> int:
-    return sum(found.value for found in counts.get(PARTICIPATE, {}).values())
 
 
 def _errors(count: Count) -> tuple[float, float]:

@@ -83,6 +83,11 @@ def of_lists(found: Any) -> Counts:
     return counts
 
 
+def participants(counts: Counts) -> int:
+    """How many took part, in all variants."""
+    return sum(found.value for found in counts.get(PARTICIPATE, {}).values())
+
+
 def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str, Ended]:
     """The records of these experiments that have one, in one round trip. Raises StoreUnavailable.
 
@@ -113,7 +118,7 @@ def settle(
     moment, the first one stands, and all return it. The record of an experiment that was deleted, as by Gimel 1.x, and
     began again is deleted. None without a record, or if it cannot be written.
     """
-    is_old = found is not None and _participants(counts) < BEGAN_AGAIN * _participants(found.counts)
+    is_old = found is not None and participants(counts) < BEGAN_AGAIN * participants(found.counts)
     if not is_old and (found or planned is None):
         return found
     key = ended_key(namespace, experiment)
@@ -138,7 +143,3 @@ def settle(
         log.warning("could not record the end of experiment %r of namespace %r: %s", experiment, namespace, error)
         return None
     return settle(client, namespace, experiment, Ended.from_json(standing), now, None, shares, at)
-
-
-def _participants(counts: Counts) -> int:
-    return sum(found.value for found in counts.get(PARTICIPATE, {}).values())

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from gimel.histories import DAY, TIME, as_moment, as_text
+from gimel.histories import DAY, as_moment, as_text
+from gimel.plans import TIME
 
 from .novelty import has_worn_off
 from .wording import in_days, listed, named, points

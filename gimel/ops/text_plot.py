@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from gimel.histories import TIME, as_moment
+from gimel.histories import as_moment
+from gimel.plans import TIME
 
 LONGEST, SHORTEST = 56, 24
 """Of a line, in characters. A narrower terminal gets no plot."""

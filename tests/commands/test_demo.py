@@ -16,10 +16,11 @@ import pytest
 import gimel
 from gimel import connection, plans
 from gimel.analysis.report import experiment_report
-from gimel.histories import DAY, HOUR, TIME, as_moment, as_text
+from gimel.histories import DAY, HOUR, as_moment, as_text
 from gimel.hyperloglog import Count
 from gimel.ops.commands.serve import use_samples
 from gimel.ops.server import demo
+from gimel.plans import TIME
 from tests.parts import start_gimel, wait_for
 
 pytestmark = pytest.mark.slow

@@ -194,7 +194,7 @@ def change(
         if _write(client, settings_key(namespace, experiment), after):
             break
     else:
-        raise StoreUnavailable("could not change the settings", "others keep changing them; retry the same later")
+        raise StoreUnavailable("could not change the settings", "others keep changing them; retry later")
     _apply(client, namespace, experiment, before.status, after, "status" in changes)
     return after
 
@@ -287,7 +287,7 @@ def _with_status(before: Life, wanted: str | None, headline: str | None, problem
     """The record with this status, or as it is. Adds to the problems why it cannot have it."""
     now, dates = histories.as_text(histories.now()), dict(before.dates)
     if _is_new(before) and wanted not in (None, DRAFT, RUNNING):
-        problems.append("experiment: there is none of this name")
+        problems.append("experiment: no experiment has this name")
     elif _is_new(before):
         return replace(before, status=wanted or DRAFT, dates={wanted or DRAFT: now})
     elif wanted is None or wanted == before.status or (wanted == DECIDED and before.status == STOPPED):

@@ -63,7 +63,7 @@ def archive(client: Client, namespace: str, experiment: str) -> None:
     *records, versions = ask_each(client, [*asked, ("HVALS", settings_key(namespace, experiment))])
     frozen, past = Frozen.decode(records[0]), History.decode(records[1])
     if frozen is None:
-        raise StoreUnavailable("the counts of the stopped experiment are of another version of Gimel", "upgrade Gimel")
+        raise StoreUnavailable("another version of Gimel wrote the counts of the stopped experiment", "upgrade Gimel")
     final = replace(frozen, is_final=True).encode()
     commands: list[Command] = [("SET", key, final)]
     if past:

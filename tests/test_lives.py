@@ -156,7 +156,7 @@ def test_what_is_decided_and_stopped_is_the_same_in_either_order(fake):
 
 
 def test_what_cannot_follow_is_refused(fake):
-    assert problems(status="stopped") == ["experiment: there is none of this name"]
+    assert problems(status="stopped") == ["experiment: no experiment has this name"]
     change(status="draft")
     assert problems(status="archived") == ["status: draft can become running or stopped, but not archived"]
     change(status="running")

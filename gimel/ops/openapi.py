@@ -739,7 +739,7 @@ OPERATIONS = {
         "Change the settings and the status of one experiment",
         "Or make a draft of a new one. Changes of different keys by different people are merged; if somebody else has "
         "changed the same key since the `version` that this is based on, nothing is changed. What config.json sets can "
-        "be changed there only. It needs the key that may write.",
+        "be changed there only. It needs the write key.",
         (),
         _schema("Changed"),
         "It is changed.",

@@ -85,10 +85,10 @@ function sinceOrOn(status, moment) {
 // What its status means for whoever reads its figures.
 function told({status, can_start: canStart}) {
   return {
-    draft: "It is running as soon as its first visitor comes.",
+    draft: "It starts by itself, with its first visitor.",
     stopped: "Later events are ignored. The figures are those of that moment."
       + (canStart ? "" : " It cannot run again, because its counters were deleted when it was archived."),
-    decided: "The headline is that of this moment. Counting goes on.",
+    decided: "The headline stays as it was then. Counting goes on.",
     archived: "The figures are those of the moment when it was stopped. Its counters are deleted, so it cannot run again.",
   }[status];
 }

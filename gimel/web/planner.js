@@ -218,7 +218,7 @@ export function planner(section, save) {
     return [
       name.value.trim() ? null : "Give the experiment a name.",
       items.some(each => each.experiment === name.value.trim()) ? "An experiment of this name exists: choose another name." : null,
-      labels.length < 2 || isUnclear(labels) ? "Give two variants or more a name each, all different." : null,
+      labels.length < 2 || isUnclear(labels) ? "Give two or more variants a name each, all different." : null,
       reached.length < 1 || isUnclear(reached) ? "Give each goal a name, all different." : null,
       byWeights.checked && !weights.every(each => /^[1-9]\d{0,5}$/.test(each)) ? "Weights must be whole numbers from 1, such as 9 and 1." : null,
       found ? null : "The figures above are not complete.",

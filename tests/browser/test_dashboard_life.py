@@ -356,7 +356,7 @@ def test_a_draft_waits_apart_and_runs_with_its_first_visitor(server, visit):
     page = visit(address(server, namespace="drafts"))
     expect(page.locator("#list .group")).to_have_text(["Nothing needs you today", "Drafts 1"])
     life = page.locator(".life")
-    expect(life).to_contain_text("It is running as soon as its first visitor comes.")
+    expect(life).to_contain_text("It starts by itself, with its first visitor.")
     expect(page.locator(BUTTONS)).to_have_text(["Settings…", "Start…", "Delete…"])
     expect(page.locator(".headline")).to_have_count(0)
     visitors(server, "planned", {"a": (1, {})}, namespace="drafts")

@@ -84,7 +84,7 @@ def invite(
             raise click.UsageError("with --url, name the read key: --read-key-file or GIMEL_READ_KEY")
         (first, *_) = api_client.fetch_report(base, read_key, {"namespace": namespace, "limit": "1"}) or [{}]
         if first.get("meta", {}).get("access") != READ:
-            hint = "pass the read key; an API that knows one kind of key alone has none"
+            hint = "pass the read key; an API with only one kind of key has none"
             raise ConfigError("this key can also change and delete experiments", hint)
     view = {"namespace": namespace if namespace != DEFAULT_NAMESPACE else "", "experiment": experiment}
     fragment = urlencode({name: value for name, value in (view | {"key": read_key}).items() if value})

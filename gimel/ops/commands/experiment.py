@@ -82,7 +82,7 @@ class Target:
         if changed:
             told = [f"{key}: was {_shown(one['was'])}, is {_shown(one['is'])}" for key, one in sorted(changed.items())]
             hint = f"Look at it, and repeat the command with --version {settings['version']}."
-            _refuse(f", as others did since version {version}", told, hint)
+            _refuse(f", because others have changed the same since version {version}", told, hint)
         out.print(f"{plain(self.name)}: {settings['status']}, version {settings['version']}", soft_wrap=True)
 
 
@@ -118,7 +118,7 @@ def on_experiment(function: Callable[..., None]) -> Callable[..., object]:
 
 
 version_option = click.option(
-    "--version", type=click.IntRange(0), help="The version that you have seen: nothing is overwritten that is newer."
+    "--version", type=click.IntRange(0), help="The version that you have seen; nothing newer is overwritten."
 )
 note_option = click.option("--note", help="Why.")
 

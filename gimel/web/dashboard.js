@@ -113,7 +113,12 @@ function draw() {
 function insteadOfResults() {
   if (needsKey() || isAsking) return askForKey();
   if (items === null) return failure ? noReport(failure, read) : loading();
-  return items.length === 0 && archived.length === 0 && !view.experiment && !view.plan ? nothingTracked(view.namespace, server, ignored) : null;
+  return items.length === 0 && archived.length === 0 && !view.experiment && !view.plan
+    ? nothingTracked(view.namespace, server, notCounted()) : null;
+}
+
+function notCounted() {
+  return [ignoredToday(ignored), turnedAwayNote(turnedAway)];
 }
 
 function drawResults() {
@@ -127,7 +132,7 @@ function drawResults() {
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
   patch(part("list"), matches.length || !view.search ? listTable(matches, shown, view, since)
     : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, shown, view.search));
-  patch(part("ignored"), ignoredToday(ignored), turnedAwayNote(turnedAway));
+  patch(part("ignored"), notCounted());
   if (isWhole ? !item && isOnItsWay() : !(view.experiment && item)) {
     patch(part("experiment"), loading());
   } else if (item) {

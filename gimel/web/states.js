@@ -1,21 +1,21 @@
 // What is shown instead of results while there are none, and what to do about it.
 
 import { capitalize, h, icon, isolated } from "./elements.js";
-import { ignoredToday } from "./ignored.js";
 import { address } from "./view.js";
 
 export function loading() {
   return h("div", {class: "state", "aria-busy": "true"}, h("p", {class: "quiet"}, "Loading the report…"));
 }
 
-export function nothingTracked(namespace, server, ignored) {
+// `notCounted` tells of events that came, but were not counted.
+export function nothingTracked(namespace, server, notCounted) {
   const isDefault = namespace === "alephbet";
   return h("div", {class: "state first-steps"},
     h("h2", null, "Nothing has been tracked yet"),
     h("p", null, "The namespace ", isolated(namespace, {class: "strong"}), " has no experiments. ",
       isDefault ? null : "If you expected some, check the namespace above. ",
       server ? "The first one appears here as soon as a visitor takes part." : null),
-    ignoredToday(ignored),
+    notCounted,
     server?.example ? [h("h3", null, "Try it"), h("p", null,
       h("a", {href: server.example, target: "_blank", rel: "noopener"}, "Open the example page"),
       ` in another tab: it runs an experiment${isDefault ? "" : " in the namespace alephbet"}, `,

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 from gimel.snippet import Names, snippet
 from tests.benchmarks.dashboard import drawn
 from tests.parts import GimelServer, wait_for
+from tests.server.test_app import ask
 
 from .reading import LIST, address, goal, listed, report, row, visitors, words
 
@@ -31,8 +32,11 @@ def server(tmp_path_factory):
 
 
 def test_nothing_tracked_shows_the_snippet_and_then_the_first_experiment(server, visit):
+    assert ask(f"{server.url}/e", "POST", b'{"namespace": "shop", "experiment": "first"}')[0] == 400
     page = visit(address(server, namespace="shop"), stopped=True)
     expect(page.get_by_role("heading", name="Nothing has been tracked yet")).to_be_visible()
+    page.get_by_text("1 kind of events not counted in the last hour").click()
+    expect(page.locator("#state table")).to_contain_text("refused: variant is missing")
     shown = page.get_by_label("Snippet").inner_text()
     assert shown.split() == snippet(f"{server.url}/e", Names("shop")).split()
     expect(page.get_by_role("link", name="Open the example page")).to_have_attribute("href", "/example")

@@ -179,7 +179,7 @@ const DIALOGS = {
       return {...made, note: comment.value.trim() || null};
     };
     askForStatus(item, change, {
-      title: decision == null ? "What was decided?" : "Change the decision", confirm: "Save the decision", kind: "decide",
+      title: decision == null ? "Record a decision" : "Change the decision", confirm: "Save the decision", kind: "decide",
       isReady: () => changes().status === "running" || Boolean(changes().decision),
       isChanged: () => comment.value.trim() !== note.trim(),
       changes,

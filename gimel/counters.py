@@ -36,7 +36,7 @@ from .keyspace import (
     statuses_key,
     stopped_key,
 )
-from .limits import Bounded, Created, Sizes, beyond, warn
+from .limits import NOTHING, Bounded, Created, Sizes, beyond, warn
 from .outages import ask
 from .round_trip import Client, Command, as_hash, rehearse, send
 from .stopped import Stopped, questions
@@ -129,13 +129,13 @@ def record(
         if limits and len(sent) > MANY and not were_known:  # of those, keys may have been made already, to be undone
             with apart(CHECK_TIMEOUT_S):
                 missing = _missing(client, sent)
-                refused = beyond(limits, missing, _sizes(client, missing), bounded) if missing.counters else {}
+                refused = beyond(limits, missing, _sizes(client, missing.counters), bounded) if missing.counters else {}
         kept = {key: found for key, found in members.items() if found.name not in refused}
         created = _write(client, [name for name in sent if name not in refused], kept, complete, stopped)
         unwanted = [name for name in created.counters if name[:2] in stopped]
         if unwanted or (limits and created.counters):
             with apart(CHECK_TIMEOUT_S):
-                undone = beyond(limits, created, _sizes(client, created).without(created), bounded) if limits else {}
+                undone = beyond(limits, created, _sizes(client, created.counters, created), bounded) if limits else {}
                 refused |= undone
                 if undone or unwanted:
                     _undo(client, created, {*undone, *unwanted}, precision_of)
@@ -356,22 +356,34 @@ def _created(sent: Iterable[CounterName], replies: Iterator[int], is_new: int) -
     return Created(new_namespaces, list(new_experiments), new_counters)
 
 
-def _sizes(client: Client, created: Created) -> Sizes:
-    """What Redis holds of the namespaces and experiments in which something is new."""
-    namespaces, experiments = _places(created.counters)
+def _sizes(client: Client, names: Iterable[CounterName], created: Created = NOTHING) -> Sizes:
+    """What Redis holds of the namespaces and experiments of these counters, besides what was created.
+
+    Others may have taken some of that away since, so it is asked in the same transaction what is still there.
+    """
+    namespaces, experiments = _places(names)
     commands = [
         ("SCARD", NAMESPACES_KEY),
         *(("SCARD", experiments_key(namespace)) for namespace in namespaces),
         *(("SCARD", all_counters_key(namespace)) for namespace in namespaces),
         *(("SMEMBERS", counters_key(*experiment)) for experiment in experiments),
+        *(("SISMEMBER", NAMESPACES_KEY, namespace) for namespace in created.namespaces),
+        *(("SISMEMBER", experiments_key(namespace), experiment) for namespace, experiment in created.experiments),
+        *(("SISMEMBER", all_counters_key(name.namespace), counter_key(*name)) for name in created.counters),
     ]
-    replies = iter(send(client, commands))
-    return Sizes(
+    replies = iter(send(client, commands, atomic=True))
+    sizes = Sizes(
         next(replies),
         {namespace: next(replies) for namespace in namespaces},
         {namespace: next(replies) for namespace in namespaces},
         {one: {(own.goal, own.variant) for own in own_counters(*one, next(replies))} for one in experiments},
     )
+    still_there = Created(
+        [one for one in created.namespaces if next(replies)],
+        [one for one in created.experiments if next(replies)],
+        [one for one in created.counters if next(replies)],
+    )
+    return sizes.without(still_there)
 
 
 def _undo(

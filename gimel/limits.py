@@ -31,6 +31,9 @@ class Created:
     counters: Sequence[CounterName]
 
 
+NOTHING = Created((), (), ())
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What Redis holds: how many namespaces, experiments and counters by namespace, and by experiment the goal and

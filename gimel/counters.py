@@ -392,7 +392,8 @@ def _undo(
     """Delete these counters, and the created experiments and namespaces that have no other.
 
     Somebody may be writing the same names. So what lists a name is always taken away before what it lists, and whoever
-    writes the name after that creates it anew, and checks it anew.
+    writes the name after that creates it anew, and checks it anew. A counter is taken out of both of its lists at once,
+    though its experiment's is deleted before: it may have been listed there anew.
     """
     kept = set(created.counters).difference(refused)
     namespaces = set(created.namespaces) - {name.namespace for name in kept}
@@ -409,24 +410,22 @@ def _undo(
         commands += [("SREM", experiments_key(experiment[0]), experiment[1]), ("SMEMBERS", own), ("DEL", own)]
     found = send(client, commands, atomic=True)[1::3]
     commands = []
+    unwanted = set(refused)
     for experiment, members in zip(experiments, found):
         for counter in own_counters(*experiment, members):
-            commands += [
-                ("SREM", all_counters_key(experiment[0]), counter.listed_key),
-                *(("DEL", key) for key in (counter.key, *own_bitmaps(experiment[0], counter.listed_key))),
-            ]
-    for name in refused:
-        if name[:2] not in experiments:
-            precision = precision_of(name.experiment)
-            shards = precision if isinstance(precision, int) else 1
-            keys = [exact_key(*name)] if precision == EXACT else [counter_key(*name, shard) for shard in range(shards)]
-            listed = [*keys, *(listed_bitmap(kind, *name) for kind in BITMAPS)]
-            keys += [bitmap_key(kind, *name) for kind in BITMAPS]
-            commands += [
-                ("SREM", all_counters_key(name.namespace), counter_key(*name)),
-                ("SREM", counters_key(*name[:2]), *listed),
-                *(("DEL", key) for key in keys),
-            ]
+            unwanted.add(CounterName(*experiment, counter.goal, counter.variant))
+            commands.append(("DEL", counter.key))  # of another precision, perhaps
+    for name in unwanted:
+        precision = precision_of(name.experiment)
+        shards = precision if isinstance(precision, int) else 1
+        keys = [exact_key(*name)] if precision == EXACT else [counter_key(*name, shard) for shard in range(shards)]
+        listed = [*keys, *(listed_bitmap(kind, *name) for kind in BITMAPS)]
+        keys += [bitmap_key(kind, *name) for kind in BITMAPS]
+        commands += [
+            ("SREM", all_counters_key(name.namespace), counter_key(*name)),
+            ("SREM", counters_key(*name[:2]), *listed),
+            *(("DEL", key) for key in keys),
+        ]
     send(client, commands, atomic=True)
 
 

@@ -327,6 +327,31 @@ def test_a_new_name_that_others_take_away_before_the_look_at_the_sizes_makes_no_
     assert contents() == before
 
 
+@pytest.mark.parametrize("precision", [16, "bitmap"])
+@pytest.mark.parametrize("limit", ["namespaces", "experiments"])
+def test_a_name_that_others_make_anew_while_it_is_undone_makes_no_room(real, monkeypatch, limit, precision):
+    """The rival comes before the last step of undoing, when there is room again."""
+    allowed, (refused, *others) = split_at(BEYOND[limit], getattr(SMALL, limit))
+    record(*allowed, precision=precision)
+    undo, send = counters._undo, counters.send
+    steps = []
+
+    def overtaken(*arguments, **options):
+        steps.append(arguments)
+        if len(steps) == 3:
+            counters.forget(connection.client(), allowed[0].namespace, allowed[0].experiment)
+            assert record(refused._replace(uuid="another"), precision=precision) == []
+        return send(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counters, "_undo", lambda *given: (patched.setattr(counters, "send", overtaken), undo(*given)))
+        assert record(refused, precision=precision) == [refused]
+    assert len(steps) > 3
+    assert_limits_hold(real, precision)
+    record(*others, precision=precision)
+    assert_limits_hold(real, precision)
+
+
 def test_a_request_that_is_cut_off_leaves_no_more_than_its_own_names(real, monkeypatch):
     allowed, refused = split_at(BEYOND["experiments"], SMALL.experiments)
     record(*allowed)

@@ -130,8 +130,9 @@ function drawResults() {
   const current = items.filter(each => !isArchived(each)).length;
   const all = `${plural(current, "experiment")}${isWhole ? "" : " so far"}`;
   patch(part("found"), view.search ? `${count(matches.length)} of ${all}` : all);
-  patch(part("list"), matches.length || !view.search ? listTable(matches, shown, view, since)
-    : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, shown, view.search));
+  const marked = view.plan ? "" : shown;
+  patch(part("list"), matches.length || !view.search ? listTable(matches, marked, view, since)
+    : filed.length ? null : nothingMatches(view.search, clearSearch), archivedGroup(filed, marked, view.search));
   patch(part("ignored"), notCounted());
   if (isWhole ? !item && isOnItsWay() : !(view.experiment && item)) {
     patch(part("experiment"), loading());

@@ -54,6 +54,7 @@ def test_the_numbers_are_those_of_the_functions(demo, visit):
     page = visit(demo.url)
     page.get_by_role("link", name="New experiment").click()
     expect(page.get_by_role("heading", name="New experiment")).to_be_focused()
+    expect(page.locator("#list [aria-current]")).to_have_count(0)
     with page.expect_request(lambda asked: "experiment=tea+%26+cake" in asked.url):  # whose precision may be its own
         page.get_by_label("Name", exact=True).fill("tea & cake")
         type_figures(page)

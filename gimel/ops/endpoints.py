@@ -15,11 +15,12 @@ PAGE = "/"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One Lambda function and the path that API Gateway serves with it."""
+    """One Lambda function and the path that API Gateway serves with it, and whether it asks Redis."""
 
     function: str
     handler: str
     path: str
+    asks_redis: bool = True
 
     @property
     def entry(self) -> Entry:
@@ -41,11 +42,12 @@ ENDPOINTS = (
     Endpoint("gimel-experiment", "gimel.experiment", "/experiment"),
     Endpoint("gimel-all-experiments", "gimel.all", "/experiments"),
     Endpoint("gimel-history", "gimel.history", "/history"),
-    Endpoint("gimel-plan", "gimel.plan", "/plan"),
+    Endpoint("gimel-plan", "gimel.plan", "/plan", asks_redis=False),
     Endpoint("gimel-delete-experiment", "gimel.delete", "/delete"),
     Endpoint("gimel-health", "gimel.health", HEALTH),
-    Endpoint("gimel-dashboard", "gimel.dashboard", PAGE),
+    Endpoint("gimel-dashboard", "gimel.dashboard", PAGE, asks_redis=False),
 )
+WITHOUT_REDIS = {endpoint.handler for endpoint in ENDPOINTS if not endpoint.asks_redis}
 
 
 def by_path(track_path: str) -> dict[str, Endpoint]:

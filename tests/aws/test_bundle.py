@@ -12,13 +12,14 @@ from zipfile import ZipFile
 
 import pytest
 
-from gimel import page
+import gimel
+from gimel import access, config, connection, page
 from gimel.errors import ConfigError
 from gimel.gateway import Request
 from gimel.ops.aws import bundle, desired, settings
 from gimel.ops.aws.errors import BundleError
 from gimel.ops.aws.names import Account
-from tests.calls import EVENT
+from tests.calls import EVENT, make_rest_event
 from tests.parts import ROOT
 
 pytestmark = pytest.mark.slow
@@ -309,6 +310,20 @@ def test_only_the_function_that_takes_snapshots_knows_the_webhook(tmp_path):
     assert desired_of(tmp_path, {**content, "notify": {**notify, "secret": "other"}}).release == built.release
     assert desired_of(tmp_path, {**content, "notify": {"url": notify["url"]}}).release != built.release
     assert "hooks" not in str(desired_of(tmp_path, {**content, "notify": None}).functions)
+
+
+def test_functions_that_ask_no_redis_answer_without_its_password(tmp_path, monkeypatch):
+    built = desired_of(tmp_path, {"redis": {"host": "r", "password": "open sesame"}})
+    found = [one.configuration for one in built.functions]
+    without = [one["Handler"] for one in found if "GIMEL_REDIS_PASSWORD" not in one["Environment"]["Variables"]]
+    assert without == ["gimel.plan", "gimel.dashboard"]
+    monkeypatch.setattr(connection, "client", lambda: pytest.fail("asks Redis"))
+    connection.use(config.Config(cors_origins=("https://a.example",)))
+    for entry in gimel.plan, gimel.dashboard:
+        answer = entry(make_rest_event(query={"rate": "5%", "change": "10%", "per_day": "400", "about": ""}))
+        assert (answer["statusCode"], answer["headers"]["Access-Control-Allow-Origin"]) == (200, "https://a.example")
+    monkeypatch.setenv(access.VARIABLE, "[]")
+    assert gimel.plan(make_rest_event(query={"rate": "5%"}))["statusCode"] == 403
 
 
 def test_functions_carry_the_address_of_their_redis(tmp_path):

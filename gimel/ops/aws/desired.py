@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from gimel import access, passwords
 from gimel.config import Config, RedisSettings
 from gimel.errors import ConfigError
-from gimel.ops.endpoints import ENDPOINTS
+from gimel.ops.endpoints import ENDPOINTS, WITHOUT_REDIS
 
 from . import bundle, policies, redis_address, wiring
 from .names import SNAPSHOT, TRACK, Account, Names, description, marker
@@ -232,6 +232,8 @@ def _function(
     own = settings.functions.get(function.name, settings.common)
     explicit = function.name in settings.functions
     variables = dict(environment)
+    if function.handler in WITHOUT_REDIS:
+        variables.pop(PASSWORD, None)
     if settings.durable and function.handler == TRACKING:
         variables["GIMEL_QUEUE_URL"] = names.queue_url(names.queue)
         variables["GIMEL_DEAD_LETTERS_URL"] = names.queue_url(names.dead_letters)

@@ -20,6 +20,7 @@ from gimel.ops.aws.errors import NothingToRollBack, RollbackRefused
 from gimel.ops.aws.existing import Existing, Function, Role
 from gimel.ops.aws.history import UNKNOWN, History
 from gimel.ops.aws.names import LIVE, STAGE, Names, is_of
+from gimel.ops.endpoints import WITHOUT_REDIS
 
 from . import alarms, api_key, domain, functions, http_api, queues, role, schedule
 from .steps import Plan, Ref, Step, Target, patch
@@ -74,9 +75,10 @@ def rollback(
     if not affected or wanted is None:
         which = f"version of release {release}" if release else "version of an earlier release that supports this API"
         raise NothingToRollBack(f"the functions have no {which}", "deploy an earlier state of your files instead")
-    source = _source(*affected[0], read_code)
+    asking = [pair for pair in affected if _asks_redis(pair[0].versions[pair[1]])] or affected
+    source = _source(*asking[0], read_code)
     # After an interruption, some functions are back already.
-    leaving = next((function for function, _ in affected if function.releases.get(function.live or 0) != wanted), None)
+    leaving = next((function for function, _ in asking if function.releases.get(function.live or 0) != wanted), None)
     now = _source(leaving, leaving.live or 0, read_code) if leaving else source
     target = replace(source, password=_password(source, now, configured))
     updates: list[Step] = []
@@ -150,6 +152,11 @@ def _check_password(release: str, source: Source, target: Source, role: Role, na
         raise RollbackRefused(message, f"set redis.password to what was deployed last, or {hint}")
 
 
+def _asks_redis(version: Mapping[str, Any]) -> bool:
+    """Whether a version needs the password. Those of earlier releases may have it without."""
+    return version["Handler"] not in WITHOUT_REDIS
+
+
 def _has_keys(version: Mapping[str, Any], keys: str) -> bool:
     """Whether a version knows these keys, or checks none."""
     return bool(functions.variables_of(version).get(access.VARIABLE, keys) == keys)
@@ -162,7 +169,8 @@ def _usable_version(
     for number, version in sorted(function.versions.items(), reverse=True):
         own = password_of(version) or (source.password if source.in_zip else "")
         same_role = functions.variables_of(version).get(functions.ROLE_ID, role.id) == role.id
-        is_current = own == password and same_role and _has_keys(version, keys)
+        has_password = own == password or not _asks_redis(version)
+        is_current = has_password and same_role and _has_keys(version, keys)
         if function.releases[number] == release and is_current:
             return str(number)
     return None
@@ -170,7 +178,8 @@ def _usable_version(
 
 def _renewed(name: str, version: Mapping[str, Any], target: Source) -> DesiredFunction:
     """A version as it was, but for its password."""
-    variables = {**functions.variables_of(version), ADDRESS: target.address, PASSWORD: target.password}
+    password = target.password if _asks_redis(version) else ""
+    variables = {**functions.variables_of(version), ADDRESS: target.address, PASSWORD: password}
     vpc, snap_start = version.get("VpcConfig") or {}, version.get("SnapStart") or {}
     copied = ("Runtime", "Role", "Handler", "MemorySize", "Timeout", "Architectures", "Description")
     configuration = {

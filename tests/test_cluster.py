@@ -28,6 +28,7 @@ COUNTER = ("e", "participate", "red")
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("nodes"), "--cluster-require-full-coverage", "no") as started:
+        started.be_patient()
         yield started
 
 

@@ -169,6 +169,8 @@ def asked(node: Node) -> int:
 
 
 def test_nothing_is_lost_when_slots_move_to_another_master(cluster):
+    cluster.be_patient()
+
     def happens() -> None:
         masters = cluster.masters()
         for key in KEYS:
@@ -183,6 +185,8 @@ def test_nothing_is_lost_when_slots_move_to_another_master(cluster):
 
 
 def test_nothing_is_lost_when_the_cluster_grows(cluster):
+    cluster.be_patient()
+
     def happens() -> None:
         added = cluster.add_master()
         cluster.move({*map(slot_of, KEYS), *range(0, SLOTS, 500)}, added)

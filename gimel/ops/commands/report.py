@@ -58,8 +58,8 @@ def report(
 ) -> None:
     """Show the results of all experiments, or only of the EXPERIMENTS named."""
     every = {"namespace": namespace}
-    # `scope` is a list separated by commas, so it cannot hold a name with a comma.
-    is_scoped = bool(experiments) and not any("," in name for name in experiments)
+    # `scope` is a list separated by commas, so that a name with a comma must stand alone in it.
+    is_scoped = len(experiments) == 1 or (bool(experiments) and not any("," in name for name in experiments))
     with _source(url, api_key, config_file, data) as (read, read_history):
         meta, items = _read_pages(read, {**every, "scope": ",".join(experiments)} if is_scoped else every)
         found = [item for item in items if not experiments or item["experiment"] in experiments]

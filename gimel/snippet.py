@@ -1,4 +1,5 @@
-"""The HTML that adds an experiment to a page: Alephbet, an adapter with the track URL, variants and goals."""
+"""The snippet that adds an experiment to a page, as HTML or as an ES module: an adapter with the track URL, variants
+and goals."""
 
 from __future__ import annotations
 

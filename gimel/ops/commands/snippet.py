@@ -1,4 +1,4 @@
-"""`gimel snippet`: the HTML that adds an experiment to a page."""
+"""`gimel snippet`: the snippet that adds an experiment to a page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BLOCKED = (
 @namespace_option
 @config_option
 def snippet(url: str | None, is_module: bool, config_file: Path | None, **names: str) -> None:
-    """Print the HTML that adds an experiment to your page."""
+    """Print the snippet that adds an experiment to your page."""
     problems = []
     try:
         api_client.base_url(url or "https://example.com")

@@ -85,7 +85,7 @@ def _method(desired: Desired, existing: Existing, route: Route) -> Iterator[Step
         # No call replaces a method. The stage keeps serving the old one until `release`.
         yield method.remove("delete_method", f"delete method {title}")
     if not keep:
-        description = f"create method {title}" + (" (requires the API key)" if route.needs_key else "")
+        description = f"create method {title}" + (" (requires an API key)" if route.needs_key else "")
         yield method.step("put_method", description, {"authorizationType": "NONE", "apiKeyRequired": route.needs_key})
     if not keep or not found or not _is_proxy(found.get("methodIntegration") or {}, uri):
         params = {"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": uri}

@@ -84,7 +84,7 @@ def deploy(config_file: Path | None, dry_run: bool, exit_code: bool, form: str, 
 
 
 def _show_addresses(deployment: Deployment, live: Live, config_file: Path | None) -> None:
-    print_key = f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
+    print_key = _print_key(config_file)
     out.print()
     for label, value in (
         ("Track URL:", live.track_url),
@@ -101,6 +101,10 @@ def _show_addresses(deployment: Deployment, live: Live, config_file: Path | None
             f"{'':<12}(at the apex of a zone: an alias record to it, hosted zone {record.zone})",
             soft_wrap=True,
         )
+
+
+def _print_key(config_file: Path | None) -> str:
+    return f"gimel api-key --config {shlex.quote(str(config_file))}" if config_file else "gimel api-key"
 
 
 def _passes(deployment: Deployment, live: Live, direct: Live, patience_s: float = 0) -> bool:
@@ -227,13 +231,13 @@ def api_key(config_file: Path | None, read: bool, rotate: bool, overlap: int, dr
     """Print the API key that can read, change and delete, or with --read the one that can only read."""
     deployment, kind = Deployment.load(config_file), READ if read else WRITE
     if rotate:
-        _rotate(deployment, kind, int(time.time()) + overlap * DAY_S, dry_run, yes)
+        _rotate(deployment, kind, int(time.time()) + overlap * DAY_S, dry_run, yes, _print_key(config_file))
     else:
         click.echo(deployment.key_value(deployment.require_live(), kind))
 
 
-def _rotate(deployment: Deployment, kind: str, until: int, dry_run: bool, yes: bool) -> None:
-    """Replace the key of this kind. The old one is valid until that second since 1970."""
+def _rotate(deployment: Deployment, kind: str, until: int, dry_run: bool, yes: bool, print_key: str) -> None:
+    """Replace the key of this kind. The old one is valid until that second since 1970; `print_key` prints the new."""
     plan = deployment.plan(api_keys.replaced(deployment.observe(), kind, until))
     title = f"replace the {kind} key of {deployment.names.base} in {deployment.account.region}"
     values = _confirm_and_apply(deployment, plan, title, dry_run, "text", lambda: _confirm(yes))
@@ -241,9 +245,8 @@ def _rotate(deployment: Deployment, kind: str, until: int, dry_run: bool, yes: b
         return
     if not _passes(deployment, deployment.live(values), deployment.live(values, direct=True), selftest.PATIENCE_S):
         raise SelfTestFailed("the key is replaced, but events are not counted", "fix the cause above and deploy again")
-    out.print(
-        f"The old key is valid until {api_keys.at(until)}. The new one: gimel api-key{' --read' * (kind == READ)}"
-    )
+    new = escape(print_key) + " --read" * (kind == READ)
+    out.print(f"The old key is valid until {api_keys.at(until)}. The new one: {new}", soft_wrap=True)
 
 
 @click.command("permissions")

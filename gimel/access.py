@@ -56,6 +56,8 @@ def has_keys() -> bool:
 
 def kind_of(value: str) -> str | None:
     """The kind of this key, as a header has it; None if it is no valid one."""
+    if not value:
+        return None  # also if one of the keys is the hash of nothing, as of a shell's variable that was not set
     given = hashlib.sha256(value.encode("latin-1", "backslashreplace")).hexdigest()
     kinds = {
         key.kind

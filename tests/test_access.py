@@ -16,7 +16,7 @@ from tests.calls import EVENT, make_http_event, make_rest_event, read
 
 @pytest.fixture(autouse=True)
 def keys(fake):
-    access.use([Key.of(WRITE, "w"), Key.of(READ, "r"), Key.of(WRITE, "old", until=1)])
+    access.use([Key.of(WRITE, "w"), Key.of(READ, "r"), Key.of(WRITE, "old", until=1), Key.of(WRITE, "")])
 
 
 def status(entry, method, key=None, **params):

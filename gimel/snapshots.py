@@ -60,7 +60,7 @@ def take(now: int | None = None) -> Taken:
         names = [name for name in every if name.encode() not in stopped]
         halted = [name for name in every if name.encode() in stopped]
         for name, life in lives.read(client, namespace, halted).items():
-            if life.version and life.status in (lives.RUNNING, lives.ARCHIVED):  # cut off, too
+            if life.version and life.status in (lives.RUNNING, lives.DECIDED, lives.ARCHIVED):  # cut off, too
                 lives.change(client, namespace, name, {"status": life.status})
         known |= {(namespace, name) for name in [*every, *(name.decode("utf-8", "replace") for name in stopped)]}
         experiments += len(names)

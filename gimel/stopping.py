@@ -25,14 +25,14 @@ def apply(client: Client, namespace: str, experiment: str, before: str, after: s
     """Do what belongs to a change from the status `before` to `after`. Doing it again changes nothing.
 
     Whoever stops freezes the counts, and has later events ignored; whoever archives also deletes the counters. To start
-    again deletes the frozen counts. An experiment that was stopped before its decision stays so. Raises BadRequest if
+    again deletes the frozen counts; so does a decision, as it may follow a start that was cut off. Raises BadRequest if
     it cannot start again, and StoreUnavailable.
     """
     if after in ("stopped", "archived"):
         stop(client, namespace, experiment)
         if after == "archived":
             archive(client, namespace, experiment)
-    elif after == "running" and before != "draft":
+    elif after in ("running", "decided") and before != "draft":
         start(client, namespace, experiment)
     learn_stopped(client, namespace)
 

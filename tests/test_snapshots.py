@@ -73,6 +73,24 @@ def test_a_status_whose_effect_was_cut_off_has_it_with_the_next_snapshot(real, m
     assert real.hget("alephbet:statuses", "e") == way[-1]
 
 
+@pytest.mark.parametrize("is_cut_off", [False, True])
+def test_what_is_decided_after_a_start_that_was_cut_off_counts(real, monkeypatch, is_cut_off):
+    visit(4)
+    lives.change(connection.client(), "alephbet", "e", {"status": "stopped"})
+    decision = {"status": "decided", "decision": "a"}
+    with monkeypatch.context() as cut:
+        cut.setattr("gimel.stopping.apply", Mock(side_effect=KeyboardInterrupt))
+        for changes in ({"status": "running"}, *([decision] * is_cut_off)):
+            with pytest.raises(KeyboardInterrupt):
+                lives.change(connection.client(), "alephbet", "e", changes)
+    if is_cut_off:
+        snapshots.take(histories.now())
+    else:
+        lives.change(connection.client(), "alephbet", "e", decision)
+    assert not real.exists("alephbet:stopped", "alephbet:frozen:e:counts")
+    assert real.hget("alephbet:statuses", "e") == "decided"
+
+
 def test_the_history_is_in_the_report(real):
     visit(4)
     snapshots.take(START)

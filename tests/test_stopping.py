@@ -120,7 +120,7 @@ def test_stopping_again_keeps_the_first_moment(real, clock):
     before, until_then = frozen(real), past()
     clock.now += DAY
     visit(4, 4)
-    for status in "stopped", "decided", "archived":
+    for status in "stopped", "archived":
         change("stopped", status)
         assert replace(frozen(real), is_final=False) == before
         assert past() == until_then

@@ -78,7 +78,9 @@ def total(exact: int, readings: Iterable[int], bits_set: Mapping[str, int] = NO_
     if bitmap:
         error = hypot(error, bitmap.value * bitmap.error)
         settled = hypot(settled, bitmap.value * bitmap.settled_error)
-    return Count(value, error / value, settled / value, is_full)
+    # More digits say nothing, and are most of what a record of counts would take.
+    error, settled = (float(f"{one / value:.5g}") for one in (error, settled))
+    return Count(value, error, settled, is_full)
 
 
 class _Estimate(NamedTuple):

@@ -80,6 +80,9 @@ class TestCount:
         assert Count(100, 0.005, 0.008).settled_error == 0.008
         assert Count(10**6, 0.008).settled_error == 0.008
 
+    def test_an_error_has_five_digits(self):
+        assert total(0, [14_797]) == Count(14_797, 0.0064976, 0.008125)
+
     @pytest.mark.parametrize("shards", [1, 4, 16])
     def test_a_sum_of_shards_will_have_the_error_of_all_of_them(self, shards):
         assert total(0, [1000] * shards).settled_error == pytest.approx(settled_error(shards), rel=1e-3)

@@ -18,7 +18,6 @@ from .keyspace import (
     Experiment,
     experiments_key,
     history_key,
-    statuses_key,
     stopped_key,
 )
 from .namespaces import find_namespaces
@@ -115,12 +114,15 @@ def _writes(
 
 
 def _write(client: Client, namespace: str, writes: Sequence[tuple[str, Command]]) -> int:
-    """Write these, but of no experiment that is deleted meanwhile. Returns how many were written."""
+    """Write these, but of no experiment that is deleted or archived meanwhile. Returns how many were written."""
     written = ask_each(client, [command for _, command in writes])
     listed = ask_each(client, [("SISMEMBER", experiments_key(namespace), name) for name, _ in writes])
-    kept = ask_each(client, [("HMGET", statuses_key(namespace), *(name for name, _ in writes))])[0]  # if archived
-    gone = [not (is_listed or status) for is_listed, status in zip(listed, kept)]
+    now = lives.read(client, namespace, [name for name, _ in writes])
+    gone = [not (is_listed or now[name].version) for is_listed, (name, _) in zip(listed, writes)]
     ask_each(client, [("DEL", command[1]) for (_, command), is_gone in zip(writes, gone) if is_gone])
+    for name, life in now.items():
+        if life.status == lives.ARCHIVED:  # so it may have a whole history again
+            lives.change(client, namespace, name, {"status": lives.ARCHIVED})
     return sum(bool(done and is_listed) for done, is_listed in zip(written, listed))
 
 

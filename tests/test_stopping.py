@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import gimel
-from gimel import config, connection, counters, histories, keyspace, snapshots, stopping
+from gimel import config, connection, counters, histories, keyspace, lives, snapshots, stopping
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import Event
 from gimel.frozen import Frozen
@@ -217,19 +217,20 @@ def test_what_another_version_of_gimel_froze_is_not_deleted(real, clock):
     assert counters.count(connection.client(), "n", ["e"])["e"]
 
 
-def test_a_snapshot_that_began_before_it_was_archived_does_not_delete_its_history(real, clock, monkeypatch):
+def test_a_snapshot_that_began_before_it_was_archived_leaves_its_thin_history(real, clock, monkeypatch):
     run_for_days(clock, 2)
     visit(2, 50)
-    real.hset("n:statuses", "e", "archived")
-    write = snapshots._write
+    write, thin = snapshots._write, []
 
     def archived_meanwhile(*args: Any) -> int:
-        change("running", "archived")
+        for status in "stopped", "archived":
+            lives.change(connection.client(), "n", "e", {"status": status})
+        thin.append(past())
         return write(*args)
 
     monkeypatch.setattr(snapshots, "_write", archived_meanwhile)
     snapshots.take(clock.now + HOUR)
-    assert past().participants == 22
+    assert [past()] == thin
     assert visitors() == 22
 
 

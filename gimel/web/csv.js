@@ -22,6 +22,7 @@ export function asCsv(report) {
 // One row for each goal and variant; an experiment without goals has a row for each variant.
 function rowsOf(item) {
   const {sample_ratio: ratio = {}, participants = []} = item;
+  const perDay = new Map(Object.entries(item.visitors_per_day || {}));
   const goals = item.goals.length ? item.goals : [{goal: null, results: participants}];
   return goals.flatMap(goal => goal.results.map(result => {
     const own = participants.find(each => each.label === result.label);
@@ -36,7 +37,7 @@ function rowsOf(item) {
       days_left: goal.days_left, ...verdictOf("experiment_verdict", item), ...sinceOf("experiment_verdict", item),
       experiment_verdict_goal: item.verdict?.goal, control: item.control, comparisons: item.comparisons,
       first_seen: item.first_seen, last_seen: item.last_seen, days: item.days,
-      visitors_per_day: item.visitors_per_day?.[result.label], smallest_change: item.smallest_change,
+      visitors_per_day: perDay.get(result.label), smallest_change: item.smallest_change,
       planned_participants: item.plan?.in_all, plan_reached: item.plan?.reached, plan_ended: item.plan?.ended?.at,
       plan_ended_participants: item.plan?.ended?.visitors, sample_ratio: ratio.state,
       sample_ratio_p_value: ratio.p_value, sample_ratio_always_valid_p_value: ratio.always_valid_p_value,

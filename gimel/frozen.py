@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .counters import Counts
-from .histories import LATEST, pack, unpack
-from .plans import UNREADABLE, as_lists, of_lists
+from .histories import LATEST
+from .plans import UNREADABLE, as_lists, of_lists, pack, unpack
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""

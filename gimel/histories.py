@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import sub
-from typing import Any
 
 from .counters import Counts
 from .events import PARTICIPATE
 from .hyperloglog import NOTHING, Count
-from .plans import BEGAN_AGAIN, LARGEST, TIME, UNREADABLE, participants
+from .plans import BEGAN_AGAIN, LARGEST, TIME, UNREADABLE, pack, participants, unpack
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
@@ -28,9 +25,6 @@ LATEST = 2**31
 
 MOMENT_DIGITS = 10
 """A moment of this millennium has fewer: whatever else is in the key of the last snapshot is none."""
-
-MAX_BYTES = 16 * 2**20
-"""A record that is larger once unpacked is none of Gimel's."""
 
 HOURLY_FOR = 2 * DAY
 """For so long the first point of each hour is kept, and then the first of each day (UTC)."""
@@ -125,19 +119,6 @@ class History:
             return None
 
 
-def pack(record: Mapping[str, object]) -> bytes:
-    """A record as compressed JSON."""
-    return zlib.compress(json.dumps(record, separators=(",", ":")).encode(), 9)
-
-
-def unpack(packed: bytes | None) -> Any:
-    """What `pack` was given. Raises one of UNREADABLE for anything else."""
-    try:
-        return json.loads(zlib.decompressobj().decompress(packed or b"", MAX_BYTES))
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-
-
 def until(history: History, counts: Mapping[str, Mapping[str, Count]], now: int) -> History:
     """The history with the counts of now as its last ones."""
     kept = sum(moment < now for moment in history.moments)
@@ -178,7 +159,7 @@ def append(history: History | None, counts: Counts, now: int, last_run: int | No
     found = replace(_points(found, places), moments=(*found.moments[:-1], *unchanged, now))
     found = _points(found, _kept(found.moments, now))
     while len(found.moments) > MAX_POINTS:
-        found = _halved(found, HOURLY_FOR)
+        found = _halved(found, HOURLY_FOR, found.moments[-1:])
     return found
 
 
@@ -200,21 +181,24 @@ def changed(history: History, found: Iterable[Change], most: int = MAX_CHANGES) 
 
 def record(history: History) -> bytes | None:
     """The record of this history, with fewer points if it is too large; None if that is not enough."""
-    found = _of_size(history, MAX_RECORD_BYTES, HOURLY_FOR)
+    found = _of_size(history, MAX_RECORD_BYTES, HOURLY_FOR, history.moments[-1:])
     return found if len(found) <= MAX_RECORD_BYTES else None
 
 
 def final_record(history: History, most_bytes: int, needed: Collection[int] = ()) -> bytes:
     """The record of a history that has ended: with one point a day, and fewer while it has more bytes than these, but
-    with those of the `needed` moments."""
-    daily = _kept(history.moments, history.moments[-1] + HOURLY_FOR + DAY)
-    places = [place for place, moment in enumerate(history.moments) if place in {*daily} or moment in needed]
+    with those of the `needed` moments. Not even the last one is needed: the frozen counts are its."""
+    moments = history.moments
+    # Those at either end of a day: visitors are counted by the day, and of the last two days there were hours.
+    kept = {*_kept(moments, moments[-1] + HOURLY_FOR + DAY)}
+    kept |= {place for place, (one, after) in enumerate(pairwise(moments)) if one // DAY != after // DAY}
+    places = [place for place, moment in enumerate(moments) if place in kept or moment in needed]
     return _of_size(changed(_points(history, places), (), FINAL_CHANGES), most_bytes, DAILY_FOR, needed)
 
 
-def _of_size(history: History, most_bytes: int, whole_for: int, needed: Collection[int] = ()) -> bytes:
-    """The record; with fewer points if it is too large, first of those older than these minutes, and at least three."""
-    while len(found := history.encode()) > most_bytes and len(history.moments) > 3:
+def _of_size(history: History, most_bytes: int, whole_for: int, needed: Collection[int]) -> bytes:
+    """The record; with fewer points if it is too large, first of those older than these minutes, and at least two."""
+    while len(found := history.encode()) > most_bytes and len(history.moments) > 2:
         fewer = _halved(history, whole_for, needed)
         if fewer.moments == history.moments:
             break
@@ -259,10 +243,10 @@ def _kept(moments: Sequence[int], now: int) -> list[int]:
     ]
 
 
-def _halved(history: History, whole_for: int, needed: Collection[int] = ()) -> History:
+def _halved(history: History, whole_for: int, needed: Collection[int]) -> History:
     """Without every second point of those older than so many minutes or, if there are none, of all."""
     moments = history.moments
-    loose = [place for place in range(2, len(moments) - 1) if moments[place] not in needed]
+    loose = [place for place in range(2, len(moments)) if moments[place] not in needed]
     old = [place for place in loose if moments[place] < moments[-1] - whole_for]
     dropped = {*(old if len(old) > 1 else loose)[::2]}
     return _points(history, [place for place in range(len(moments)) if place not in dropped])

@@ -28,7 +28,8 @@ is listed there under a name that is no key, and only if it has every uuid that 
 The end of a planned experiment has a second word of its own, too. An experiment whose name begins with it has a key
 like this only in the third line, which ends in another word:
 
-    {namespace}:ended:{experiment}:counts                         string: counts and expected split at its end, JSON
+    {namespace}:ended:{experiment}:counts                         string: counts and expected split at its end,
+                                                                  compressed JSON
 
 So has the history of an experiment:
 
@@ -36,7 +37,8 @@ So has the history of an experiment:
 
 An experiment that is planned, stopped or archived here has settings and, once it was stopped, the counts of then:
 
-    {namespace}:settings:{experiment}:versions                    hash: settings by version, JSON; the highest counts
+    {namespace}:settings:{experiment}:versions                    hash: settings by version, JSON; the highest counts;
+                                                                  compressed once archived
     {namespace}:frozen:{experiment}:counts                        string: counts when it was stopped, compressed
     {namespace}:statuses                                          hash: status by experiment, of those with settings
     {namespace}:stopped                                           set: experiments whose events are ignored

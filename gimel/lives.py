@@ -14,6 +14,7 @@ from .errors import BadRequest, GimelError, StoreUnavailable
 from .events import CHANGE_HINT, CONTROL, name_problems
 from .keyspace import NAMESPACES_KEY, experiments_key, frozen_key, settings_key, statuses_key, stopped_key
 from .outages import ask
+from .plans import pack, unpack
 from .round_trip import Client, Command, as_hash, send
 from .settings import EDITABLE, NO_SETTINGS, ExperimentSettings, merged
 from .validation import Section
@@ -68,16 +69,22 @@ class Life:
     note: str = ""
     headline: str | None = None
 
-    def encode(self) -> str:
+    def as_json(self) -> str:
         """`decode` reads it back. Its version is not in it."""
-        record = {name: value for name, value in asdict(self).items() if value and name != "version"}
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self._record(), ensure_ascii=False, separators=(",", ":"))
+
+    def encode(self) -> bytes:
+        """As Redis has it: compressed, once it is archived."""
+        return pack(self._record()) if self.status == ARCHIVED else self.as_json().encode()
+
+    def _record(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value and name != "version"}
 
     @classmethod
     def decode(cls, version: int, record: bytes) -> Life:
-        """The record that `encode` wrote; an empty one of this version for anything else."""
+        """The record that `as_json` or `encode` wrote; an empty one of this version for anything else."""
         try:
-            found = {name: value for name, value in json.loads(record).items() if name in RECORDED}
+            found = {name: value for name, value in unpack(record).items() if name in RECORDED}
             moments = [histories.as_moment(at) for at in found.get("dates", {}).values()]
             are_texts = all(isinstance(found.get(name) or "", str) for name in (*TEXTS, "headline"))
             is_possible = (
@@ -276,7 +283,7 @@ def _changed(
     if after.status == ARCHIVED and before.status != ARCHIVED:
         frozen = {key: _as_json(getattr(own, key)) for key in sorted(EDITABLE & own.given.keys())}
         after = replace(after, settings=frozen)
-    size = len(after.encode().encode())
+    size = len(after.as_json().encode())
     problems += [f"the settings have {size:,} bytes; at most {MAX_BYTES:,} are allowed"] if size > MAX_BYTES else []
     if problems:
         raise BadRequest(problems, CHANGE_HINT)
@@ -334,7 +341,7 @@ def _write(client: Client, key: bytes, life: Life) -> bool:
 
     It is not if somebody else has written that version, or has deleted the experiment; then nothing is left of it.
     """
-    record, before = life.encode().encode(), life.version - 1
+    record, before = life.encode(), life.version - 1
     commands: list[Command] = [("HSETNX", key, life.version, record), ("HGETALL", key)]
     is_new, reply = ask(client, lambda: send(client, commands, atomic=True))
     versions = _versions(reply)

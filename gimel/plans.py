@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,12 @@ log = logging.getLogger("gimel")
 
 VERSION = 1
 """Of the record. One of another version is neither used nor replaced."""
+
+MAX_BYTES = 16 * 2**20
+"""A record that is larger once unpacked is none of Gimel's."""
+
+COMPRESSED = b"x"
+"""So begins what zlib compressed, and no JSON."""
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -47,15 +54,21 @@ class Ended:
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def as_json(self) -> str:
-        """`from_json` reads it back."""
-        record = {"version": VERSION, **asdict(self), "counts": as_lists(self.counts)}
-        return json.dumps(record, separators=(",", ":"))
+        """As a file has it. `decode` reads it back."""
+        return json.dumps(self._record(), separators=(",", ":"))
+
+    def encode(self) -> bytes:
+        """As Redis has it. `decode` reads it back."""
+        return pack(self._record())
+
+    def _record(self) -> dict[str, object]:
+        return {"version": VERSION, **asdict(self), "counts": as_lists(self.counts)}
 
     @classmethod
-    def from_json(cls, text: str | bytes | None) -> Ended | None:
-        """The record that `as_json` wrote; None for anything else."""
+    def decode(cls, record: str | bytes | None) -> Ended | None:
+        """What `as_json` or `encode` wrote; None for anything else."""
         try:
-            found = json.loads(text or "")
+            found = unpack(record)
             datetime.strptime(found["at"], TIME)
             planned, shares = int(found["planned"]), dict(found.get("shares", {}))
             is_possible = 0 < planned <= LARGEST and all(0 < share <= 1 for share in shares.values())
@@ -69,14 +82,31 @@ UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, Re
 """What reading a record raises that is none of Gimel's."""
 
 
-def as_lists(counts: Counts) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """Counts for JSON; `of_lists` reads them back."""
-    return {goal: {variant: astuple(one) for variant, one in found.items()} for goal, found in counts.items()}
+def pack(record: object) -> bytes:
+    """A record as compressed JSON."""
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), 9)
+
+
+def unpack(packed: str | bytes | None) -> Any:
+    """What `pack` was given, or what is in JSON that is not compressed. Raises one of UNREADABLE for anything else."""
+    try:
+        if isinstance(packed, bytes) and packed[:1] == COMPRESSED:
+            packed = zlib.decompressobj().decompress(packed, MAX_BYTES)
+        return json.loads(packed or "")
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+
+
+def as_lists(counts: Counts) -> dict[str, list[Any]]:
+    """Counts for JSON: by goal, the variants, and then each field of all of them, as what is alike compresses better
+    side by side. `of_lists` reads them back."""
+    return {goal: [[*found], *zip(*map(astuple, found.values()))] for goal, found in counts.items()}
 
 
 def of_lists(found: Any) -> Counts:
     """The counts that `as_lists` gave. Raises one of UNREADABLE for anything else."""
-    counts = {goal: {variant: Count(*each) for variant, each in variants.items()} for goal, variants in found.items()}
+    counts = {goal: {variant: Count(*each) for variant, each in _of_columns(one)} for goal, one in found.items()}
     for one in (one for variants in counts.values() for one in variants.values()):
         if type(one.value) is not int or one.value > LARGEST or one.settled_error > 1:
             raise ValueError("no counter reads this")
@@ -88,6 +118,16 @@ def participants(counts: Counts) -> int:
     return sum(found.value for found in counts.get(PARTICIPATE, {}).values())
 
 
+def _of_columns(found: Any) -> Iterable[tuple[str, Any]]:
+    """The variants and their fields, also of a record of a development version, which had them as an object."""
+    if isinstance(found, dict):
+        return found.items()
+    variants, *columns = found
+    if not all(isinstance(one, str) for one in variants):
+        raise ValueError("these are no names")
+    return zip(variants, zip(*columns, strict=True), strict=True)
+
+
 def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str, Ended]:
     """The records of these experiments that have one, in one round trip. Raises StoreUnavailable.
 
@@ -97,7 +137,7 @@ def read(client: Client, namespace: str, experiments: Sequence[str]) -> dict[str
     if not experiments:
         return {}
     values = ask_each(client, [("GET", ended_key(namespace, name)) for name in experiments])
-    found = {name: Ended.from_json(value) for name, value in zip(experiments, values)}
+    found = {name: Ended.decode(value) for name, value in zip(experiments, values)}
     return {name: ended for name, ended in found.items() if ended}
 
 
@@ -125,7 +165,7 @@ def settle(
     commands: list[Command] = [("DEL", key)] if is_old else []
     if planned is not None:
         own = Ended(planned, at, counts, shares)
-        commands += [("SET", key, own.as_json(), "NX"), ("GET", key)]
+        commands += [("SET", key, own.encode(), "NX"), ("GET", key)]
 
     def write() -> Any:
         try:
@@ -142,4 +182,4 @@ def settle(
     except StoreUnavailable as error:
         log.warning("could not record the end of experiment %r of namespace %r: %s", experiment, namespace, error)
         return None
-    return settle(client, namespace, experiment, Ended.from_json(standing), now, None, shares, at)
+    return settle(client, namespace, experiment, Ended.decode(standing), now, None, shares, at)

@@ -70,7 +70,7 @@ def of(
     counts, replies = counters.count_with(client, namespace, names, asked)
     at = now() if moment is None else moment
     for name, versions, end, record, stopped in zip(names, *(replies[place::4] for place in range(4))):
-        life, ended, frozen = lives.latest(versions), Ended.from_json(end), Frozen.decode(stopped)
+        life, ended, frozen = lives.latest(versions), Ended.decode(end), Frozen.decode(stopped)
         counted, as_of = (frozen.counts, frozen.at) if frozen else (counts[name], at)
         own, _ = life.own(connection.settings().experiment(name))
         ended = end_of(namespace, name, own, counted, ended, as_of, not frozen) if own.planned_visitors else None

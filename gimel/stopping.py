@@ -9,15 +9,15 @@ from .counters import ask_each, count_with, forget, learn_stopped
 from .errors import BadRequest, StoreUnavailable
 from .events import PARTICIPATE
 from .frozen import Frozen
-from .histories import History, until
+from .histories import History
 from .keyspace import LAST_SNAPSHOT_KEY, ended_key, frozen_key, history_key, settings_key, stopped_key
 from .round_trip import Client, Command
 
-ARCHIVED_BYTES = 4_000
+ARCHIVED_BYTES = 3_600
 """What an archived experiment may take in all, besides its keys and what Redis needs to keep them. Its history has what
 its settings and counts leave, ..."""
 
-LEAST_HISTORY_BYTES = 500
+LEAST_HISTORY_BYTES = 600
 """... and at least so much."""
 
 
@@ -56,7 +56,8 @@ def stop(client: Client, namespace: str, experiment: str) -> None:
 
 def archive(client: Client, namespace: str, experiment: str) -> None:
     """Delete the counters of a stopped experiment, and thin its history. Raises StoreUnavailable."""
-    from .analysis.strata import Strata  # not at the top: `track` starts without the statistics
+    from .analysis.past import Past  # not at the top: `track` starts without the statistics
+    from .analysis.strata import Strata
 
     key, history = frozen_key(namespace, experiment), history_key(namespace, experiment)
     asked = [("GET", key), ("GET", history), ("GET", ended_key(namespace, experiment))]
@@ -67,11 +68,14 @@ def archive(client: Client, namespace: str, experiment: str) -> None:
     final = replace(frozen, is_final=True).encode()
     commands: list[Command] = [("SET", key, final)]
     if past:
-        left = ARCHIVED_BYTES - sum(map(len, (final, records[2] or b"", *versions)))
-        past = until(past, frozen.counts, frozen.at)
-        periods = Strata.of(past, frozen.counts, frozen.counts.get(PARTICIPATE, {}))
-        needed = periods.moments if periods else ()
-        thin = histories.final_record(past, max(left, LEAST_HISTORY_BYTES), needed)
+        left = max(LEAST_HISTORY_BYTES, ARCHIVED_BYTES - sum(map(len, (final, records[2] or b"", *versions))))
+        labels = frozen.counts.get(PARTICIPATE, {})
+        pace = Past.of(past, frozen.counts, frozen.at, labels)
+        periods = Strata.of(pace.history, frozen.counts, labels)
+        needed = periods.moments if periods else set()
+        thin = histories.final_record(pace.history, left, needed | pace.rate_moments)
+        if len(thin) > left:
+            thin = histories.final_record(pace.history, left, needed)
         commands.append(("SET", history, thin))
     ask_each(client, commands)
     forget(client, namespace, experiment, keeps_report=True)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 import gimel
-from gimel import config, connection, counters, histories, keyspace, lives, snapshots, stopping
+from gimel import config, connection, counters, histories, keyspace, lives, plans, snapshots, stopping
 from gimel.errors import BadRequest, StoreUnavailable
 from gimel.events import Event
 from gimel.frozen import Frozen
-from gimel.histories import DAY, HOUR, Change, History
+from gimel.histories import DAY, HOUR, History
 from gimel.hyperloglog import Count
-from gimel.plans import Ended
 from gimel.settings import ExperimentSettings
+from tests.benchmarks import archives
 
 START = 20_000 * DAY
 
@@ -234,40 +234,44 @@ def test_a_snapshot_that_began_before_it_was_archived_leaves_its_thin_history(re
     assert visitors() == 22
 
 
-def test_a_year_of_an_archived_experiment_takes_less_than_5_kb(single, clock):
-    """With 12 counters, settings of 1,000 characters, and a plan that has ended."""
-    connection.use(replace(connection.settings(), experiments={"e": ExperimentSettings(planned_visitors=100)}))
-    goals, variants = ("participate", "clicked", "added to cart", "bought"), ("blue", "green", "red")
-    moments = tuple(START - DAY * day for day in range(364, -1, -1))
-    chance = random.Random(1)
-    values = {
-        goal: {
-            variant: tuple(accumulate(round(chance.gauss(3_000 * rate, sqrt(3_000 * rate))) for _ in moments))
-            for variant in variants
-        }
-        for goal, rate in zip(goals, (1, 0.4, 0.2, 0.05), strict=True)
-    }
-    changes = tuple(Change(moment, "bought", ("leaning", "collecting")[moment // DAY % 2]) for moment in moments)
-    history = History(moments, values, changes)
-    assert len(history.encode()) > 8_000
-    counts = {
-        goal: {variant: Count(each[-1], 0.008125 / chance.uniform(7, 9)) for variant, each in found.items()}
-        for goal, found in values.items()
-    }
-    ended = Ended(300, histories.as_text(START - DAY), counts, dict.fromkeys(variants, 1 / 3))
-    records = {"history": history.encode(), "frozen": Frozen(START, counts).encode(), "ended": ended.as_json()}
-    counters.ask_each(connection.client(), [("SET", f"n:{kind}:e:counts", value) for kind, value in records.items()])
-    single.hset("n:settings:e:versions", "9", "x" * 1_000)
-    single.hset("n:statuses", "e", "archived")
+@pytest.mark.parametrize(
+    ("name", "smoothed"),
+    [
+        ("3 goals, 3 variants, texts of 1,000 characters", set()),
+        ("all texts at full length, Cyrillic", {"visitors_by_day", "visitors_per_day"}),
+        ("20 goals, 3 variants, 40 visitors a day", {"visitors_by_day"}),
+        ("49 goals, 3 variants", {"visitors_by_day", "visitors_per_day"}),
+    ],
+)
+def test_a_year_of_an_archived_experiment_takes_less_than_5_kb(single, name, smoothed):
+    """All of its keys, also with a plan that has ended."""
+    archives.write(archives.EXPERIMENTS[name])
     before = report()
-    assert before["plan"]["ended"]["at"] == ended.at
-    change("stopped", "archived")
-    sizes = {key: single.memory_usage(key) for key in single.scan_iter() if not key.startswith("gimel-")}
-    assert sum(sizes.values()) < 5_000
-    assert len(sizes) == 6
-    assert len(past().moments) > 20
+    archives.archive()
+    assert len(list(single.scan_iter("n:*"))) == 6
+    assert archives.taken(single) < 5_000
     after = report()
-    assert {key for key in before if after[key] != before[key]} == set()
+    assert before["plan"]["ended"]
+    assert {key for key in before if after[key] != before[key]} <= {"settings", "visitors_per_day", *smoothed}
+    if "visitors_per_day" not in smoothed:
+        assert after["visitors_per_day"] == pytest.approx(before["visitors_per_day"])
+
+
+def test_an_archived_experiment_keeps_the_visitors_of_its_last_days(single, clock):
+    """Of these, the history had the hours."""
+    found, chance, values = None, random.Random(3), [0, 0]
+    for hour in range(12 * 24):
+        clock.now = START + hour * HOUR + 37
+        values = [value + chance.randrange(50) for value in values]
+        counts = {"participate": dict(zip("ab", map(Count, values), strict=True))}
+        found = histories.append(found, counts, clock.now)
+    records = {"history": found.encode(), "frozen": Frozen(clock.now, counts).encode()}
+    counters.ask_each(connection.client(), [("SET", f"n:{kind}:e:counts", value) for kind, value in records.items()])
+    single.sadd("n:experiments", "e")
+    before = report()
+    change("stopped", "archived")
+    assert len(past().moments) < 20
+    assert report() == before
 
 
 def test_an_archived_experiment_is_compared_within_the_same_periods(single, clock):
@@ -306,12 +310,12 @@ def test_a_plan_that_ended_with_the_last_visitors_has_ended(real, clock, status)
     assert not real.exists("n:ended:e:counts")
 
 
-def test_a_history_keeps_its_first_moments_and_its_end_however_little_room_it_has():
+def test_a_history_keeps_its_first_moments_however_little_room_it_has():
     moments = tuple(range(START, START + 100 * DAY, HOUR))
     history = History(moments, {"participate": {"a": tuple(range(len(moments)))}})
     found = History.decode(histories.final_record(history, 1))
-    assert (found.moments[:2], found.moments[-1]) == (moments[:2], moments[-1])
-    assert found.participants == history.participants
+    assert found.moments == moments[:2]  # the last one are the frozen counts
+    assert found.counts["participate"]["a"] == (0, 1)
 
 
 def test_deleting_deletes_all_that_there_is(real, clock):
@@ -339,12 +343,12 @@ def test_a_namespace_stays_listed_as_long_as_it_has_archived_experiments(real, c
         None,
         b"",
         b"text",
-        histories.pack({"version": 2, "at": 1, "final": False, "counts": {}}),
-        histories.pack({"version": 1, "at": -1, "final": False, "counts": {}}),
-        histories.pack({"version": 1, "at": 1, "final": 1, "counts": {}}),
-        histories.pack({"version": 1, "at": 1, "final": False, "counts": {"participate": {"a": [-1, 0, 0]}}}),
-        histories.pack({"version": 1, "at": 1, "final": False, "counts": {"participate": {"a": [1, 0, 2]}}}),
-        histories.pack({"version": 1, "at": 1, "final": False, "counts": []}),
+        plans.pack({"version": 2, "at": 1, "final": False, "counts": {}}),
+        plans.pack({"version": 1, "at": -1, "final": False, "counts": {}}),
+        plans.pack({"version": 1, "at": 1, "final": 1, "counts": {}}),
+        plans.pack({"version": 1, "at": 1, "final": False, "counts": {"participate": {"a": [-1, 0, 0]}}}),
+        plans.pack({"version": 1, "at": 1, "final": False, "counts": {"participate": {"a": [1, 0, 2]}}}),
+        plans.pack({"version": 1, "at": 1, "final": False, "counts": []}),
     ],
 )
 def test_what_is_no_record_is_none(record):
@@ -354,3 +358,9 @@ def test_what_is_no_record_is_none(record):
 def test_a_record_reads_as_it_was_written():
     found = Frozen(START, {"participate": {"é:": Count(7, 0.0061, 0.0081), "b": Count(2**40, 0.1, 0.2, True)}}, True)
     assert Frozen.decode(found.encode()) == found
+
+
+def test_a_record_of_a_development_version_is_read():
+    found = {"version": 1, "at": 1, "final": True, "counts": {"participate": {"a": [7, 0.1, 0.2, False], "b": [8]}}}
+    counts = {"participate": {"a": Count(7, 0.1, 0.2), "b": Count(8)}}
+    assert Frozen.decode(plans.pack(found)) == Frozen(1, counts, is_final=True)

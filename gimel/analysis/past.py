@@ -128,6 +128,13 @@ class Past:
         return {label: sum(found[label] for found in full) / len(full) for label in full[0]} if full else {}
 
     @property
+    def rate_moments(self) -> set[int]:
+        """Those of the history from which the `visitors_per_day` are known."""
+        moments, days = self.history.moments, [*self.full_days][-RATE_DAYS:]
+        places = {bisect_left(moments, bound) for bound in (days[0], days[-1] + DAY)} if days else set()
+        return {moments[place - back] for place in places for back in (0, 1)}
+
+    @property
     def per_day(self) -> float:
         """Visitors per day in all; 0 if that is unknown, or if no one comes any more."""
         return 0.0 if self.silent_for else sum(self.visitors_per_day.values())

@@ -265,12 +265,12 @@ def _write_ends(client: Client, entries: Sequence[Entry]) -> None:
     A report that was read while counts were missing may have written another.
     """
     keys = [ended_key(as_text(entry.namespace), as_text(entry.experiment)) for entry in entries]
-    values = [entry.ended.as_json() for entry in entries if entry.ended]
+    values = [entry.ended.encode() for entry in entries if entry.ended]
     ask_each(client, [("SET", key, value, "NX") for key, value in zip(keys, values)])
     for entry, key, standing in zip(entries, keys, ask_each(client, [("GET", key) for key in keys])):
-        other = Ended.from_json(standing)
+        other = Ended.decode(standing)
         if entry.ended and other and other.at >= entry.ended.at:
-            ask_each(client, [("SET", key, entry.ended.as_json())])
+            ask_each(client, [("SET", key, entry.ended.encode())])
 
 
 def _write_histories(client: Client, entries: Sequence[Entry]) -> None:

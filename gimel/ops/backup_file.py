@@ -100,7 +100,7 @@ class Entry:
         if self.history:
             return {**record, "history": base64.b64encode(self.history.encode()).decode()}
         if self.life:
-            record |= {"record": self.life.encode(), "version": self.life.version}
+            record |= {"record": self.life.as_json(), "version": self.life.version}
             frozen = {"frozen": base64.b64encode(self.frozen.encode()).decode()} if self.frozen else {}
             return {**record, **frozen}
         if not self.key:
@@ -126,12 +126,12 @@ class Entry:
             {kind: _bits(kind, base64.b64decode(bits)) for kind, bits in record.get("bitmaps", {}).items()},
             tuple(base64.b64decode(member, validate=True) for member in record.get("set", ())),
             dict(record.get("settings", {})),
-            Ended.from_json(record.get("ended")),
+            Ended.decode(record.get("ended")),
             History.decode(base64.b64decode(record.get("history", ""), validate=True)),
             Life.decode(int(record["version"]), record["record"].encode()) if "record" in record else None,
             Frozen.decode(base64.b64decode(record.get("frozen", ""), validate=True)),
         )
-        if entry.life and (entry.life.version < 1 or entry.life.encode() != record["record"]):
+        if entry.life and (entry.life.version < 1 or entry.life.as_json() != record["record"]):
             raise ValueError("not the record of an experiment")
         if "frozen" in record and not (entry.frozen and entry.life):
             raise ValueError("not the counts of a stopped experiment")

@@ -139,6 +139,10 @@ class Process(subprocess.Popen[str]):
         try:
             self.send_signal(number)
             return self.wait()
+        except subprocess.TimeoutExpired:
+            self.send_signal(signal.SIGABRT)  # a Python of ours says where each of its threads is
+            self.wait(30)
+            raise AssertionError(f"{self.args} did not end:\n{self.output}") from None
         finally:
             self.kill_all()
 
@@ -256,7 +260,7 @@ def encrypted_redis(folder: Path, *options: str) -> tuple[RedisServer, Path]:
 def start_gimel(*words: str, home: Path, **environ: str) -> Process:
     """Start a `gimel` command as a user does who has no configuration but this one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIMEL_", "AWS_"))}
-    own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     command = [sys.executable, "-m", "gimel.ops.commands.main", *words]
     return Process(*command, cwd=home, env={**kept, **own, **environ})
 

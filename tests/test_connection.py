@@ -188,12 +188,13 @@ def test_a_unix_socket_is_used(tmp_path):
 
 def test_an_encrypted_connection_is_checked_against_its_authority(tls_redis):
     server, authority = tls_redis
-    use(f"rediss://localhost:{server.tls_port}", tls_ca_file=str(authority))
+    patient = {"connect_timeout_s": 10, "timeout_s": 10}  # on a busy machine
+    use(f"rediss://localhost:{server.tls_port}", tls_ca_file=str(authority), **patient)
     gimel.track(EVENT)
     assert participants(server.client()) == 1
     use(f"rediss://localhost:{server.tls_port}")
     assert_unavailable(*CALLS[0])
-    use(f"rediss://localhost:{server.tls_port}", tls_verify=False)
+    use(f"rediss://localhost:{server.tls_port}", tls_verify=False, **patient)
     gimel.track({**EVENT, "uuid": "u2"})
     assert participants(server.client()) == 2
 

@@ -438,7 +438,7 @@ class TestWritable:
         client.config_set("save", "")  # or it refuses to stop
 
     def test_a_user_without_permission(self, redis_server):
-        allowed = ["+multi", "+exec", "+sadd", "+srem", "+scard", "+smembers", "+exists", "+pfadd"]
+        allowed = ["+multi", "+exec", "+sadd", "+srem", "+scard", "+smembers", "+sismember", "+exists", "+pfadd"]
         redis_server.client().acl_setuser("app", enabled=True, nopass=True, keys="*", commands=allowed)
         use(url=redis_server.url.replace("//", "//app:x@"))
         for _ in range(2):

@@ -63,6 +63,8 @@ def archive(client: Client, namespace: str, experiment: str) -> None:
     asked = [("GET", key), ("GET", history), ("GET", ended_key(namespace, experiment))]
     *records, versions = ask_each(client, [*asked, ("HVALS", settings_key(namespace, experiment))])
     frozen, past = Frozen.decode(records[0]), History.decode(records[1])
+    if records[0] is None:
+        return  # it was deleted or started meanwhile, and whoever changes its record looks for that
     if frozen is None:
         raise StoreUnavailable("another version of Gimel wrote the counts of the stopped experiment", "upgrade Gimel")
     final = replace(frozen, is_final=True).encode()

@@ -281,6 +281,20 @@ def test_what_was_deleted_while_it_was_stopped_stays_deleted(fake, monkeypatch):
     assert fake.keys() == []
 
 
+def test_what_was_deleted_while_it_was_archived_stays_deleted(fake, monkeypatch):
+    gimel.track(EVENT)
+    change(status="stopped")
+
+    def deleted_meanwhile(*given):
+        stop(*given)
+        counters.forget(connection.client(), "alephbet", NAME)
+
+    stop = lives.stopping.stop
+    monkeypatch.setattr(lives.stopping, "stop", deleted_meanwhile)
+    change(status="archived")
+    assert fake.keys() == []
+
+
 def test_a_record_that_is_lost_takes_no_counters_with_it(fake, monkeypatch):
     """As in a Redis that takes over before it has the last write."""
     gimel.track(EVENT)

@@ -75,7 +75,7 @@ def archive(client: Client, namespace: str, experiment: str) -> None:
         pace = Past.of(past, frozen.counts, frozen.at, labels)
         periods = Strata.of(pace.history, frozen.counts, labels)
         needed = periods.moments if periods else set()
-        thin = histories.final_record(pace.history, left, needed | pace.rate_moments)
+        thin = histories.final_record(pace.history, left, needed | pace.moments)
         if len(thin) > left:
             thin = histories.final_record(pace.history, left, needed)
         commands.append(("SET", history, thin))

@@ -258,13 +258,14 @@ def test_a_year_of_an_archived_experiment_takes_less_than_5_kb(single, name, smo
 
 
 def test_an_archived_experiment_keeps_the_visitors_of_its_last_days(single, clock):
-    """Of these, the history had the hours."""
+    """Of these, the history had the hours; and nobody came in the last ones before it was stopped."""
     found, chance, values = None, random.Random(3), [0, 0]
-    for hour in range(12 * 24):
+    for hour in range(12 * 24 - 8):
         clock.now = START + hour * HOUR + 37
         values = [value + chance.randrange(50) for value in values]
         counts = {"participate": dict(zip("ab", map(Count, values), strict=True))}
         found = histories.append(found, counts, clock.now)
+    clock.now += 5 * HOUR
     records = {"history": found.encode(), "frozen": Frozen(clock.now, counts).encode()}
     counters.ask_each(connection.client(), [("SET", f"n:{kind}:e:counts", value) for kind, value in records.items()])
     single.sadd("n:experiments", "e")
@@ -272,6 +273,7 @@ def test_an_archived_experiment_keeps_the_visitors_of_its_last_days(single, cloc
     change("stopped", "archived")
     assert len(past().moments) < 20
     assert report() == before
+    assert before["last_seen"] == histories.as_text(START + 12 * DAY - 9 * HOUR)
 
 
 def test_an_archived_experiment_is_compared_within_the_same_periods(single, clock):

@@ -128,11 +128,12 @@ class Past:
         return {label: sum(found[label] for found in full) / len(full) for label in full[0]} if full else {}
 
     @property
-    def rate_moments(self) -> set[int]:
-        """Those of the history from which the `visitors_per_day` are known."""
+    def moments(self) -> set[int]:
+        """Those of the history, before now, from which `visitors_per_day` and `last_seen` are known."""
         moments, days = self.history.moments, [*self.full_days][-RATE_DAYS:]
         places = {bisect_left(moments, bound) for bound in (days[0], days[-1] + DAY)} if days else set()
-        return {moments[place - back] for place in places for back in (0, 1)}
+        last = {moment for moment in moments[:-1] if moment // HOUR * HOUR == self.last_seen}
+        return last | {moments[place - back] for place in places for back in (0, 1)}
 
     @property
     def per_day(self) -> float:

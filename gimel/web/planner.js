@@ -42,12 +42,12 @@ export function planner(section, save) {
   const ends = h("div", {class: "plan-ends"});
   const trouble = h("div", {class: "wrong", role: "alert"});
   const button = h("button", {type: "submit", class: "primary"}, "Save the draft and show its snippet");
+  const back = h("a", {class: "back"}, "All experiments");
   const needsKey = h("p", {class: "quiet"}, "Saving needs the write key.");
 
   const form = h("form", {class: "pane", novalidate: true, onsubmit: submit, oninput: typed},
     h("header", {class: "experiment-head"},
-      h("a", {class: "back", href: address({experiment: "", control: ""})}, "All experiments"),
-      h("h2", {id: "planner-title", tabindex: "-1"}, "New experiment")),
+      back, h("h2", {id: "planner-title", tabindex: "-1"}, "New experiment")),
     h("section", {class: "card plan-card", "aria-labelledby": "plan-how-long"},
       h("h3", {id: "plan-how-long"}, "How long will it take?"),
       h("div", {class: "plan-figures"},
@@ -252,6 +252,7 @@ export function planner(section, save) {
     mayWrite = access === "write";
     button.disabled = !mayWrite;
     needsKey.hidden = mayWrite;
+    back.href = address({experiment: "", control: ""}); // the namespace may be another one since
     const known = items.map(item => [item, item.goals.filter(goal => goal.kind === "proportion"
       && goal.results.some(each => each.label === item.control && each.rate > 0 && each.rate < 1))]);
     patch(source, h("option", {value: ""}, "no other experiment"), known.filter(([, having]) => having.length)

@@ -143,7 +143,7 @@ def test_a_reader_sees_the_numbers_and_cannot_save(serve, redis_server, visit):
 
 def test_a_planned_experiment_runs_once_its_snippet_has_a_visitor(browser, server, visit):
     """A draft with its snippet; events that are refused meanwhile, with the reason; and the first visitor."""
-    page = visit(address(server, plan="1", namespace="shop"), stopped=True)
+    page = visit(address(server, plan="1"), stopped=True)
     type_figures(page)
     page.clock.run_for(1000)
     page.get_by_label("Name", exact=True).fill("checkout, short")
@@ -155,8 +155,9 @@ def test_a_planned_experiment_runs_once_its_snippet_has_a_visitor(browser, serve
     expect(page.get_by_role("alert")).to_contain_text("Give each goal a name")
     page.evaluate("location.hash = 'namespace=shop&experiment=another'")
     expect(page.get_by_role("heading", name="New experiment")).to_be_hidden()
-    page.go_back()  # what was typed is still there
+    page.evaluate("location.hash = 'namespace=shop&plan=1'")  # what was typed is still there
     expect(page.get_by_label("Name", exact=True)).to_be_visible()
+    expect(page.locator("#planner .back")).to_have_attribute("href", "#namespace=shop")
     page.get_by_label("Name of the goal").fill("order placed")
     page.get_by_role("button", name="Add a goal").click()
     page.get_by_label("Name of the goal").last.fill("page view")

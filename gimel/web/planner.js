@@ -192,11 +192,13 @@ export function planner(section, save) {
   async function submit(event) {
     event.preventDefault();
     if (button.disabled) return;
-    trouble.replaceChildren();
-    const problems = problemsOf();
-    if (problems.length) return fail({message: problems[0], details: {problems}});
     button.disabled = true;
+    trouble.replaceChildren();
+    clearTimeout(typing);
+    await ask(); // the figures shown may be those of what was typed before
+    const problems = problemsOf();
     try {
+      if (problems.length) throw {message: problems[0], details: {problems}};
       await save(name.value.trim(), changes());
     } catch (error) {
       const exists = error.details?.changed && {message: "an experiment of this name exists", hint: "choose another name"};

@@ -140,8 +140,10 @@ class Process(subprocess.Popen[str]):
             self.send_signal(number)
             return self.wait()
         except subprocess.TimeoutExpired:
+            children = _descendants(self.pid)
             self.send_signal(signal.SIGABRT)  # a Python of ours says where each of its threads is
             self.wait(30)
+            _kill(children)  # they have lost their parent
             raise AssertionError(f"{self.args} did not end:\n{self.output}") from None
         finally:
             self.kill_all()
@@ -149,13 +151,17 @@ class Process(subprocess.Popen[str]):
     def kill_all(self) -> None:
         """Kill it and its descendants, which may be in sessions of their own, as redis-server is."""
         if self.poll() is None:
-            for pid in (self.pid, *_descendants(self.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill([self.pid, *_descendants(self.pid)])
             self.wait(30)
         if self.stdout and not self._reader.is_alive():
             self.stdout.close()
         self.running.discard(self)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _descendants(pid: int) -> list[int]:

@@ -163,6 +163,13 @@ def test_requests_in_progress_are_completed(monkeypatch):
     assert answers == [b"completed"]
 
 
+def test_a_signal_that_the_system_gives_to_another_thread_ends_the_server(serve):
+    process = serve().process
+    other = next(thread for thread in map(int, os.listdir(f"/proc/{process.pid}/task")) if thread != process.pid)
+    os.kill(other, signal.SIGTERM)
+    assert (process.wait(), process.lines[-1]) == (0, LAST_WORD)
+
+
 def test_what_nohup_started_outlives_its_terminal():
     program = "import signal; from gimel.ops.server import wsgi; wsgi.stop_on_signals()\n"
     program += "signal.raise_signal(signal.SIGHUP); print('alive')"

@@ -37,6 +37,7 @@ BACKLOG = 2048  # connections that may wait until they are accepted
 REQUEST_S = 15  # until a request has arrived whole
 KEEP_ALIVE_S = 30  # until the next request begins
 SEND_S = 300  # until the client has taken an answer
+WAKE_S = 2  # a signal that the system gives to another thread wakes nobody, and is handled then
 FINISH_S = 10  # for requests in progress, when the server stops
 CLEANUP_S = 30  # this and Redis take 25 s at most
 
@@ -109,7 +110,8 @@ class Server:
             raise self._failure
 
     def _wait(self) -> None:
-        self._ended.wait()
+        while not self._ended.wait(WAKE_S):
+            pass
 
     def _serve(self) -> None:
         try:
